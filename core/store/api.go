@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"errors"
+)
+
+// Key names a stored object: "<bucket>/<namespace>/<name>". A bucket is one resource type
+// ("pods", "deployments.apps"); namespace is empty for cluster-scoped types. All of one
+// bucket's events form one ordered log.
+type Key string
+
+// Object is one stored object at one revision. Data is what clients are served and is
+// shared: nobody changes it.
+type Object struct {
+	Key Key
+	// Revision of the last write of the object.
+	Revision uint64
+	Data     []byte
+}
+
+// Write is one guarded change. Exactly one of Data and Delete is set.
+type Write struct {
+	Key Key
+	// Data is the object's bytes without its revision: RevisionAt is the offset in Data
+	// at which the state machine inserts the revision in decimal (negative: nowhere).
+	Data       []byte
+	RevisionAt int
+	Delete     bool
+	// Expect guards the write: MustNotExist, Any, or the revision the object must have.
+	Expect Expectation
+}
+
+// Expectation is a revision the object must have, or one of the two constants.
+type Expectation int64
+
+// Special expectations.
+const (
+	MustNotExist Expectation = 0
+	Any          Expectation = -1
+)
+
+// ListOptions says which part of a bucket is read.
+type ListOptions struct {
+	// Revision to read at; 0 means the newest applied.
+	Revision uint64
+	// After is the key to start behind, for pages.
+	After Key
+	// Limit of objects, 0 for all.
+	Limit int
+}
+
+// Snapshot is a consistent view of a bucket (or of a prefix in it) at one revision.
+type Snapshot struct {
+	Revision uint64
+	Objects  []Object
+	// More is set where Limit cut the list; Remaining counts what is behind it (negative
+	// where that is not known).
+	More      bool
+	Remaining int64
+}
+
+// EventType is what happened to an object.
+type EventType uint8
+
+// The types of events.
+const (
+	Added EventType = iota + 1
+	Modified
+	Deleted
+)
+
+// Event is one change. An Event is shared by all watchers and never changed but for
+// Frames, in which layers above keep what they have derived from it.
+type Event struct {
+	Type     EventType
+	Key      Key
+	Revision uint64
+	// Data is the object after the change; for Deleted the last state.
+	Data []byte
+	// Prev is the object before the change, nil for Added. It lets a watcher with a
+	// selector see that an object has left it.
+	Prev   []byte
+	Frames Frames
+}
+
+// Errors that callers test for with errors.Is.
+var (
+	// ErrConflict: the object does not have the expected revision.
+	ErrConflict = errors.New("revision conflict")
+	// ErrExists: MustNotExist was expected and the object exists.
+	ErrExists = errors.New("object exists")
+	// ErrNotFound: the object does not exist.
+	ErrNotFound = errors.New("object not found")
+	// ErrCompacted: the revision asked for is older than the retained history.
+	ErrCompacted = errors.New("revision has been compacted")
+	// ErrFutureRevision: the revision asked for has not been reached yet.
+	ErrFutureRevision = errors.New("revision is in the future")
+	// ErrNotLeader: this server can't take the write; it was not applied.
+	ErrNotLeader = errors.New("not the leader")
+	// ErrUnknownOutcome: the write may or may not have been applied.
+	ErrUnknownOutcome = errors.New("outcome of the write is unknown")
+	// ErrClosed: the store is closed.
+	ErrClosed = errors.New("store is closed")
+)
+
+// API is what *Store offers; callers declare the part they use as an interface of theirs.
+type API interface {
+	// Get returns the newest applied state of an object, or ErrNotFound. It never blocks on the network.
+	Get(ctx context.Context, key Key) (Object, error)
+	// List reads a prefix, "bucket/" or "bucket/namespace/", in key order.
+	List(ctx context.Context, prefix Key, opts ListOptions) (Snapshot, error)
+	// Count of objects under a prefix.
+	Count(prefix Key) int
+	// Write proposes one guarded change and returns the object as stored once it is
+	// committed and applied. For deletions the object is the last state with the
+	// deletion's revision spliced in. On ErrConflict and ErrExists the object is the
+	// current one.
+	Write(ctx context.Context, w Write) (Object, error)
+	// Watch returns the events of a prefix after revision, in order.
+	Watch(ctx context.Context, prefix Key, after uint64) (*Watcher, error)
+	// Revision is the newest applied revision.
+	Revision() uint64
+	// Barrier returns once everything committed before the call is applied here, so that
+	// a following read is linearizable.
+	Barrier(ctx context.Context) error
+	// WaitFor returns once revision is applied here.
+	WaitFor(ctx context.Context, revision uint64) error
+}

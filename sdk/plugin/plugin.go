@@ -1,0 +1,43 @@
+package plugin
+
+import (
+	"context"
+	"log/slog"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/client-go/rest"
+)
+
+// Plugin is what all plugins share.
+type Plugin interface {
+	// Info says who the plugin is. It is called before anything else and must not block.
+	Info() Info
+	// ConfigSchema returns the JSON schema (structural, as in a CRD) of the settings, or
+	// nil where the plugin takes none.
+	ConfigSchema() []byte
+	// Configure gets the settings as JSON, checked against the schema, before the plugin
+	// is started. An error says which field is wrong and is shown to the operator.
+	Configure(ctx context.Context, settings []byte) error
+}
+
+// Info says who a plugin is and what it asks for.
+type Info struct {
+	Name        string
+	Version     string
+	Description string
+	// Permissions are the RBAC rules the plugin asks for, cluster-wide.
+	Permissions []rbacv1.PolicyRule
+}
+
+// Env is what a running plugin is given.
+type Env struct {
+	// Config reaches the API server with the plugin's own identity. It is an ordinary
+	// client-go configuration; the transport is a unix socket.
+	Config *rest.Config
+	// Log goes to the host, which keeps it (pintle plugin logs).
+	Log *slog.Logger
+	// Node is the name of the node for plugins that run on each node, else empty.
+	Node string
+	// Dir is a private directory that outlives restarts of the plugin.
+	Dir string
+}

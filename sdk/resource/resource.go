@@ -1,0 +1,120 @@
+package resource
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/pintle-dev/pintle/crd"
+)
+
+// Bundle is a set of resource types offered by one plugin.
+type Bundle interface {
+	// Definitions returns the types as data. It is called once, at start.
+	Definitions() ([]*crd.Definition, error)
+	// Hooks returns what a resource does beside its data, or nil. The value implements
+	// any of Defaulter, Preparer, Validator, Deleter, Subresourcer and Printer.
+	Hooks(schema.GroupResource) any
+}
+
+// Operation is what a request does.
+type Operation string
+
+// The operations of admission.k8s.io/v1.
+const (
+	Create Operation = "CREATE"
+	Update Operation = "UPDATE"
+	Delete Operation = "DELETE"
+)
+
+// Request is one write as hooks see it. Trees are JSON values as
+// encoding/json gives them, but for integers, which are int64. A hook may change Object
+// in place where its interface says so, and must never change Old.
+type Request struct {
+	Operation   Operation
+	Resource    schema.GroupVersionResource
+	Kind        schema.GroupVersionKind
+	Subresource string // "" for the object itself, "status", "scale", …
+	Namespace   string
+	Name        string // may be empty on create with generateName before it is resolved
+	DryRun      bool
+	User        User
+	Object      map[string]any // nil on delete
+	Old         map[string]any // nil on create
+	Reader      Reader
+	// Warnings are sent to the client as Warning headers.
+	Warnings []string
+}
+
+// User is who asked.
+type User struct {
+	Name   string
+	UID    string
+	Groups []string
+	Extra  map[string][]string
+}
+
+// Reader reads other objects, locally and without blocking on the network. Trees it
+// returns are shared and must not be changed.
+type Reader interface {
+	// Get returns nil, nil where there is no such object.
+	Get(ctx context.Context, gr schema.GroupResource, namespace, name string) (map[string]any, error)
+	List(ctx context.Context, gr schema.GroupResource, namespace string) ([]map[string]any, error)
+}
+
+// Defaulter sets fields that the schema's defaults can't: those that depend on others.
+// It is called after decoding, before Prepare, for create, update and patch results, and
+// must be idempotent.
+type Defaulter interface {
+	Default(ctx context.Context, r *Request) error
+}
+
+// Preparer sets what the client may not: it clears or carries over fields owned by the
+// system (a strategy's PrepareForCreate and PrepareForUpdate), and admits the object,
+// changing it where needed. It may refuse with an *errors.StatusError (forbidden, …).
+type Preparer interface {
+	Prepare(ctx context.Context, r *Request) error
+}
+
+// Validator checks an object, on update also against the old one. Schema validation has
+// been done by then. Paths and reasons are upstream's.
+type Validator interface {
+	Validate(ctx context.Context, r *Request) field.ErrorList
+}
+
+// Deleter decides about deletions.
+type Deleter interface {
+	// GracePeriod returns the seconds an object stays after it is marked deleted, given
+	// those asked for (nil: the object's own default). Zero means at once.
+	GracePeriod(ctx context.Context, r *Request, asked *int64) (int64, error)
+}
+
+// Subresourcer turns a create on a subresource with a body of its own (pods/binding,
+// pods/eviction) into a change of its parent.
+type Subresourcer interface {
+	// CreateSubresource gets the body in r.Object and a private copy of the parent in
+	// parent. It changes parent in place, or sets Delete in the result. The result's
+	// Response is sent to the client (nil: a metav1.Status of success).
+	CreateSubresource(ctx context.Context, r *Request, parent map[string]any) (SubresourceResult, error)
+}
+
+// SubresourceResult says what becomes of the parent.
+type SubresourceResult struct {
+	Response map[string]any
+	// Delete the parent with these metav1.DeleteOptions (as a tree).
+	Delete        bool
+	DeleteOptions map[string]any
+}
+
+// Virtual answers creates of a virtual type (nothing is stored); it returns the object
+// with its status filled in.
+type Virtual interface {
+	CreateVirtual(ctx context.Context, r *Request) (map[string]any, error)
+}
+
+// Printer makes the cells of a table row where columns as data are not enough, in the
+// order of the definition's columns.
+type Printer interface {
+	Cells(object map[string]any) []any
+}
