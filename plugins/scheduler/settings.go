@@ -1,0 +1,113 @@
+package scheduler
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// DefaultSchedulerName is the name in spec.schedulerName that is served by default.
+const DefaultSchedulerName = "default-scheduler"
+
+// Settings of the scheduler plugin.
+type Settings struct {
+	// SchedulerNames are the values of spec.schedulerName that are served.
+	SchedulerNames []string `json:"schedulerNames,omitempty"`
+	// PercentageOfNodesToScore bounds how many of the feasible nodes are scored for one
+	// pod; 0 adapts to the size of the cluster, 100 scores all of them.
+	PercentageOfNodesToScore int `json:"percentageOfNodesToScore,omitempty"`
+	// BindConcurrency is how many bindings may be in flight.
+	BindConcurrency int `json:"bindConcurrency,omitempty"`
+	// PodInitialBackoffSeconds and PodMaxBackoffSeconds bound the exponential back-off of
+	// a pod that could not be scheduled.
+	PodInitialBackoffSeconds int `json:"podInitialBackoffSeconds,omitempty"`
+	PodMaxBackoffSeconds     int `json:"podMaxBackoffSeconds,omitempty"`
+}
+
+// settingsSchema is the structural schema of Settings.
+const settingsSchema = `{
+  "type": "object",
+  "properties": {
+    "schedulerNames": {
+      "description": "Values of spec.schedulerName that this scheduler serves.",
+      "type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}
+    },
+    "percentageOfNodesToScore": {
+      "description": "How many percent of the nodes are looked at for one pod; 0 adapts to the size of the cluster.",
+      "type": "integer", "minimum": 0, "maximum": 100
+    },
+    "bindConcurrency": {
+      "description": "How many bindings may be in flight.",
+      "type": "integer", "minimum": 1, "maximum": 1024
+    },
+    "podInitialBackoffSeconds": {
+      "description": "First back-off of a pod that could not be scheduled, in seconds.",
+      "type": "integer", "minimum": 1
+    },
+    "podMaxBackoffSeconds": {
+      "description": "Longest back-off of a pod that could not be scheduled, in seconds.",
+      "type": "integer", "minimum": 1
+    }
+  }
+}`
+
+func defaultSettings() Settings {
+	return Settings{
+		SchedulerNames:           []string{DefaultSchedulerName},
+		BindConcurrency:          64,
+		PodInitialBackoffSeconds: 1,
+		PodMaxBackoffSeconds:     10,
+	}
+}
+
+func parseSettings(raw []byte) (Settings, error) {
+	s := defaultSettings()
+	if len(bytes.TrimSpace(raw)) == 0 || bytes.Equal(bytes.TrimSpace(raw), []byte("null")) {
+		return s, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s); err != nil {
+		return s, fmt.Errorf("settings of the scheduler: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return s, errors.New("settings of the scheduler: more than one JSON value")
+	}
+	return s, s.validate()
+}
+
+func (s Settings) validate() error {
+	if len(s.SchedulerNames) == 0 {
+		return errors.New("settings of the scheduler: schedulerNames: must name at least one scheduler")
+	}
+	for i, n := range s.SchedulerNames {
+		if n == "" {
+			return fmt.Errorf("settings of the scheduler: schedulerNames[%d]: must not be empty", i)
+		}
+	}
+	if s.PercentageOfNodesToScore < 0 || s.PercentageOfNodesToScore > 100 {
+		return fmt.Errorf("settings of the scheduler: percentageOfNodesToScore: must be 0 to 100, is %d", s.PercentageOfNodesToScore)
+	}
+	if s.BindConcurrency < 1 || s.BindConcurrency > 1024 {
+		return fmt.Errorf("settings of the scheduler: bindConcurrency: must be 1 to 1024, is %d", s.BindConcurrency)
+	}
+	if s.PodInitialBackoffSeconds < 1 {
+		return fmt.Errorf("settings of the scheduler: podInitialBackoffSeconds: must be at least 1, is %d", s.PodInitialBackoffSeconds)
+	}
+	if s.PodMaxBackoffSeconds < s.PodInitialBackoffSeconds {
+		return fmt.Errorf("settings of the scheduler: podMaxBackoffSeconds: must be at least podInitialBackoffSeconds (%d), is %d",
+			s.PodInitialBackoffSeconds, s.PodMaxBackoffSeconds)
+	}
+	return nil
+}
+
+func (s Settings) initialBackoff() time.Duration {
+	return time.Duration(s.PodInitialBackoffSeconds) * time.Second
+}
+
+func (s Settings) maxBackoff() time.Duration {
+	return time.Duration(s.PodMaxBackoffSeconds) * time.Second
+}
