@@ -28,8 +28,12 @@ type Definition struct {
 	Virtual bool `json:"virtual,omitempty"`
 	// PreserveUnknownFields keeps fields the schema does not name, at the root.
 	PreserveUnknownFields bool `json:"preserveUnknownFields,omitempty"`
+	// Bucket names the part of the store that has the objects, where it is not the
+	// type's own: two groups may serve the same objects (events).
+	Bucket string `json:"bucket,omitempty"`
 	// Source says where the definition came from, for messages: "builtin", "crd:NAME",
-	// "plugin:NAME".
+	// "plugin:NAME". Types whose Source is "builtin" are decoded as upstream's Go types
+	// are (see crd/schema.Options.Builtin), all others as custom resources.
 	Source string `json:"source,omitempty"`
 }
 
