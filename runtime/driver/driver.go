@@ -1,0 +1,272 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// ErrNotFound is wrapped by errors about a sandbox, container or image that the runtime
+// does not have.
+var ErrNotFound = errors.New("not found")
+
+// Driver is a container runtime on one node. All calls may be made concurrently.
+type Driver interface {
+	Sandboxes
+	Containers
+	Streams
+	Images
+	Observer
+}
+
+// Sandboxes makes and removes what the containers of a pod share.
+type Sandboxes interface {
+	// RunSandbox makes a sandbox with namespaces ready for the network to attach to. It
+	// is idempotent by SandboxConfig.ID.
+	RunSandbox(ctx context.Context, cfg SandboxConfig) (Sandbox, error)
+	// RemoveSandbox kills and removes the containers of a sandbox and then the sandbox
+	// itself. A sandbox that does not exist is no error.
+	RemoveSandbox(ctx context.Context, id string) error
+	// ListSandboxes returns every sandbox of this agent, broken ones too.
+	ListSandboxes(ctx context.Context) ([]Sandbox, error)
+}
+
+// Containers runs the processes of a pod.
+type Containers interface {
+	// CreateContainer prepares a container up to the point where its process only has to
+	// be let go, and returns its id.
+	CreateContainer(ctx context.Context, sandboxID string, cfg ContainerConfig) (string, error)
+	// StartContainer lets the process of a created container go.
+	StartContainer(ctx context.Context, id string) error
+	// StopContainer sends the stop signal, waits up to grace, then kills, and returns
+	// when the process is gone. A container that does not run is no error.
+	StopContainer(ctx context.Context, id string, grace time.Duration) error
+	// RemoveContainer removes a container and its writable layer, killing it first if
+	// it runs. Its log files stay.
+	RemoveContainer(ctx context.Context, id string) error
+	// ListContainers returns every container of this agent.
+	ListContainers(ctx context.Context) ([]Container, error)
+}
+
+// Streams connects people to containers.
+type Streams interface {
+	// Exec runs a command in a running container and returns its exit code.
+	Exec(ctx context.Context, id string, cmd []string, io Stdio) (int, error)
+	// Attach connects to the main process of a running container until it exits, the
+	// context ends or the input and all outputs are closed.
+	Attach(ctx context.Context, id string, io Stdio) error
+	// PortForward copies between stream and a TCP port on the sandbox's loopback.
+	PortForward(ctx context.Context, sandboxID string, port int32, stream io.ReadWriteCloser) error
+}
+
+// Images keeps the images of the node.
+type Images interface {
+	// PullImage fetches and unpacks an image by its normalised reference.
+	PullImage(ctx context.Context, ref string, auth *RegistryAuth) (Image, error)
+	// ImageStatus returns the image that a reference or an image id names, or an error
+	// that wraps ErrNotFound.
+	ImageStatus(ctx context.Context, ref string) (Image, error)
+	// ImportImages reads an OCI or docker archive and returns what was in it.
+	ImportImages(ctx context.Context, archive io.Reader) ([]Image, error)
+	ListImages(ctx context.Context) ([]Image, error)
+	RemoveImage(ctx context.Context, id string) error
+}
+
+// Observer tells what happens in the runtime.
+type Observer interface {
+	// Events sends the starts and ends of containers until the context ends. The channel
+	// is closed when the stream to the runtime breaks; the caller subscribes again and
+	// relists, since events in between are lost.
+	Events(ctx context.Context) (<-chan Event, error)
+	// Version names the runtime as a node reports it, such as "containerd://1.6.20".
+	Version(ctx context.Context) (string, error)
+	// ContainerStats measures one running container.
+	ContainerStats(ctx context.Context, id string) (Stats, error)
+}
+
+// SandboxConfig says what sandbox to make.
+type SandboxConfig struct {
+	// ID is chosen by the agent: unique on the node for ever.
+	ID                   string
+	Namespace, Name, UID string
+	// Attempt counts the sandboxes of one pod from 0.
+	Attempt  int
+	Hostname string
+	// HostNetwork, HostPID and HostIPC share the node's namespaces.
+	HostNetwork, HostPID, HostIPC bool
+	// SharePID gives all containers of the pod one process namespace.
+	SharePID bool
+	// CgroupParent is the cgroup path of the pod, below the hierarchies' mount points.
+	CgroupParent string
+	// LogDir is where the log files of the pod's containers go.
+	LogDir  string
+	Sysctls map[string]string
+	Labels  map[string]string
+}
+
+// Sandbox is a sandbox as it stands.
+type Sandbox struct {
+	ID                   string
+	Namespace, Name, UID string
+	Attempt              int
+	// Ready is false where a part of it is gone, as after a reboot of the node.
+	Ready bool
+	// NetNS is the path of the network namespace, empty on the host network.
+	NetNS     string
+	CreatedAt time.Time
+	Labels    map[string]string
+}
+
+// Mount is a file or directory of the host inside a container.
+type Mount struct {
+	HostPath, ContainerPath string
+	ReadOnly                bool
+	// Propagation is "private" (default), "rslave" or "rshared".
+	Propagation string
+	// RecursiveReadOnly applies ReadOnly to mounts below too.
+	RecursiveReadOnly bool
+}
+
+// Device is a device node of the host inside a container.
+type Device struct{ HostPath, ContainerPath, Permissions string }
+
+// Resources are limits of one container. Zero means no limit.
+type Resources struct {
+	CPUShares   uint64
+	CPUQuota    int64 // microseconds of CPU per CPUPeriod
+	CPUPeriod   uint64
+	MemoryBytes int64
+	PidsLimit   int64
+	// OOMScoreAdj is what the process should have; the driver clamps it to what it may set.
+	OOMScoreAdj int
+}
+
+// Security says how a container is confined.
+type Security struct {
+	Privileged               bool
+	ReadOnlyRootFS           bool
+	AllowPrivilegeEscalation bool
+	AddCaps, DropCaps        []string // without "CAP_"; "ALL" is understood
+	// RunAsUser, RunAsGroup: nil takes the image's.
+	RunAsUser, RunAsGroup *int64
+	// RunAsNonRoot refuses to start a process with user id 0.
+	RunAsNonRoot       bool
+	SupplementalGroups []int64
+	// Seccomp is "", "RuntimeDefault", "Unconfined" or "Localhost/<path>".
+	Seccomp string
+	// UnmaskedProc is the pod's procMount: Unmasked.
+	UnmaskedProc bool
+}
+
+// ContainerConfig says what container to make.
+type ContainerConfig struct {
+	Name    string
+	Attempt int
+	// Image is the image id or reference as ImageStatus knows it.
+	Image string
+	// Command and Args replace the image's entrypoint and command, as in a pod.
+	Command, Args []string
+	Env           []string // NAME=value, later ones win
+	WorkingDir    string
+	Mounts        []Mount
+	Devices       []Device
+	Resources     Resources
+	Security      Security
+	TTY           bool
+	Stdin         bool
+	StdinOnce     bool
+	// LogPath is the log file, in the CRI's format; its directory must exist.
+	LogPath string
+	Labels  map[string]string
+}
+
+// ContainerState is where a container is in its life.
+type ContainerState string
+
+// The states of a container.
+const (
+	ContainerCreated ContainerState = "created"
+	ContainerRunning ContainerState = "running"
+	ContainerExited  ContainerState = "exited"
+)
+
+// Container is a container as it stands.
+type Container struct {
+	ID, Name, SandboxID string
+	PodUID              string
+	Attempt             int
+	State               ContainerState
+	Image, ImageID      string
+	CreatedAt           time.Time
+	StartedAt           time.Time
+	FinishedAt          time.Time
+	ExitCode            int32
+	// OOMKilled is set where the kernel ended it for want of memory.
+	OOMKilled bool
+	LogPath   string
+	PID       int
+	// User is who the process runs as.
+	Labels map[string]string
+}
+
+// EventType is what happened.
+type EventType string
+
+// The types of events.
+const (
+	EventStarted EventType = "started"
+	EventExited  EventType = "exited"
+	EventOOM     EventType = "oom"
+)
+
+// Event is something that happened to a container.
+type Event struct {
+	Type        EventType
+	ContainerID string
+	ExitCode    int32
+	At          time.Time
+}
+
+// Stdio is one end of an exec or attach. Nil streams are not connected.
+type Stdio struct {
+	In       io.Reader
+	Out, Err io.Writer
+	TTY      bool
+	Resize   <-chan TerminalSize
+}
+
+// TerminalSize in characters.
+type TerminalSize struct{ Width, Height uint16 }
+
+// RegistryAuth is who pulls an image.
+type RegistryAuth struct{ Username, Password, IdentityToken string }
+
+// Image is an image on the node.
+type Image struct {
+	// ID is the digest of the image's configuration, "sha256:…".
+	ID string
+	// RepoTags and RepoDigests are the names it goes by.
+	RepoTags, RepoDigests []string
+	SizeBytes             int64
+	// User is what the image's configuration says.
+	User string
+	// Pinned images are never collected.
+	Pinned bool
+	// LastUsed is when a container was last made of it, where known.
+	LastUsed time.Time
+}
+
+// Stats measures one container.
+type Stats struct {
+	At              time.Time
+	CPUNanos        uint64 // cumulative
+	MemoryUsage     uint64
+	MemoryWorking   uint64 // usage less inactive file pages
+	Pids            uint64
+	WritableBytes   uint64
+	WritableInodes  uint64
+	MemoryLimit     uint64
+	PageFaults      uint64
+	MajorPageFaults uint64
+}
