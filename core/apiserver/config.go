@@ -1,0 +1,187 @@
+package apiserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/version"
+
+	"github.com/pintle-dev/pintle/core/auth"
+	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/crd/registry"
+	"github.com/pintle-dev/pintle/sdk/resource"
+)
+
+// Objects reads and writes objects; *store.Store implements it.
+type Objects interface {
+	Get(ctx context.Context, key store.Key) (store.Object, error)
+	List(ctx context.Context, prefix store.Key, opts store.ListOptions) (store.Snapshot, error)
+	Write(ctx context.Context, w store.Write) (store.Object, error)
+}
+
+// Log follows changes; *store.Store implements it.
+type Log interface {
+	Watch(ctx context.Context, prefix store.Key, after uint64) (*store.Watcher, error)
+	Revision() uint64
+	WaitFor(ctx context.Context, revision uint64) error
+}
+
+// Store is what the API server asks of the store.
+type Store interface {
+	Objects
+	Log
+}
+
+// Authenticator says who asks. It returns false where the request carries no identity it
+// knows, and an error where it carries one that is not valid.
+type Authenticator interface {
+	Authenticate(r *http.Request) (user resource.User, ok bool, err error)
+}
+
+// Authorizer says whether a request may be done.
+type Authorizer interface {
+	Authorize(ctx context.Context, a auth.Attributes) (allowed bool, reason string, err error)
+}
+
+// ConnectFunc serves a byte-stream subresource (log, exec, proxy). The request has been
+// authorized; a.Path is what follows the subresource in the URL's path, with its leading
+// slash, and is empty for most.
+type ConnectFunc func(w http.ResponseWriter, r *http.Request, a auth.Attributes)
+
+// Check is a named readiness or liveness check.
+type Check struct {
+	Name string
+	Run  func(ctx context.Context) error
+}
+
+// Limits bound what requests may cost. Zero values mean the defaults given.
+type Limits struct {
+	// BodyBytes of a request, 3 MiB.
+	BodyBytes int64
+	// MaxReads and MaxWrites in flight, 4000 and 2000; more are answered 429. Watches
+	// and byte streams do not count.
+	MaxReads, MaxWrites int
+	// RequestTimeout of a request that is no watch or byte stream, 60 s.
+	RequestTimeout time.Duration
+	// WatchTimeout is the shortest time a watch without timeoutSeconds lasts, 30 min; a
+	// random time up to the same again is added.
+	WatchTimeout time.Duration
+	// GzipBytes is the size from which answers to clients on other machines are
+	// compressed, 128 KiB; negative never.
+	GzipBytes int
+	// DerivedBytes bounds the memory for derived encodings (protobuf) that are kept,
+	// 4 MiB.
+	DerivedBytes int64
+	// ShutdownTimeout bounds how long Serve waits for requests when it is told to end,
+	// 10 s.
+	ShutdownTimeout time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	set := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	setDuration := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	if l.BodyBytes == 0 {
+		l.BodyBytes = 3 << 20
+	}
+	if l.DerivedBytes == 0 {
+		l.DerivedBytes = 4 << 20
+	}
+	set(&l.MaxReads, 4000)
+	set(&l.MaxWrites, 2000)
+	set(&l.GzipBytes, 128<<10)
+	setDuration(&l.RequestTimeout, time.Minute)
+	setDuration(&l.WatchTimeout, 30*time.Minute)
+	setDuration(&l.ShutdownTimeout, 10*time.Second)
+	return l
+}
+
+// Config is what a [Server] is made of.
+type Config struct {
+	Store    Store
+	Registry *registry.Registry
+
+	// Authenticator and Authorizer; both are required.
+	Authenticator Authenticator
+	Authorizer    Authorizer
+
+	// Discovery serves /api and /apis below no resource, OpenAPI serves /openapi/. nil
+	// answers 404.
+	Discovery http.Handler
+	OpenAPI   http.Handler
+	// Connect serves subresources marked Connect; nil answers 404.
+	Connect ConnectFunc
+	// Handlers serve further paths, after authorization, by exact path or, where the key
+	// ends in a slash, by prefix (/openid/v1/jwks, /.well-known/…).
+	Handlers map[string]http.Handler
+
+	// GoTypes makes an empty value of a kind for protobuf: a type with Marshal and
+	// Unmarshal. nil, or false, means that the kind has no protobuf.
+	GoTypes func(schema.GroupVersionKind) (runtime.Object, bool)
+
+	// NamespaceResource is the type whose objects are the namespaces of others. A create
+	// in a namespace that does not exist, or that is being deleted, is refused; its
+	// spec.finalizers count as finalizers. Empty: namespaces are not checked.
+	NamespaceResource schema.GroupVersionResource
+
+	// ReadBarrier is called before reads that ask for the newest state. nil means that
+	// the local state is the newest, as it is with one voter.
+	ReadBarrier func(ctx context.Context) error
+
+	Limits Limits
+	// TLS is used on listeners other than unix sockets. nil serves plain HTTP there, which
+	// is for tests.
+	TLS *tls.Config
+	// Version is served at /version.
+	Version version.Info
+	// Ready and Live are checked by /readyz and /livez (and /healthz).
+	Ready, Live []Check
+	// Metrics receives the server's metrics and is served at /metrics. nil makes a
+	// registry of its own.
+	Metrics *prometheus.Registry
+	// Logger; nil discards.
+	Logger *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.Store == nil:
+		return errors.New("apiserver: Config.Store is required")
+	case c.Registry == nil:
+		return errors.New("apiserver: Config.Registry is required")
+	case c.Authenticator == nil:
+		return errors.New("apiserver: Config.Authenticator is required")
+	case c.Authorizer == nil:
+		return errors.New("apiserver: Config.Authorizer is required")
+	}
+	c.Limits = c.Limits.withDefaults()
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Metrics == nil {
+		c.Metrics = prometheus.NewRegistry()
+	}
+	if c.GoTypes == nil {
+		c.GoTypes = func(schema.GroupVersionKind) (runtime.Object, bool) { return nil, false }
+	}
+	return nil
+}
