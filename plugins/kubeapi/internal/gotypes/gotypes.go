@@ -1,4 +1,4 @@
-package kubeapi
+package gotypes
 
 import (
 	"reflect"
@@ -29,10 +29,10 @@ import (
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// GoType returns a new object of the Go type of a Kubernetes kind or list kind, for
-// decoding and encoding protobuf. Types that every group shares (Status, DeleteOptions,
-// WatchEvent, …) are known under each served group and version.
-func GoType(gvk runtimeschema.GroupVersionKind) (runtime.Object, bool) {
+// New returns a new object of the Go type of a kind or list kind. Types that every group
+// shares (Status, DeleteOptions, WatchEvent, …) are known under each served group and
+// version.
+func New(gvk runtimeschema.GroupVersionKind) (runtime.Object, bool) {
 	types := goTypes()
 	t, ok := types.kinds[gvk]
 	if !ok && types.versions[gvk.GroupVersion()] {
@@ -42,6 +42,29 @@ func GoType(gvk runtimeschema.GroupVersionKind) (runtime.Object, bool) {
 		return nil, false
 	}
 	return reflect.New(t).Interface().(runtime.Object), true
+}
+
+// Component returns the name of a kind's schema, such as io.k8s.api.core.v1.Pod.
+func Component(gvk runtimeschema.GroupVersionKind) (string, bool) {
+	o, ok := New(gvk)
+	if !ok {
+		return "", false
+	}
+	m, ok := o.(interface{ OpenAPIModelName() string })
+	if !ok {
+		return "", false
+	}
+	return m.OpenAPIModelName(), true
+}
+
+// Kinds returns all kinds of the groups served, list kinds too, in no order.
+func Kinds() []runtimeschema.GroupVersionKind {
+	types := goTypes()
+	kinds := make([]runtimeschema.GroupVersionKind, 0, len(types.kinds))
+	for k := range types.kinds {
+		kinds = append(kinds, k)
+	}
+	return kinds
 }
 
 type goTypeTable struct {
