@@ -2,9 +2,16 @@ package scheduler
 
 import (
 	"context"
+	"log/slog"
+	"sync"
 
+	"github.com/go-logr/logr"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
 
+	"github.com/pintle-dev/pintle/plugins/scheduler/model"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	sdk "github.com/pintle-dev/pintle/sdk/scheduler"
 )
@@ -50,8 +57,50 @@ func (s *Scheduler) Configure(_ context.Context, settings []byte) error {
 // SchedulerNames returns the values of spec.schedulerName that are served.
 func (s *Scheduler) SchedulerNames() []string { return s.settings.SchedulerNames }
 
-// Schedule runs until ctx is cancelled.
-func (s *Scheduler) Schedule(ctx context.Context, _ plugin.Env) error {
-	<-ctx.Done()
+// Schedule runs until ctx is cancelled. It fails only if the API server can't be reached
+// at all with what env says; failures after that are retried.
+func (s *Scheduler) Schedule(ctx context.Context, env plugin.Env) error {
+	log := env.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	ctx = klog.NewContext(ctx, logr.FromSlogHandler(log.Handler()))
+	c, err := newClient(env.Config)
+	if err != nil {
+		return err
+	}
+	out := newOutcome(c, log)
+	e := newEngine(s.settings, out, log)
+
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { out.run(ctx) })
+	// Nodes and namespaces first: pods are placed on what is known.
+	nodes := reflect(ctx, &wg, &source[*model.Node]{c, "/api/v1/nodes", model.DecodeNode},
+		newSink(e.setNode, e.removeNode, e.replaceNodes))
+	namespaces := reflect(ctx, &wg, &source[*model.Namespace]{c, "/api/v1/namespaces", model.DecodeNamespace},
+		newSink(e.setNamespace, e.removeNamespace, e.replaceNamespaces))
+	pods := reflect(ctx, &wg, &source[*model.Pod]{c, "/api/v1/pods", model.DecodePod},
+		newSink(e.setPod, e.removePod, e.replacePods))
+	for _, synced := range []<-chan struct{}{nodes, namespaces, pods} {
+		select {
+		case <-synced:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	log.Info("scheduling", "schedulerNames", s.settings.SchedulerNames)
+	e.run(ctx)
 	return nil
+}
+
+// reflect keeps a sink supplied until ctx is cancelled. The channel it returns is closed
+// when the sink has got all objects once.
+func reflect[T runtime.Object](ctx context.Context, wg *sync.WaitGroup, from *source[T], to *sink[T]) <-chan struct{} {
+	var example T
+	r := cache.NewReflectorWithOptions(from.listWatch(), example, to, cache.ReflectorOptions{
+		Name: "scheduler" + from.path, TypeDescription: from.path,
+	})
+	wg.Go(func() { r.RunWithContext(ctx) })
+	return to.synced
 }

@@ -1,0 +1,203 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pintle-dev/pintle/plugins/scheduler/cache"
+	"github.com/pintle-dev/pintle/plugins/scheduler/fit"
+	"github.com/pintle-dev/pintle/plugins/scheduler/model"
+	"github.com/pintle-dev/pintle/plugins/scheduler/queue"
+)
+
+// batch is how many pods are decided on while the snapshot is locked.
+const batch = 64
+
+// binder carries out decisions. Calls come from many goroutines at a time.
+type binder interface {
+	// Bind binds a pod to a node and waits for the answer.
+	Bind(ctx context.Context, pod *model.Pod, node string) error
+	// Refuse records that a pod fits nowhere. It does not block on the network.
+	Refuse(pod *model.Pod, message string)
+}
+
+// engine keeps the snapshot and the queue from deltas, and decides.
+type engine struct {
+	serves map[string]bool
+	binder binder
+	log    *slog.Logger
+	// inFlight bounds the bindings under way.
+	inFlight chan struct{}
+	wake     chan struct{}
+
+	mu      sync.Mutex
+	cache   *cache.Cache
+	queue   *queue.Queue
+	chooser *fit.Chooser
+	// known are the pods and the names of nodes and namespaces as last delivered.
+	pods       map[types.UID]*model.Pod
+	nodes      map[string]types.UID
+	namespaces map[string]bool
+}
+
+func newEngine(s Settings, b binder, log *slog.Logger) *engine {
+	snapshot := cache.New()
+	e := &engine{
+		serves:     map[string]bool{},
+		binder:     b,
+		log:        log,
+		inFlight:   make(chan struct{}, s.BindConcurrency),
+		wake:       make(chan struct{}, 1),
+		cache:      snapshot,
+		queue:      queue.New(s.initialBackoff(), s.maxBackoff(), time.Now),
+		chooser:    fit.NewChooser(snapshot, s.PercentageOfNodesToScore),
+		pods:       map[types.UID]*model.Pod{},
+		nodes:      map[string]types.UID{},
+		namespaces: map[string]bool{},
+	}
+	for _, name := range s.SchedulerNames {
+		e.serves[name] = true
+	}
+	return e
+}
+
+// run decides until ctx is cancelled, then waits for the bindings under way.
+func (e *engine) run(ctx context.Context) {
+	var bindings sync.WaitGroup
+	defer bindings.Wait()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		decided, next := e.decide()
+		for _, d := range decided {
+			select {
+			case e.inFlight <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			bindings.Add(1)
+			go func() {
+				defer bindings.Done()
+				defer func() { <-e.inFlight }()
+				e.bind(ctx, d)
+			}()
+		}
+		if len(decided) > 0 || next.IsZero() && e.pending() {
+			continue
+		}
+		wait := time.Hour
+		if !next.IsZero() {
+			wait = max(time.Until(next), 0)
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+		case <-e.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// decision is a pod and the node chosen for it.
+type decision struct {
+	item *queue.Item
+	pod  *model.Pod
+	node string
+}
+
+// decide takes a batch of pods from the queue. It returns those for which it found a
+// node and when to look again; the zero time means that pods may be left or none waits.
+func (e *engine) decide() ([]decision, time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	next := e.queue.Flush()
+	var decided []decision
+	for range batch {
+		item := e.queue.Pop()
+		if item == nil {
+			break
+		}
+		pod := item.Pod
+		node, err := e.chooser.Choose(pod)
+		if err != nil {
+			e.refuse(item, err)
+			continue
+		}
+		e.cache.Assume(pod.On(node))
+		decided = append(decided, decision{item: item, pod: pod, node: node})
+	}
+	if now, _, _ := e.queue.Len(); now > 0 {
+		return decided, time.Time{}
+	}
+	// What failed in this batch is due at a time of its own.
+	return decided, earliest(next, e.queue.Flush())
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+func (e *engine) pending() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now, _, _ := e.queue.Len()
+	return now > 0
+}
+
+// refuse puts a pod aside that fits nowhere. Called with the lock held, so that no event
+// falls between the decision and the waiting.
+func (e *engine) refuse(item *queue.Item, err error) {
+	pod := item.Pod
+	var why *fit.Error
+	if errors.As(err, &why) {
+		e.queue.Wait(item, uint16(why.Cause))
+	} else {
+		// The pod itself is at fault: only a change of it helps.
+		e.queue.Wait(item, 0)
+	}
+	e.binder.Refuse(pod, err.Error())
+}
+
+func (e *engine) bind(ctx context.Context, d decision) {
+	err := e.binder.Bind(ctx, d.pod, d.node)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err == nil {
+		e.queue.Delete(d.pod.UID)
+		return
+	}
+	if !e.cache.Forget(d.pod.UID) {
+		// The watch was faster than the answer, and tells more.
+		e.queue.Delete(d.pod.UID)
+		return
+	}
+	e.log.Warn("binding failed", "pod", d.pod.Namespace+"/"+d.pod.Name, "node", d.node, "error", err)
+	e.queue.Retry(d.item)
+	e.freed(e.cache.Node(d.node))
+	e.signal()
+}
+
+// signal wakes run. It never blocks.
+func (e *engine) signal() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// freed tells the pods that wait for room that there is more on a node.
+func (e *engine) freed(n *cache.NodeInfo) {
+	if n == nil || n.Node == nil {
+		return
+	}
+	e.queue.Move(uint16(fit.Resources), func(p *model.Pod) bool { return fit.HasRoom(p, n) })
+	e.queue.Move(uint16(fit.Ports|fit.PodAffinity|fit.Spread), nil)
+}

@@ -1,0 +1,158 @@
+package fit
+
+import (
+	"fmt"
+
+	"github.com/pintle-dev/pintle/plugins/scheduler/cache"
+	"github.com/pintle-dev/pintle/plugins/scheduler/model"
+)
+
+const (
+	// maxClasses bounds how many classes are ranked at a time.
+	maxClasses = 64
+	// minSample is how many nodes that fit are always compared where there are so many.
+	minSample = 100
+	// minPercentage is the least share of the nodes that are looked at.
+	minPercentage = 5
+)
+
+// Chooser chooses nodes from a snapshot.
+type Chooser struct {
+	snapshot   *cache.Cache
+	percentage int
+	classes    map[string]*class
+	clock      uint64
+	// start is where the next search begins, so that all nodes get their turn.
+	start int
+}
+
+// NewChooser returns a chooser over a snapshot. percentage is how many percent of the
+// nodes are compared for a pod whose fit depends on other pods; 0 adapts to their number.
+func NewChooser(snapshot *cache.Cache, percentage int) *Chooser {
+	return &Chooser{snapshot: snapshot, percentage: percentage, classes: map[string]*class{}}
+}
+
+// Choose returns the name of the best node for a pod. It fails with *Error where no node
+// fits, with another error where the pod's own rules can't be read.
+func (c *Chooser) Choose(p *model.Pod) (string, error) {
+	if c.snapshot.Nodes() == 0 {
+		return "", &Error{Cause: NoNodes}
+	}
+	if refusal := refuse(p); refusal != "" {
+		return "", &Error{Nodes: c.snapshot.Nodes(), Cause: Refused, Refusal: refusal}
+	}
+	if p.Simple() {
+		existing := map[domain]bool(nil)
+		if len(c.snapshot.Anti()) > 0 {
+			existing = existingAnti(p, c.snapshot)
+		}
+		if len(existing) == 0 {
+			return c.byClass(p)
+		}
+	}
+	return c.bySearch(p)
+}
+
+// refuse names what a pod asks for that must not be ignored.
+func refuse(p *model.Pod) string {
+	if len(p.Claims) > 0 {
+		return fmt.Sprintf("persistentvolumeclaim %q not found", p.Claims[0])
+	}
+	if p.DeviceClaims {
+		return "resource claims of spec.resourceClaims can't be allocated by this scheduler"
+	}
+	return ""
+}
+
+func (c *Chooser) byClass(p *model.Pod) (string, error) {
+	k, err := c.class(p)
+	if err != nil {
+		return "", err
+	}
+	k.sync(c.snapshot)
+	if slot := k.best(); slot >= 0 {
+		return c.snapshot.Slots()[slot].Name, nil
+	}
+	if k.failure == nil || k.failedAt != k.seq {
+		why := &report{reasons: map[string]int{}}
+		for _, n := range c.snapshot.Slots() {
+			if n != nil && n.Node != nil {
+				k.demand.fits(n, why)
+			}
+		}
+		k.failure = &Error{Nodes: c.snapshot.Nodes(), Cause: why.cause, Reasons: why.reasons}
+		k.failedAt = k.seq
+	}
+	return "", k.failure
+}
+
+func (c *Chooser) class(p *model.Pod) (*class, error) {
+	c.clock++
+	if k := c.classes[p.Class]; k != nil {
+		k.used = c.clock
+		return k, nil
+	}
+	d, err := newDemand(p)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.classes) >= maxClasses {
+		oldest := ""
+		for name, k := range c.classes {
+			if oldest == "" || k.used < c.classes[oldest].used {
+				oldest = name
+			}
+		}
+		delete(c.classes, oldest)
+	}
+	k := &class{demand: d, used: c.clock}
+	c.classes[p.Class] = k
+	return k, nil
+}
+
+func (c *Chooser) bySearch(p *model.Pod) (string, error) {
+	d, err := newDemand(p)
+	if err != nil {
+		return "", err
+	}
+	rules, err := newPodRules(p, c.snapshot)
+	if err != nil {
+		return "", fmt.Errorf("pod affinity: %w", err)
+	}
+	spread, err := newSpreadRules(d, c.snapshot)
+	if err != nil {
+		return "", fmt.Errorf("topology spread constraints: %w", err)
+	}
+	why := &report{reasons: map[string]int{}}
+	slots := c.snapshot.Slots()
+	found, want := 0, c.sample()
+	best, bestScore := "", int64(0)
+	for i := range slots {
+		at := (c.start + i) % len(slots)
+		n := slots[at]
+		if n == nil || n.Node == nil || !d.fits(n, why) || !spreadFits(spread, n, why) || !rules.fits(n, why) {
+			continue
+		}
+		if score := d.score(n) + rules.score(n) + spreadScore(spread, n); best == "" || score > bestScore {
+			best, bestScore = n.Name, score
+		}
+		if found++; found == want {
+			c.start = (at + 1) % len(slots)
+			break
+		}
+	}
+	if best == "" {
+		return "", &Error{Nodes: c.snapshot.Nodes(), Cause: why.cause, Reasons: why.reasons}
+	}
+	return best, nil
+}
+
+// sample is how many nodes that fit are compared.
+func (c *Chooser) sample() int {
+	nodes := c.snapshot.Nodes()
+	percentage := c.percentage
+	if percentage == 0 {
+		percentage = max(50-nodes/125, minPercentage)
+	}
+	return max(min(nodes, minSample), nodes*percentage/100)
+}
