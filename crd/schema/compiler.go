@@ -13,7 +13,8 @@ type Options struct {
 	Group, Version, Kind string
 	// Builtin types behave as upstream's typed decoding does: null is the same as
 	// absent, an empty string takes a default, a value of the wrong type is a decoding
-	// error (see Normalize) and required fields are left to the type's own validation.
+	// error (see Normalize), quantities and times take their canonical form, and required
+	// fields, list keys and formats are left to the type's own validation.
 	Builtin bool
 	// PreserveUnknownFields keeps fields the schema does not name, at the root.
 	PreserveUnknownFields bool
@@ -35,12 +36,15 @@ type Compiler struct {
 	rules RuleCompiler
 
 	mu sync.Mutex
+	// shared has the nodes of components. They live as long as the compiler: shared
+	// components are those of linked-in types, which are never removed.
+	shared map[componentKey]*node
 }
 
 // NewCompiler returns a Compiler. Without rules (nil) x-kubernetes-validations are
 // ignored; package rules has the implementation over CEL.
 func NewCompiler(rules RuleCompiler) *Compiler {
-	return &Compiler{rules: rules}
+	return &Compiler{rules: rules, shared: map[componentKey]*node{}}
 }
 
 // Compile compiles a type's schema by itself, as a third party's type and without
@@ -51,5 +55,22 @@ func Compile(s *Schema) (*Compiled, error) {
 
 // Compile compiles a type's outermost schema. Errors name the path in the schema.
 func (c *Compiler) Compile(s *Schema, o Options) (*Compiled, error) {
-	return &Compiled{compiler: c, options: o}, nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := &builder{compiler: c, components: s.Root, typed: o.Builtin}
+	root, err := b.root(s, o)
+	if err != nil {
+		return nil, err
+	}
+	out := &Compiled{root: root, options: o}
+	if c.rules != nil && !o.Builtin && s.hasRules(s.Root, map[string]bool{}) {
+		out.rules = sync.OnceValues(func() (Rules, error) {
+			resolved, err := s.resolve(s.Root, nil)
+			if err != nil {
+				return nil, err
+			}
+			return c.rules(resolved)
+		})
+	}
+	return out, nil
 }

@@ -1,0 +1,240 @@
+package schema
+
+import (
+	"slices"
+	"strconv"
+	"sync"
+)
+
+// normalizer is one walk of Normalize.
+type normalizer struct {
+	options *Options
+	path    []element
+	// owners are the named types around the present value, innermost last, for messages.
+	owners  []*node
+	unknown []string
+	err     *DecodeError
+}
+
+var normalizers = sync.Pool{New: func() any { return new(normalizer) }}
+
+func (c *Compiled) normalize(tree map[string]any) ([]string, *DecodeError) {
+	w := normalizers.Get().(*normalizer)
+	w.options = &c.options
+	if c.root.typed {
+		w.typedObject(c.root, tree)
+	} else {
+		w.custom(c.root, tree, false)
+	}
+	unknown, err := w.unknown, w.err
+	slices.Sort(unknown)
+	w.path, w.owners, w.unknown, w.err, w.options = w.path[:0], w.owners[:0], nil, nil, nil
+	normalizers.Put(w)
+	return unknown, err
+}
+
+func (w *normalizer) push(e element) { w.path = append(w.path, e) }
+func (w *normalizer) pop()           { w.path = w.path[:len(w.path)-1] }
+
+func (w *normalizer) drop(x map[string]any, key string) {
+	w.push(element{key: key, index: noIndex})
+	w.unknown = append(w.unknown, joinPath(w.path))
+	w.pop()
+	delete(x, key)
+}
+
+// custom prunes a value of a custom resource: what its schema does not name goes, whatever
+// the value's type is; wrong types are found by validation. keep is inherited from a list
+// that preserves unknown fields.
+func (w *normalizer) custom(n *node, v any, keep bool) {
+	switch v := v.(type) {
+	case map[string]any:
+		keep = keep || n.preserve
+		for k, c := range v {
+			next := n.values
+			if p := n.props[k]; p != nil {
+				next = p.node
+			}
+			switch {
+			case next == nil && keep:
+			case next == nil:
+				w.drop(v, k)
+			case next.typed:
+				w.push(element{key: k, index: noIndex})
+				w.owners = append(w.owners, n)
+				if r, changed := w.typed(next, c); changed {
+					v[k] = r
+				}
+				w.owners = w.owners[:len(w.owners)-1]
+				w.pop()
+			default:
+				if isContainer(c) {
+					w.push(element{key: k, index: noIndex})
+					w.custom(next, c, false)
+					w.pop()
+				}
+			}
+		}
+	case []any:
+		keep = keep || n.preserve
+		items := n.items
+		if items == nil {
+			if keep {
+				return
+			}
+			items = &node{}
+		}
+		for i, c := range v {
+			if isContainer(c) {
+				w.push(element{index: i})
+				w.custom(items, c, keep)
+				w.pop()
+			}
+		}
+	}
+}
+
+func isContainer(v any) bool {
+	switch v.(type) {
+	case map[string]any, []any:
+		return true
+	}
+	return false
+}
+
+// typedObject decodes an object as upstream decodes into a struct.
+func (w *normalizer) typedObject(n *node, x map[string]any) {
+	if n.values == nil && n.props == nil {
+		return
+	}
+	w.owners = append(w.owners, n)
+	for k, v := range x {
+		p := n.props[k]
+		var next *node
+		switch {
+		case p != nil:
+			next = p.node
+		case n.values != nil:
+			next = n.values
+		case n.preserve:
+			continue
+		default:
+			w.drop(x, k)
+			continue
+		}
+		if v == nil {
+			// Null leaves a Go value as it is: absent, or the zero value in a map.
+			if p == nil && next.kind == kindString {
+				x[k] = ""
+			} else if next.kind != kindAny {
+				delete(x, k)
+			}
+			continue
+		}
+		if next.kind == kindString {
+			if _, ok := v.(string); ok {
+				continue
+			}
+		}
+		w.push(element{key: k, index: noIndex, isKey: p == nil})
+		if r, changed := w.typed(next, v); changed {
+			x[k] = r
+		}
+		w.pop()
+	}
+	w.owners = w.owners[:len(w.owners)-1]
+}
+
+// typed decodes a value that is not null. It returns the value to put in its place where
+// changed is true.
+func (w *normalizer) typed(n *node, v any) (r any, changed bool) {
+	switch n.kind {
+	case kindAny:
+		return nil, false
+	case kindObject:
+		if x, ok := v.(map[string]any); ok {
+			w.typedObject(n, x)
+			return nil, false
+		}
+		if v == nil {
+			return nil, false
+		}
+	case kindArray:
+		if x, ok := v.([]any); ok {
+			w.typedArray(n, x)
+			return nil, false
+		}
+	case kindString:
+		if _, ok := v.(string); ok {
+			return nil, false
+		}
+	case kindBoolean:
+		if _, ok := v.(bool); ok {
+			return nil, false
+		}
+	case kindInteger:
+		if i, ok := v.(int64); ok {
+			if n.bits != 32 || i == int64(int32(i)) {
+				return nil, false
+			}
+			w.mismatchNumber(n, strconv.FormatInt(i, 10))
+			return nil, false
+		}
+		if f, ok := v.(float64); ok {
+			w.mismatchNumber(n, formatFloat(f))
+			return nil, false
+		}
+	case kindNumber:
+		switch v.(type) {
+		case int64, float64:
+			return nil, false
+		}
+	default:
+		return w.typedScalar(n, v)
+	}
+	w.mismatch(n, v)
+	return nil, false
+}
+
+func (w *normalizer) typedArray(n *node, x []any) {
+	items := n.items
+	if items == nil {
+		return
+	}
+	if items.kind == kindString {
+		for i, v := range x {
+			if _, ok := v.(string); ok {
+				continue
+			}
+			if v == nil {
+				x[i] = ""
+				continue
+			}
+			w.push(element{index: i})
+			w.mismatch(items, v)
+			w.pop()
+		}
+		return
+	}
+	for i, v := range x {
+		if v == nil {
+			if items.kind == kindObject {
+				x[i] = map[string]any{}
+			}
+			continue
+		}
+		w.push(element{index: i})
+		if r, changed := w.typed(items, v); changed {
+			x[i] = r
+		}
+		w.pop()
+	}
+}
+
+func formatFloat(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
+
+func appendIndex(b []byte, i int) []byte {
+	b = append(b, '[')
+	b = strconv.AppendInt(b, int64(i), 10)
+	return append(b, ']')
+}
