@@ -3,45 +3,88 @@ package rbac
 import (
 	"context"
 	"log/slog"
+	"slices"
+
+	rbacv1 "k8s.io/api/rbac/v1"
 
 	"github.com/pintle-dev/pintle/core/auth"
-	"github.com/pintle-dev/pintle/core/store"
 	"github.com/pintle-dev/pintle/sdk/resource"
-	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/client-go/dynamic"
 )
 
-// Store is what the index is kept from; *store.Store implements it.
-type Store interface {
-	List(ctx context.Context, prefix store.Key, opts store.ListOptions) (store.Snapshot, error)
-	Watch(ctx context.Context, prefix store.Key, after uint64) (*store.Watcher, error)
-}
-
 // Authorizer decides by roles and bindings.
-type Authorizer struct{}
-
-// New returns an Authorizer that allows nothing until Run has read the store.
-func New(log *slog.Logger) *Authorizer { return &Authorizer{} }
-
-// Run reads roles and bindings and follows their changes until ctx ends. Ready is closed
-// when the first reading is done.
-func (a *Authorizer) Run(ctx context.Context, s Store) error { return nil }
-
-// Ready is closed once the index is complete.
-func (a *Authorizer) Ready() <-chan struct{} { return nil }
-
-// Authorize implements auth.Authorizer.
-func (a *Authorizer) Authorize(ctx context.Context, at auth.Attributes) (bool, string, error) {
-	return false, "", nil
+type Authorizer struct {
+	index *index
+	log   *slog.Logger
+	ready chan struct{}
+	// changed has room for one signal: a cluster role has changed.
+	changed chan struct{}
 }
 
-// Rules returns what a user may do in a namespace ("" for cluster-wide only).
-func (a *Authorizer) Rules(user resource.User, namespace string) []rbacv1.PolicyRule { return nil }
+var _ auth.Authorizer = (*Authorizer)(nil)
 
-// Guard wraps a bundle so that writes of roles and bindings are refused (403) where the
-// user would grant permissions that they lack.
-func Guard(b resource.Bundle, a *Authorizer) resource.Bundle { return b }
+// New returns an Authorizer that allows nothing until Run has read the store. A nil
+// logger means slog.Default.
+func New(log *slog.Logger) *Authorizer {
+	if log == nil {
+		log = slog.Default()
+	}
+	return &Authorizer{index: newIndex(), log: log, ready: make(chan struct{}), changed: make(chan struct{}, 1)}
+}
 
-// Ensure creates the bootstrap roles, bindings and their namespaces where they are missing
-// and completes those that lack a permission.
-func Ensure(ctx context.Context, client dynamic.Interface) error { return nil }
+// Ready is closed once Run has read all roles and bindings.
+func (a *Authorizer) Ready() <-chan struct{} { return a.ready }
+
+// Authorize implements auth.Authorizer. Requests for paths that are no resources are
+// decided by cluster role bindings only.
+func (a *Authorizer) Authorize(_ context.Context, at auth.Attributes) (bool, string, error) {
+	if slices.Contains(at.User.Groups, auth.MastersGroup) {
+		return true, "", nil
+	}
+	q := query{verb: at.Verb, group: at.Group, resource: at.Resource, name: at.Name, path: at.Path}
+	namespace := at.Namespace
+	switch {
+	case at.Resource == "":
+		namespace = ""
+	case at.Subresource != "":
+		q.resource = at.Resource + "/" + at.Subresource
+		q.anySub = "*/" + at.Subresource
+	}
+	var reason string
+	allowed := false
+	a.index.visit(&at.User, namespace, func(g *grant) bool {
+		if g.role.rules != nil && g.role.rules.allows(&q) {
+			allowed, reason = true, g.reason
+			return false
+		}
+		return true
+	})
+	if allowed {
+		return true, reason, nil
+	}
+	return false, a.index.missing(&at.User, namespace), nil
+}
+
+// Rules returns what a user may do in a namespace, cluster-wide rules included; "" means
+// these only. Members of system:masters have all rules. The rules are shared and must not
+// be changed.
+func (a *Authorizer) Rules(user resource.User, namespace string) []rbacv1.PolicyRule {
+	var rules []rbacv1.PolicyRule
+	if slices.Contains(user.Groups, auth.MastersGroup) {
+		rules = slices.Clone(everything)
+	}
+	seen := map[*ruleSet]bool{}
+	a.index.visit(&user, namespace, func(g *grant) bool {
+		if s := g.role.rules; s != nil && !seen[s] {
+			seen[s] = true
+			rules = append(rules, s.source...)
+		}
+		return true
+	})
+	return rules
+}
+
+// everything is what cluster administrators have.
+var everything = []rbacv1.PolicyRule{
+	{Verbs: []string{all}, APIGroups: []string{all}, Resources: []string{all}},
+	{Verbs: []string{all}, NonResourceURLs: []string{all}},
+}

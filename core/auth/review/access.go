@@ -1,0 +1,147 @@
+package review
+
+import (
+	"context"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/pintle-dev/pintle/core/auth"
+	"github.com/pintle-dev/pintle/sdk/resource"
+)
+
+// subjectAccess answers whether some user may do something.
+type subjectAccess struct{ *Config }
+
+func (h subjectAccess) CreateVirtual(ctx context.Context, r *resource.Request) (map[string]any, error) {
+	var review authorizationv1.SubjectAccessReview
+	if err := decode(r, &review); err != nil {
+		return nil, err
+	}
+	if errs := validateSubject(&review.Spec, field.NewPath("spec")); len(errs) > 0 {
+		return nil, apierrors.NewInvalid(r.Kind.GroupKind(), "", errs)
+	}
+	return h.decide(ctx, r, userOf(&review.Spec), review.Spec.ResourceAttributes, review.Spec.NonResourceAttributes)
+}
+
+// localSubjectAccess is the same within one namespace, so that it can be granted there.
+type localSubjectAccess struct{ *Config }
+
+func (h localSubjectAccess) CreateVirtual(ctx context.Context, r *resource.Request) (map[string]any, error) {
+	var review authorizationv1.LocalSubjectAccessReview
+	if err := decode(r, &review); err != nil {
+		return nil, err
+	}
+	spec := field.NewPath("spec")
+	errs := validateSubject(&review.Spec, spec)
+	if a := review.Spec.ResourceAttributes; a != nil && a.Namespace != r.Namespace {
+		errs = append(errs, field.Invalid(spec.Child("resourceAttributes", "namespace"), a.Namespace, "must match metadata.namespace"))
+	}
+	if review.Spec.NonResourceAttributes != nil {
+		errs = append(errs, field.Invalid(spec.Child("nonResourceAttributes"), review.Spec.NonResourceAttributes, "disallowed on this kind of request"))
+	}
+	if len(errs) > 0 {
+		return nil, apierrors.NewInvalid(r.Kind.GroupKind(), "", errs)
+	}
+	return h.decide(ctx, r, userOf(&review.Spec), review.Spec.ResourceAttributes, nil)
+}
+
+// selfSubjectAccess answers whether the user who asks may do something.
+type selfSubjectAccess struct{ *Config }
+
+func (h selfSubjectAccess) CreateVirtual(ctx context.Context, r *resource.Request) (map[string]any, error) {
+	var review authorizationv1.SelfSubjectAccessReview
+	if err := decode(r, &review); err != nil {
+		return nil, err
+	}
+	if errs := validateAttributes(review.Spec.ResourceAttributes, review.Spec.NonResourceAttributes, field.NewPath("spec")); len(errs) > 0 {
+		return nil, apierrors.NewInvalid(r.Kind.GroupKind(), "", errs)
+	}
+	return h.decide(ctx, r, r.User, review.Spec.ResourceAttributes, review.Spec.NonResourceAttributes)
+}
+
+func validateSubject(spec *authorizationv1.SubjectAccessReviewSpec, path *field.Path) field.ErrorList {
+	errs := validateAttributes(spec.ResourceAttributes, spec.NonResourceAttributes, path)
+	if spec.User == "" && len(spec.Groups) == 0 {
+		errs = append(errs, field.Invalid(path.Child("user"), spec.User, "at least one of user or group must be specified"))
+	}
+	return errs
+}
+
+func validateAttributes(a *authorizationv1.ResourceAttributes, n *authorizationv1.NonResourceAttributes, path *field.Path) field.ErrorList {
+	switch {
+	case a != nil && n != nil:
+		return field.ErrorList{field.Invalid(path.Child("nonResourceAttributes"), n, "cannot be specified in combination with resourceAttributes")}
+	case a == nil && n == nil:
+		return field.ErrorList{field.Invalid(path.Child("resourceAttributes"), a, "exactly one of nonResourceAttributes or resourceAttributes must be specified")}
+	}
+	return nil
+}
+
+func userOf(spec *authorizationv1.SubjectAccessReviewSpec) resource.User {
+	u := resource.User{Name: spec.User, UID: spec.UID, Groups: spec.Groups}
+	for k, v := range spec.Extra {
+		if u.Extra == nil {
+			u.Extra = map[string][]string{}
+		}
+		u.Extra[k] = v
+	}
+	return u
+}
+
+func (c *Config) decide(ctx context.Context, r *resource.Request, user resource.User, a *authorizationv1.ResourceAttributes, n *authorizationv1.NonResourceAttributes) (map[string]any, error) {
+	at := auth.Attributes{User: user}
+	if a != nil {
+		at.Verb, at.Group, at.Version, at.Resource, at.Subresource = a.Verb, a.Group, a.Version, a.Resource, a.Subresource
+		at.Namespace, at.Name = a.Namespace, a.Name
+		if at.Resource == "" {
+			// Without a resource these would be taken for the attributes of a path.
+			at.Resource = "\x00"
+		}
+	} else {
+		at.Verb, at.Path = n.Verb, n.Path
+	}
+	ok, reason, err := c.Authorizer.Authorize(ctx, at)
+	status := authorizationv1.SubjectAccessReviewStatus{Allowed: ok, Reason: reason}
+	if err != nil {
+		status.EvaluationError = err.Error()
+	}
+	return answer(r, &status)
+}
+
+// selfSubjectRules lists what the user who asks may do in a namespace.
+type selfSubjectRules struct{ *Config }
+
+func (h selfSubjectRules) CreateVirtual(_ context.Context, r *resource.Request) (map[string]any, error) {
+	var review authorizationv1.SelfSubjectRulesReview
+	if err := decode(r, &review); err != nil {
+		return nil, err
+	}
+	if review.Spec.Namespace == "" {
+		return nil, apierrors.NewBadRequest("no namespace on request")
+	}
+	status := authorizationv1.SubjectRulesReviewStatus{
+		ResourceRules: []authorizationv1.ResourceRule{}, NonResourceRules: []authorizationv1.NonResourceRule{},
+	}
+	for _, p := range h.Rules.Rules(r.User, review.Spec.Namespace) {
+		addRule(&status, &p)
+	}
+	if isNode(r.User) {
+		status.Incomplete = true
+		status.EvaluationError = "node authorizer does not support user rule resolution"
+	}
+	return answer(r, &status)
+}
+
+func addRule(status *authorizationv1.SubjectRulesReviewStatus, p *rbacv1.PolicyRule) {
+	if len(p.Resources) > 0 {
+		status.ResourceRules = append(status.ResourceRules, authorizationv1.ResourceRule{
+			Verbs: p.Verbs, APIGroups: p.APIGroups, Resources: p.Resources, ResourceNames: p.ResourceNames,
+		})
+	}
+	if len(p.NonResourceURLs) > 0 {
+		status.NonResourceRules = append(status.NonResourceRules, authorizationv1.NonResourceRule{Verbs: p.Verbs, NonResourceURLs: p.NonResourceURLs})
+	}
+}
