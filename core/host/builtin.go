@@ -1,0 +1,82 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/pintle-dev/pintle/sdk/controller"
+	"github.com/pintle-dev/pintle/sdk/network"
+	"github.com/pintle-dev/pintle/sdk/plugin"
+	"github.com/pintle-dev/pintle/sdk/protocol"
+	"github.com/pintle-dev/pintle/sdk/resource"
+	"github.com/pintle-dev/pintle/sdk/scheduler"
+)
+
+// embed makes a guest of an implementation that is linked into the host. Its identity is
+// its own, as that of a process would be. A panic of Run itself ends the session; one in
+// a goroutine that the plugin started takes the host along: that is the price of this
+// placement.
+func (s *supervisor) embed(env protocol.Environment) (*guest, error) {
+	impl := s.spec.Builtin
+	log := slog.New(slog.NewTextHandler(s.out, nil))
+	e, err := env.Env(impl.Info(), log)
+	if err != nil {
+		return nil, err
+	}
+	g := &guest{
+		base:  impl,
+		env:   e,
+		ended: make(chan struct{}),
+		why:   func() error { return nil },
+		ping:  func(context.Context) error { return nil },
+		stop:  func() {},
+	}
+	if c, ok := impl.(controller.Controller); ok {
+		g.points, g.controller = append(g.points, protocol.PointController), guardedController{c, s.out}
+	}
+	if c, ok := impl.(scheduler.Scheduler); ok {
+		g.points, g.scheduler = append(g.points, protocol.PointScheduler), guardedScheduler{c, s.out}
+	}
+	if n, ok := impl.(network.Network); ok {
+		g.points, g.network = append(g.points, protocol.PointNetwork), n
+	}
+	if b, ok := impl.(resource.Bundle); ok {
+		g.points = append(g.points, protocol.PointResource)
+		g.bundle = func(context.Context) (guestBundle, error) { return guestBundle{Bundle: b}, nil }
+	}
+	if len(g.points) == 0 {
+		return nil, refuse("it offers no extension point")
+	}
+	s.out.note("started in the host's process")
+	return g, nil
+}
+
+type guardedController struct {
+	controller.Controller
+	out *output
+}
+
+func (g guardedController) Run(ctx context.Context, env plugin.Env) error {
+	return guard(g.out, func() error { return g.Controller.Run(ctx, env) })
+}
+
+type guardedScheduler struct {
+	scheduler.Scheduler
+	out *output
+}
+
+func (g guardedScheduler) Schedule(ctx context.Context, env plugin.Env) error {
+	return guard(g.out, func() error { return g.Scheduler.Schedule(ctx, env) })
+}
+
+func guard(out *output, f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			_, _ = fmt.Fprintf(out, "panic: %v\n\n%s", r, debug.Stack())
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,199 @@
+package host
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
+
+	"github.com/pintle-dev/pintle/sdk/plugin"
+	"github.com/pintle-dev/pintle/sdk/protocol"
+	"github.com/pintle-dev/pintle/sdk/resource"
+)
+
+// Placement says where a plugin's code runs.
+type Placement string
+
+// The placements.
+const (
+	// Process is a child process behind gRPC, the default.
+	Process Placement = "process"
+	// Builtin is the same implementation called in the host's own process.
+	Builtin Placement = "builtin"
+)
+
+// Spec is one entry of the catalogue: a plugin and how it is run.
+type Spec struct {
+	// Name is a DNS label, unique in a host, and equal to the plugin's Info().Name.
+	Name string
+	// Command starts a first-party plugin: an absolute path and arguments, such as
+	// os.Executable(), "plugin", "serve", NAME. It is trusted as the host itself is.
+	Command []string
+	// Path is the absolute path of a third party's binary; SHA256 must then be given.
+	Path string
+	// Args are given to the binary at Path.
+	Args []string
+	// SHA256 of the binary in hexadecimal. Where it is set, a binary with another sum is
+	// not run.
+	SHA256 string
+	// Placement is Process where empty.
+	Placement Placement
+	// Builtin is the implementation for placement Builtin.
+	Builtin plugin.Plugin
+	// Settings are the plugin's own, as JSON.
+	Settings json.RawMessage
+	// Grant gives a third party's plugin all permissions that it asks for. First-party
+	// plugins (Command, Builtin) always get theirs.
+	Grant bool
+	// Permissions are granted to a third party's plugin where Grant is not set; what it
+	// asks for beyond them is only listed in its status.
+	Permissions []rbacv1.PolicyRule
+	// Env is the plugin's environment beside the few variables the host sets itself (PATH,
+	// HOME, TMPDIR and those of the handshake). Nothing is inherited.
+	Env map[string]string
+	// MemoryLimit in bytes is the soft limit of the plugin's Go heap (GOMEMLIMIT); 0 for
+	// none.
+	MemoryLimit int64
+	// Disabled plugins are listed and not run.
+	Disabled bool
+	// NodeScoped plugins run on each node; their Plugin object carries the node's name.
+	NodeScoped bool
+}
+
+// FirstParty reports whether the plugin is part of the host's own distribution.
+func (s *Spec) FirstParty() bool { return s.Path == "" }
+
+// Connection says how a plugin reaches the API server; see protocol.Connection.
+type Connection = protocol.Connection
+
+// Tokens is where the API server learns of plugins' bearer tokens.
+type Tokens interface {
+	Register(token string, user resource.User)
+	Revoke(token string)
+}
+
+// Config is what a host needs. Dir and one of (SocketPath and Tokens) or API are required.
+type Config struct {
+	// Dir belongs to the host: plugins' private directories, sockets and logs. Sockets'
+	// paths are limited to about 100 bytes, so Dir should be short.
+	Dir string
+	// SocketPath is the API server's unix socket, and Tokens where plugins' tokens are
+	// made known to it.
+	SocketPath string
+	Tokens     Tokens
+	// API overrides both: it returns how the named plugin reaches the API server, and a
+	// function that takes the credentials back. It is called once per launch.
+	API func(ctx context.Context, plugin string) (Connection, func(), error)
+	// Client is the host's own identity, by which it keeps Plugin objects and permissions.
+	// Without one the host runs plugins and publishes nothing.
+	Client *rest.Config
+	// ManagePermissions makes the host keep a ClusterRole and ClusterRoleBinding
+	// "pintle:plugin:NAME" for each plugin. Hosts on nodes leave that to the server's.
+	ManagePermissions bool
+	// Node is the node's name on a node, else empty.
+	Node string
+	// Version of the host, told to plugins.
+	Version string
+	Logger  *slog.Logger
+	// OnBundle is called when a plugin offers resource types: at its first start, and
+	// again when it comes back with other definitions. The bundle stays valid when the
+	// plugin restarts; while it is away its hooks answer 503.
+	OnBundle func(name string, b resource.Bundle) error
+
+	// Standby hosts do not run controllers and schedulers until SetLeading(true).
+	Standby bool
+	// StartTimeout bounds the time from fork to handshake. 10 s where zero.
+	StartTimeout time.Duration
+	// CallTimeout bounds Info, ConfigSchema, Configure and Definitions. 10 s where zero.
+	CallTimeout time.Duration
+	// StopTimeout is how long a plugin may take to stop before it is killed. 5 s where zero.
+	StopTimeout time.Duration
+	// HookTimeout bounds one hook call of a process plugin. 10 s where zero.
+	HookTimeout time.Duration
+	// PingInterval is the time between health checks. 5 s where zero.
+	PingInterval time.Duration
+	// LogBytes is the size at which a plugin's log file is rotated, one old file being
+	// kept. 4 MiB where zero.
+	LogBytes int64
+	// Backoff between restarts.
+	Backoff Backoff
+}
+
+func (c *Config) complete() error {
+	if c.Dir == "" || !filepath.IsAbs(c.Dir) {
+		return fmt.Errorf("plugin host: dir %q: an absolute path is needed", c.Dir)
+	}
+	if c.API == nil && (c.SocketPath == "" || c.Tokens == nil) {
+		return fmt.Errorf("plugin host: plugins have no way to the API server: give SocketPath and Tokens, or API")
+	}
+	if c.API == nil {
+		c.API = c.connectBySocket
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&c.StartTimeout, 10 * time.Second},
+		{&c.CallTimeout, 10 * time.Second},
+		{&c.StopTimeout, 5 * time.Second},
+		{&c.HookTimeout, 10 * time.Second},
+		{&c.PingInterval, 5 * time.Second},
+	} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	if c.LogBytes <= 0 {
+		c.LogBytes = 4 << 20
+	}
+	c.Backoff.complete()
+	return nil
+}
+
+// Validate says what is wrong with an entry, naming the plugin and the field.
+func (s *Spec) Validate() error {
+	if msgs := validation.IsDNS1123Label(s.Name); len(msgs) > 0 {
+		return fmt.Errorf("plugin %q: name: %s", s.Name, msgs[0])
+	}
+	fail := func(field, why string) error {
+		return fmt.Errorf("plugin %q: %s: %s", s.Name, field, why)
+	}
+	switch s.Placement {
+	case "", Process:
+		switch {
+		case (len(s.Command) == 0) == (s.Path == ""):
+			return fail("path", "exactly one of command (first-party) and path (third-party) is needed")
+		case s.Path != "" && !filepath.IsAbs(s.Path):
+			return fail("path", fmt.Sprintf("%q is not an absolute path", s.Path))
+		case len(s.Command) > 0 && !filepath.IsAbs(s.Command[0]):
+			return fail("command", fmt.Sprintf("%q is not an absolute path", s.Command[0]))
+		case s.Path != "" && s.SHA256 == "":
+			return fail("sha256", "the checksum of a third-party binary is required (sha256sum "+s.Path+")")
+		}
+	case Builtin:
+		if s.Builtin == nil {
+			return fail("placement", "this plugin is not linked into the host; use placement process")
+		}
+	default:
+		return fail("placement", fmt.Sprintf("%q is neither process nor builtin", s.Placement))
+	}
+	if s.SHA256 != "" {
+		if b, err := hex.DecodeString(s.SHA256); err != nil || len(b) != 32 {
+			return fail("sha256", fmt.Sprintf("%q is not a SHA-256 sum of 64 hexadecimal digits", s.SHA256))
+		}
+	}
+	if len(s.Settings) > 0 && !json.Valid(s.Settings) {
+		return fail("settings", "not valid JSON")
+	}
+	return nil
+}

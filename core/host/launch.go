@@ -1,0 +1,205 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/pintle-dev/pintle/sdk/protocol"
+	"github.com/pintle-dev/pintle/sdk/remote"
+)
+
+// searchPath is the PATH of plugins: that of the system's own tools.
+const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// launch starts the plugin's process and shakes hands with it.
+func (s *supervisor) launch(ctx context.Context, dir string, env protocol.Environment) (*guest, error) {
+	cmd, err := s.command(dir)
+	if err != nil {
+		return nil, err
+	}
+	var proc *process
+	client := goplugin.NewClient(&goplugin.ClientConfig{
+		HandshakeConfig:  protocol.Handshake(),
+		VersionedPlugins: remote.Plugins(),
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		AutoMTLS:         true,
+		SkipHostEnv:      true,
+		StartTimeout:     s.host.config.StartTimeout,
+		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: s.host.sockets},
+		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off}),
+		Stderr:           s.out,
+		SyncStdout:       s.out,
+		SyncStderr:       s.out,
+		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(
+			grpc.MaxCallRecvMsgSize(protocol.MaxMessageBytes), grpc.MaxCallSendMsgSize(protocol.MaxMessageBytes),
+		)},
+		RunnerFunc: func(_ hclog.Logger, handshake *exec.Cmd, _ string) (runner.Runner, error) {
+			cmd.Env = append(cmd.Env, handshake.Env...)
+			proc = newProcess(s.spec.Name, s.host.launcher, cmd)
+			// While go-plugin waits for the handshake it can't be told to stop; the
+			// process can.
+			context.AfterFunc(ctx, func() {
+				if s.snapshot().Health == HealthStarting {
+					_ = proc.Kill(context.Background())
+				}
+			})
+			return proc, nil
+		},
+	})
+	rpc, err := client.Client()
+	if err != nil {
+		client.Kill()
+		s.ended(proc)
+		return nil, s.startError(proc, err)
+	}
+	pid, _ := strconv.Atoi(proc.ID())
+	s.update(func(st *Status) { st.PID = pid })
+	s.out.note("started as process %d", pid)
+	stop := func() {
+		s.bundle.Detach()
+		client.Kill()
+		s.ended(proc)
+	}
+	g, err := s.meet(ctx, rpc, env)
+	if err != nil {
+		stop()
+		if e := proc.ended(); e != nil && e.Code != 0 && e.Signal == "" {
+			err = s.deathError(proc)
+		}
+		return nil, err
+	}
+	g.ended, g.why, g.stop = proc.done, func() error { return s.deathError(proc) }, stop
+	return g, nil
+}
+
+// command makes the plugin's command after checking its binary. Its environment holds
+// nothing of the host's.
+func (s *supervisor) command(dir string) (*exec.Cmd, error) {
+	argv := s.spec.Command
+	if s.spec.Path != "" {
+		argv = append([]string{s.spec.Path}, s.spec.Args...)
+	}
+	if err := verify(argv[0], s.spec.SHA256); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(argv[0], argv[1:]...) //nolint:gosec // the operator's own entry
+	cmd.Dir = dir
+	cmd.Env = []string{
+		"PATH=" + searchPath, "HOME=" + dir, "TMPDIR=" + dir, protocol.LifelineEnv + "=stdin",
+	}
+	if s.spec.MemoryLimit > 0 {
+		cmd.Env = append(cmd.Env, "GOMEMLIMIT="+strconv.FormatInt(s.spec.MemoryLimit, 10))
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.spec.Env)) {
+		cmd.Env = append(cmd.Env, k+"="+s.spec.Env[k])
+	}
+	return cmd, nil
+}
+
+// meet connects to a plugin that has shaken hands, and learns what it offers.
+func (s *supervisor) meet(ctx context.Context, rpc goplugin.ClientProtocol, env protocol.Environment) (*guest, error) {
+	raw, err := rpc.Dispense(protocol.PluginName)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	conn, ok := raw.(*grpc.ClientConn)
+	if !ok {
+		return nil, fmt.Errorf("connect: unexpected client %T", raw)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.host.config.CallTimeout)
+	defer cancel()
+	c, err := remote.Connect(ctx, conn, s.host.config.Version)
+	if err != nil {
+		return nil, err
+	}
+	c.SetEnvironment(env)
+	g := &guest{base: c, points: c.Points()}
+	if ctl, ok := c.Controller(); ok {
+		g.controller = ctl
+	}
+	if g.network, ok = c.Network(); !ok {
+		g.network = nil
+	}
+	if sched, ok, err := c.Scheduler(ctx); err != nil {
+		return nil, err
+	} else if ok {
+		g.scheduler = sched
+	}
+	if slices.Contains(c.Points(), protocol.PointResource) {
+		g.bundle = func(ctx context.Context) (guestBundle, error) {
+			changed, gone, err := s.bundle.Attach(ctx, c)
+			return guestBundle{Bundle: s.bundle, changed: changed, gone: gone}, err
+		}
+	}
+	health := grpc_health_v1.NewHealthClient(conn)
+	g.ping = func(ctx context.Context) error {
+		_, err := health.Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: goplugin.GRPCServiceName})
+		return err
+	}
+	return g, nil
+}
+
+// ended records how a process ended.
+func (s *supervisor) ended(proc *process) {
+	if proc == nil {
+		return
+	}
+	<-proc.done
+	exit := proc.ended()
+	if exit == nil {
+		return
+	}
+	s.out.note("process %s ended: %s", proc.ID(), exit)
+	s.update(func(st *Status) { st.PID, st.LastExit = 0, exit })
+}
+
+// deathError says how a process ended, and of which panic.
+func (s *supervisor) deathError(proc *process) error {
+	_, panicText := s.out.tail(0)
+	first, _, _ := strings.Cut(panicText, "\n")
+	if first != "" {
+		return fmt.Errorf("process %s died of %s (%s)", proc.ID(), first, proc.ended())
+	}
+	return fmt.Errorf("process %s ended: %s", proc.ID(), proc.ended())
+}
+
+// startError says in the operator's terms why there was no handshake.
+func (s *supervisor) startError(proc *process, err error) error {
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "timeout while waiting for plugin to start"):
+		return fmt.Errorf("it did not answer its handshake within %s; is %s a Pintle plugin?",
+			s.host.config.StartTimeout, s.binary())
+	case strings.HasPrefix(text, "Unrecognized remote plugin message: \n"), proc != nil && proc.ended() != nil && proc.ended().Signal == "" && strings.Contains(text, "plugin exited"):
+		if e := proc.ended(); e != nil {
+			return fmt.Errorf("before its handshake %w", s.deathError(proc))
+		}
+		return errors.New("it closed its standard output before its handshake")
+	case strings.HasPrefix(text, "Unrecognized remote plugin message: "):
+		line, _, _ := strings.Cut(strings.TrimPrefix(text, "Unrecognized remote plugin message: "), "\n")
+		return fmt.Errorf("it wrote %q where its handshake should be; is %s a Pintle plugin?", line, s.binary())
+	case strings.Contains(text, "incompatible"):
+		return refuse("%w", err)
+	default:
+		return err
+	}
+}
+
+func (s *supervisor) binary() string {
+	if s.spec.Path != "" {
+		return s.spec.Path
+	}
+	return s.spec.Command[0]
+}

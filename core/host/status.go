@@ -1,0 +1,92 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+
+	"github.com/pintle-dev/pintle/sdk/protocol"
+)
+
+// Health is how a plugin is.
+type Health string
+
+// The healths of a plugin.
+const (
+	// HealthPending: not started yet.
+	HealthPending Health = "Pending"
+	// HealthStarting: launched, not yet doing its work.
+	HealthStarting Health = "Starting"
+	// HealthStandby: ready to work when this host leads.
+	HealthStandby Health = "Standby"
+	// HealthHealthy: working, and answering health checks.
+	HealthHealthy Health = "Healthy"
+	// HealthUnhealthy: running, but the last health check was not answered.
+	HealthUnhealthy Health = "Unhealthy"
+	// HealthBackOff: it died and waits for its next start.
+	HealthBackOff Health = "BackOff"
+	// HealthRefused: it will not be started until its entry, or its binary, changes.
+	HealthRefused Health = "Refused"
+	// HealthStopped: stopped with the host.
+	HealthStopped Health = "Stopped"
+	// HealthDisabled: its entry says not to run it.
+	HealthDisabled Health = "Disabled"
+)
+
+// Status is what a host knows about one plugin.
+type Status struct {
+	// Object is the name of its Plugin object.
+	Object, Name, Version, Description string
+	Placement                          Placement
+	Points                             []protocol.Point
+	// PID of its process, 0 where there is none.
+	PID    int
+	Health Health
+	// Restarts counts starts after the first.
+	Restarts int
+	// Reason says why it is not healthy, or why it was last restarted.
+	Reason string
+	// Circuit is Open after too many failures in a row.
+	Circuit Circuit
+	// NextStart is when a plugin in back-off is started again.
+	NextStart time.Time
+	StartedAt time.Time
+	// LastExit is how the last process ended, LastReason why the last session did.
+	LastExit   *Exit
+	LastReason string
+	// LastOutput are the last lines before the last exit; Panic is the text of a panic
+	// before it.
+	LastOutput []string
+	Panic      string
+	// LogFile holds all it has written, bounded in size.
+	LogFile string
+	// Requested permissions, and those that were granted.
+	Requested, Granted []rbacv1.PolicyRule
+}
+
+// Exit is how a process ended.
+type Exit struct {
+	At time.Time
+	// Code is the exit status, or -1 where a signal ended it.
+	Code int
+	// Signal is the signal's name, such as "killed", or empty.
+	Signal string
+}
+
+func (e Exit) String() string {
+	if e.Signal != "" {
+		return "killed by signal " + e.Signal
+	}
+	return fmt.Sprintf("exit status %d", e.Code)
+}
+
+func exitOf(state *os.ProcessState, at time.Time) *Exit {
+	e := &Exit{At: at, Code: state.ExitCode()}
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		e.Signal = ws.Signal().String()
+	}
+	return e
+}

@@ -1,0 +1,168 @@
+package remote
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/pintle-dev/pintle/crd"
+	pluginv1 "github.com/pintle-dev/pintle/sdk/proto/plugin/v1"
+	"github.com/pintle-dev/pintle/sdk/protocol"
+	"github.com/pintle-dev/pintle/sdk/resource"
+)
+
+// Bundle is the resource types of a plugin process. It outlives the process: between
+// Detach and the next Attach its hooks refuse writes with 503, which clients retry.
+type Bundle struct {
+	name    string
+	timeout time.Duration
+	stream  atomic.Pointer[hookStream]
+
+	mu    sync.RWMutex
+	wire  *pluginv1.DefinitionsResponse
+	defs  []*crd.Definition
+	hooks map[schema.GroupResource]any
+}
+
+var _ resource.Bundle = (*Bundle)(nil)
+
+// NewBundle makes the bundle of the named plugin. timeout bounds each hook call.
+func NewBundle(name string, timeout time.Duration) *Bundle {
+	return &Bundle{name: name, timeout: timeout}
+}
+
+// Attach connects the bundle to a process that offers extension point "resource". It
+// reports whether the definitions differ from those known before. The returned channel is
+// closed when the process can no longer be reached.
+func (b *Bundle) Attach(ctx context.Context, c *Client) (changed bool, gone <-chan struct{}, err error) {
+	if !c.offers(protocol.PointResource) {
+		return false, nil, fmt.Errorf("plugin %s offers no resource types", b.name)
+	}
+	client := pluginv1.NewResourceClient(c.conn)
+	wire, err := client.Definitions(ctx, &pluginv1.DefinitionsRequest{})
+	if err != nil {
+		return false, nil, unwire(err)
+	}
+	defs, err := protocol.DefinitionsFromWire(b.name, wire)
+	if err != nil {
+		return false, nil, err
+	}
+	stream, err := openHooks(context.WithoutCancel(ctx), client, b.name)
+	if err != nil {
+		return false, nil, unwire(err)
+	}
+	b.mu.Lock()
+	changed = b.wire == nil || !proto.Equal(b.wire, wire)
+	if changed {
+		b.wire, b.defs = wire, defs
+		b.hooks = map[schema.GroupResource]any{}
+		for i, d := range defs {
+			if h := newHooks(b, d, wire.GetDefinitions()[i].GetHooks()); h != nil {
+				b.hooks[d.GroupResource()] = h
+			}
+		}
+	}
+	b.mu.Unlock()
+	if old := b.stream.Swap(stream); old != nil {
+		old.close()
+	}
+	return changed, stream.done, nil
+}
+
+// Detach ends the connection. Calls that are under way fail with 503.
+func (b *Bundle) Detach() {
+	if s := b.stream.Swap(nil); s != nil {
+		s.close()
+	}
+}
+
+// Definitions implements resource.Bundle: those of the last process that was attached.
+func (b *Bundle) Definitions() ([]*crd.Definition, error) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if b.wire == nil {
+		return nil, b.unavailable("has not started yet")
+	}
+	return b.defs, nil
+}
+
+// Hooks implements resource.Bundle.
+func (b *Bundle) Hooks(gr schema.GroupResource) any {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.hooks[gr]
+}
+
+// unavailable is what clients are told while the plugin is away: 503, to be retried.
+func (b *Bundle) unavailable(why string) error {
+	err := apierrors.NewServiceUnavailable(fmt.Sprintf("plugin %q %s; try again", b.name, why))
+	err.ErrStatus.Details = &metav1.StatusDetails{
+		Group: "core.pintle.dev", Kind: "plugins", Name: b.name, RetryAfterSeconds: 1,
+	}
+	return err
+}
+
+// call makes one hook call.
+func (b *Bundle) call(ctx context.Context, d *crd.Definition, hook pluginv1.Hook, r *resource.Request, tweak func(*pluginv1.HookCall)) (*pluginv1.HookResult, error) {
+	s := b.stream.Load()
+	if s == nil {
+		return nil, b.unavailable("is not running")
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	wire, err := protocol.RequestToWire(r)
+	if err != nil {
+		return nil, fmt.Errorf("plugin %s: %w", b.name, err)
+	}
+	c := &pluginv1.HookCall{
+		Hook: hook, TimeoutMs: b.timeout.Milliseconds(),
+		Group: d.Group, Plural: d.Names.Plural, Request: wire,
+	}
+	if tweak != nil {
+		tweak(c)
+	}
+	id, result := s.begin(c, r.Reader)
+	defer s.end(id)
+	var res *pluginv1.HookResult
+	select {
+	case res = <-result:
+	case <-s.done:
+		return nil, b.unavailable("stopped while it was handling the request")
+	case <-ctx.Done():
+		if ctx.Err() == context.DeadlineExceeded {
+			return nil, b.unavailable(fmt.Sprintf("did not answer within %s", b.timeout))
+		}
+		return nil, ctx.Err()
+	}
+	if err := protocol.ErrorFromWire(b.name, res); err != nil {
+		return nil, err
+	}
+	r.Warnings = append(r.Warnings, res.GetWarnings()...)
+	if len(res.GetObject()) > 0 {
+		tree, err := protocol.DecodeTree(res.GetObject())
+		if err != nil {
+			return nil, fmt.Errorf("plugin %s: %w", b.name, err)
+		}
+		r.Object = replace(r.Object, tree)
+	}
+	return res, nil
+}
+
+// replace gives into the content of tree, in place where there is an into.
+func replace(into, tree map[string]any) map[string]any {
+	if into == nil {
+		return tree
+	}
+	clear(into)
+	for k, v := range tree {
+		into[k] = v
+	}
+	return into
+}
