@@ -56,9 +56,3 @@ func (w *Workloads) Configure(_ context.Context, settings []byte) error {
 	w.settings = parsed
 	return nil
 }
-
-// Run runs the controllers until ctx is cancelled.
-func (w *Workloads) Run(ctx context.Context, _ plugin.Env) error {
-	<-ctx.Done()
-	return nil
-}

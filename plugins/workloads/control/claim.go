@@ -1,0 +1,114 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Claimer makes an owner the controller of the objects that its selector matches: it
+// adopts those that have none and releases its own that match no more.
+type Claimer[T metav1.Object] struct {
+	Owner    metav1.Object
+	Kind     schema.GroupVersionKind
+	Selector labels.Selector
+	// Live reads the owner from the API server. Nothing is adopted for an owner that is
+	// gone or going.
+	Live func(ctx context.Context) (metav1.Object, error)
+	// Patch sends a strategic merge patch of one object.
+	Patch func(ctx context.Context, obj T, patch []byte) error
+
+	checked bool
+	refusal error
+}
+
+// Claim returns those of objs that the owner controls now.
+func (c *Claimer[T]) Claim(ctx context.Context, objs []T) ([]T, error) {
+	var claimed []T
+	var failures []error
+	for _, obj := range objs {
+		mine, err := c.claim(ctx, obj)
+		if err != nil {
+			failures = append(failures, err)
+		}
+		if mine {
+			claimed = append(claimed, obj)
+		}
+	}
+	return claimed, errors.Join(failures...)
+}
+
+func (c *Claimer[T]) claim(ctx context.Context, obj T) (bool, error) {
+	matches := c.Selector.Matches(labels.Set(obj.GetLabels()))
+	if ref := metav1.GetControllerOfNoCopy(obj); ref != nil {
+		if ref.UID != c.Owner.GetUID() {
+			return false, nil
+		}
+		if matches || c.Owner.GetDeletionTimestamp() != nil {
+			return matches, nil
+		}
+		return false, c.release(ctx, obj)
+	}
+	if !matches || c.Owner.GetDeletionTimestamp() != nil || obj.GetDeletionTimestamp() != nil {
+		return false, nil
+	}
+	err := c.adopt(ctx, obj)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (c *Claimer[T]) adopt(ctx context.Context, obj T) error {
+	if !c.checked {
+		c.checked = true
+		c.refusal = c.mayAdopt(ctx)
+	}
+	if c.refusal != nil {
+		return fmt.Errorf("%s %s/%s can't adopt %s: %w", c.Kind.Kind, c.Owner.GetNamespace(), c.Owner.GetName(), obj.GetName(), c.refusal)
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid":             obj.GetUID(),
+		"ownerReferences": []metav1.OwnerReference{*metav1.NewControllerRef(c.Owner, c.Kind)},
+	}})
+	if err != nil {
+		return err
+	}
+	return c.Patch(ctx, obj, patch)
+}
+
+func (c *Claimer[T]) mayAdopt(ctx context.Context) error {
+	live, err := c.Live(ctx)
+	if err != nil {
+		return err
+	}
+	if live.GetUID() != c.Owner.GetUID() {
+		return errors.New("it is gone; there is another one of that name")
+	}
+	if live.GetDeletionTimestamp() != nil {
+		return errors.New("it is being deleted")
+	}
+	return nil
+}
+
+func (c *Claimer[T]) release(ctx context.Context, obj T) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid":             obj.GetUID(),
+		"ownerReferences": []map[string]any{{"$patch": "delete", "uid": c.Owner.GetUID()}},
+	}})
+	if err != nil {
+		return err
+	}
+	err = c.Patch(ctx, obj, patch)
+	if apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
+		// Gone, or no longer with this owner: released either way.
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,57 @@
+package control
+
+import (
+	"log/slog"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+)
+
+// Kit is what every controller is built from.
+type Kit struct {
+	Client    kubernetes.Interface
+	Informers informers.SharedInformerFactory
+	// Events returns a recorder of events for a component such as "replicaset-controller".
+	Events func(component string) record.EventRecorder
+	Log    *slog.Logger
+}
+
+// Key returns the key "namespace/name" of an object or of the tombstone of one, and
+// false for what is neither.
+func Key(obj any) (string, bool) {
+	key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj)
+	return key, err == nil
+}
+
+// Gone returns the object of a deletion event, from its tombstone if need be.
+func Gone[T any](obj any) (T, bool) {
+	if tomb, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = tomb.Obj
+	}
+	t, ok := obj.(T)
+	return t, ok
+}
+
+// PodReady reports whether the pod's Ready condition is true, and since when.
+func PodReady(p *v1.Pod) (*v1.PodCondition, bool) {
+	for i := range p.Status.Conditions {
+		if c := &p.Status.Conditions[i]; c.Type == v1.PodReady {
+			return c, c.Status == v1.ConditionTrue
+		}
+	}
+	return nil, false
+}
+
+// PodActive reports whether a pod counts as a replica: it has not finished and is not
+// being deleted.
+func PodActive(p *v1.Pod) bool {
+	return !PodFinished(p) && p.DeletionTimestamp == nil
+}
+
+// PodFinished reports whether all containers of a pod have ended for good.
+func PodFinished(p *v1.Pod) bool {
+	return p.Status.Phase == v1.PodSucceeded || p.Status.Phase == v1.PodFailed
+}

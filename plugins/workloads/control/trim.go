@@ -1,0 +1,96 @@
+package control
+
+import (
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+)
+
+// Trim is the transform of the informers: it drops what no controller reads, before an
+// object enters a cache. Trimmed pods, nodes and ConfigMaps must never be sent back with an update.
+func Trim(obj any) (any, error) {
+	if tomb, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		return tomb, nil
+	}
+	switch o := obj.(type) {
+	case *v1.Pod:
+		return trimPod(o), nil
+	case *v1.Node:
+		trimNode(o)
+	case *v1.Namespace, *v1.Service, *v1.ServiceAccount:
+		dropLastApplied(o.(metav1.Object))
+	}
+	if m, err := meta.Accessor(obj); err == nil {
+		m.SetManagedFields(nil)
+	}
+	return obj, nil
+}
+
+func dropLastApplied(m metav1.Object) {
+	if a := m.GetAnnotations(); a[v1.LastAppliedConfigAnnotation] != "" {
+		delete(a, v1.LastAppliedConfigAnnotation)
+	}
+}
+
+// DeletionCost is the annotation by which users say which replicas to delete first.
+const DeletionCost = "controller.kubernetes.io/pod-deletion-cost"
+
+// trimPod copies what is kept, so that the rest can be freed.
+func trimPod(p *v1.Pod) *v1.Pod {
+	m := metav1.ObjectMeta{
+		Name: p.Name, GenerateName: p.GenerateName, Namespace: p.Namespace, UID: p.UID,
+		ResourceVersion: p.ResourceVersion, Generation: p.Generation,
+		CreationTimestamp: p.CreationTimestamp, DeletionTimestamp: p.DeletionTimestamp,
+		DeletionGracePeriodSeconds: p.DeletionGracePeriodSeconds,
+		Labels:                     p.Labels, OwnerReferences: p.OwnerReferences, Finalizers: p.Finalizers,
+	}
+	if cost, ok := p.Annotations[DeletionCost]; ok {
+		m.Annotations = map[string]string{DeletionCost: cost}
+	}
+	out := &v1.Pod{ObjectMeta: m}
+	out.Spec = v1.PodSpec{
+		NodeName: p.Spec.NodeName, Hostname: p.Spec.Hostname, Subdomain: p.Spec.Subdomain,
+		RestartPolicy: p.Spec.RestartPolicy, Tolerations: p.Spec.Tolerations,
+		Containers: trimContainers(p.Spec.Containers, false), InitContainers: trimContainers(p.Spec.InitContainers, true),
+	}
+	s := &p.Status
+	out.Status = v1.PodStatus{Phase: s.Phase, Reason: s.Reason, HostIP: s.HostIP, PodIP: s.PodIP, PodIPs: s.PodIPs, StartTime: s.StartTime}
+	for _, c := range s.Conditions {
+		if c.Type == v1.PodReady {
+			out.Status.Conditions = []v1.PodCondition{c}
+		}
+	}
+	for _, c := range s.ContainerStatuses {
+		if c.RestartCount > 0 {
+			out.Status.ContainerStatuses = append(out.Status.ContainerStatuses, v1.ContainerStatus{Name: c.Name, RestartCount: c.RestartCount})
+		}
+	}
+	return out
+}
+
+// trimContainers keeps the named ports, to which Services may refer.
+func trimContainers(list []v1.Container, sidecarsOnly bool) []v1.Container {
+	var out []v1.Container
+	for i := range list {
+		c := &list[i]
+		if sidecarsOnly && (c.RestartPolicy == nil || *c.RestartPolicy != v1.ContainerRestartPolicyAlways) {
+			continue
+		}
+		var ports []v1.ContainerPort
+		for _, p := range c.Ports {
+			if p.Name != "" {
+				ports = append(ports, p)
+			}
+		}
+		if len(ports) > 0 {
+			out = append(out, v1.Container{Name: c.Name, Ports: ports, RestartPolicy: c.RestartPolicy})
+		}
+	}
+	return out
+}
+
+func trimNode(n *v1.Node) {
+	dropLastApplied(n)
+	n.Status = v1.NodeStatus{Conditions: n.Status.Conditions, Addresses: n.Status.Addresses, Allocatable: n.Status.Allocatable}
+}

@@ -1,0 +1,122 @@
+package workloads
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/go-logr/logr"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/klog/v2"
+
+	"github.com/pintle-dev/pintle/plugins/workloads/control"
+	"github.com/pintle-dev/pintle/plugins/workloads/defaults"
+	"github.com/pintle-dev/pintle/plugins/workloads/deployment"
+	"github.com/pintle-dev/pintle/plugins/workloads/replicaset"
+	"github.com/pintle-dev/pintle/sdk/plugin"
+)
+
+// runner is a controller that has been built. Run returns soon after ctx is cancelled.
+type runner interface {
+	Run(ctx context.Context)
+}
+
+// Run runs the controllers until ctx is cancelled.
+func (w *Workloads) Run(ctx context.Context, env plugin.Env) error {
+	log := env.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	ctx = klog.NewContext(ctx, logr.FromSlogHandler(log.Handler()))
+	config := rest.CopyConfig(env.Config)
+	if config.UserAgent == "" {
+		config.UserAgent = "pintle-workloads"
+	}
+	if config.QPS == 0 && config.RateLimiter == nil {
+		// The server has a flow control of its own.
+		config.QPS = -1
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect to the API server: %w", err)
+	}
+	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
+	defer broadcaster.Shutdown()
+	broadcaster.StartRecordingToSink(&corev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
+	kit := control.Kit{
+		Client:    client,
+		Informers: informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(control.Trim)),
+		Events: func(component string) record.EventRecorder {
+			return broadcaster.NewRecorder(scheme.Scheme, v1.EventSource{Component: component})
+		},
+		Log: log,
+	}
+	runners, err := w.build(kit, config)
+	if err != nil {
+		return err
+	}
+	kit.Informers.StartWithContext(ctx)
+	var wg sync.WaitGroup
+	for _, r := range runners {
+		wg.Go(func() { r.Run(ctx) })
+	}
+	log.Info("controllers are running", "number", len(runners))
+	wg.Wait()
+	kit.Informers.Shutdown()
+	return nil
+}
+
+// build makes the controllers that are not disabled.
+func (w *Workloads) build(kit control.Kit, config *rest.Config) ([]runner, error) {
+	var out []runner
+	makers := []struct {
+		name string
+		make func() (runner, error)
+	}{
+		{serviceAccountName, func() (runner, error) { return defaults.NewServiceAccounts(kit), nil }},
+		{rootCAName, func() (runner, error) { return w.rootCA(kit, config) }},
+		{replicaSetName, func() (runner, error) { return replicaset.New(kit) }},
+		{deploymentName, func() (runner, error) { return deployment.New(kit) }},
+	}
+	for _, m := range makers {
+		if !w.settings.enabled(m.name) {
+			continue
+		}
+		r, err := m.make()
+		if err != nil {
+			return nil, fmt.Errorf("controller %s: %w", m.name, err)
+		}
+		if r != nil {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// rootCA makes the publisher of the root CA, nil where there is no CA to publish.
+func (w *Workloads) rootCA(kit control.Kit, config *rest.Config) (runner, error) {
+	pem := w.settings.RootCA
+	switch {
+	case pem != "":
+	case len(config.CAData) > 0:
+		pem = string(config.CAData)
+	case config.CAFile != "":
+		b, err := os.ReadFile(config.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("read the CA of the API server: %w", err)
+		}
+		pem = string(b)
+	default:
+		kit.Log.Warn("no root CA is published: settings have no rootCA and the connection to the API server has none")
+		return nil, nil
+	}
+	return defaults.NewRootCA(kit, pem), nil
+}
