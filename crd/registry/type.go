@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"fmt"
 	"sync"
 
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
@@ -9,9 +10,8 @@ import (
 	"github.com/pintle-dev/pintle/crd/schema"
 )
 
-// BuiltinSource is the Source of definitions that behave as upstream's built-in types:
-// see schema.Options.Builtin.
-const BuiltinSource = "builtin"
+// BuiltinSource is crd.BuiltinSource.
+const BuiltinSource = crd.BuiltinSource
 
 // Type is one served version of a definition. It is immutable; a changed definition makes
 // new Types.
@@ -32,7 +32,7 @@ func (t *Type) ListGVK() runtimeschema.GroupVersionKind {
 }
 
 // Compiled returns the type's compiled schema. The schema is parsed and compiled when it
-// is first asked for; the memory is freed with the Type.
+// is first asked for; the memory is freed with the Type. An error is the same every time.
 func (t *Type) Compiled() (*schema.Compiled, error) { return t.compile() }
 
 func newType(c *schema.Compiler, d *crd.Definition, v *crd.Version) *Type {
@@ -44,15 +44,25 @@ func newType(c *schema.Compiler, d *crd.Definition, v *crd.Version) *Type {
 		Bucket:     Bucket(d),
 	}
 	t.compile = sync.OnceValues(func() (*schema.Compiled, error) {
-		s, err := v.Schema()
-		if err != nil {
-			return nil, err
-		}
-		return c.Compile(s, schema.Options{
+		options := schema.Options{
 			Group: d.Group, Version: v.Name, Kind: d.Names.Kind,
 			Builtin:               d.Source == BuiltinSource,
 			PreserveUnknownFields: d.PreserveUnknownFields,
-		})
+		}
+		if v.Schema == nil {
+			// A type without a schema takes any object.
+			options.PreserveUnknownFields = true
+			return c.Compile(&schema.Schema{Type: "object"}, options)
+		}
+		s, err := v.Schema()
+		if err != nil {
+			return nil, fmt.Errorf("schema of %s, %s: %w", t.GVR.GroupVersion(), d.Names.Kind, err)
+		}
+		compiled, err := c.Compile(s, options)
+		if err != nil {
+			return nil, fmt.Errorf("schema of %s, %s: %w", t.GVR.GroupVersion(), d.Names.Kind, err)
+		}
+		return compiled, nil
 	})
 	return t
 }

@@ -281,7 +281,7 @@ func (n *node) setTypedKind(s *Schema) {
 		// RawExtension, FieldsV1 and the like: any JSON.
 		n.kind, n.preserve = kindAny, true
 	case n.kind == kindAny:
-		n.preserve = true
+		n.preserve = len(s.Properties) == 0
 	case n.kind == kindString:
 		switch s.Format {
 		case "byte":

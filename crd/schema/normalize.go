@@ -150,6 +150,9 @@ func (w *normalizer) typedObject(n *node, x map[string]any) {
 func (w *normalizer) typed(n *node, v any) (r any, changed bool) {
 	switch n.kind {
 	case kindAny:
+		if x, ok := v.(map[string]any); ok {
+			w.typedObject(n, x)
+		}
 		return nil, false
 	case kindObject:
 		if x, ok := v.(map[string]any); ok {
