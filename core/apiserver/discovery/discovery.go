@@ -1,7 +1,13 @@
 package discovery
 
 import (
+	"encoding/json"
 	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pintle-dev/pintle/crd/registry"
 )
@@ -12,11 +18,89 @@ type Source interface {
 }
 
 // Handler serves /api, /apis and the documents below them.
-type Handler struct{}
+type Handler struct {
+	types Source
+	state atomic.Pointer[state]
+}
+
+var _ http.Handler = (*Handler)(nil)
 
 // New returns a Handler over a registry.
-func New(types Source) *Handler { return &Handler{} }
+func New(types Source) *Handler { return &Handler{types: types} }
+
+// state is what has been encoded for one snapshot of the registry.
+type state struct {
+	snapshot  *registry.Snapshot
+	documents sync.Map // of key to func() (*document, error)
+}
+
+// key names an encoding of a document.
+type key struct {
+	path       string
+	format     format
+	aggregated bool
+}
 
 // ServeHTTP implements http.Handler for exactly /api, /api/VERSION, /apis, /apis/GROUP and
 // /apis/GROUP/VERSION; anything else is 404.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {}
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		fail(w, http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed, "the server does not allow this method on the requested resource")
+		return
+	}
+	path := strings.TrimRight(r.URL.Path, "/")
+	accepted, ok := negotiate(r.Header.Values("Accept"), path == "/api" || path == "/apis")
+	if !ok {
+		fail(w, http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable,
+			"only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf")
+		return
+	}
+	s := h.current()
+	object := build(s.snapshot, path, accepted.aggregated)
+	if object == nil {
+		fail(w, http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
+		return
+	}
+	k := key{path, accepted.format, accepted.aggregated}
+	once, ok := s.documents.Load(k)
+	if !ok {
+		once, _ = s.documents.LoadOrStore(k, sync.OnceValues(func() (*document, error) { return encode(object(), accepted) }))
+	}
+	doc, err := once.(func() (*document, error))()
+	if err != nil {
+		fail(w, http.StatusInternalServerError, metav1.StatusReasonInternalError, err.Error())
+		return
+	}
+	doc.serve(w, r)
+}
+
+// current returns the state for the registry's present snapshot; what was encoded for an
+// older one is dropped with it.
+func (h *Handler) current() *state {
+	snapshot := h.types.Snapshot()
+	for {
+		old := h.state.Load()
+		if old != nil && old.snapshot.Generation >= snapshot.Generation {
+			return old
+		}
+		s := &state{snapshot: snapshot}
+		if h.state.CompareAndSwap(old, s) {
+			return s
+		}
+	}
+}
+
+func fail(w http.ResponseWriter, code int, reason metav1.StatusReason, message string) {
+	body, err := json.Marshal(&metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
+		Status:   metav1.StatusFailure, Code: int32(code), Reason: reason, Message: message,
+	})
+	if err != nil {
+		http.Error(w, message, code)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_, _ = w.Write(body) // the client has gone; there is nobody to tell
+}

@@ -1,7 +1,12 @@
 package openapi
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/pintle-dev/pintle/crd/registry"
 	"github.com/pintle-dev/pintle/crd/schema"
@@ -19,17 +24,99 @@ type Config struct {
 	// it must not change the schema it is given. Nil means that schemas are served as
 	// they are.
 	Describe func(component string, s *schema.Schema) *schema.Schema
-	// Version of the server, shown in documents and part of their hashes.
+	// Version of the server, shown in documents. It is part of their hashes and stands
+	// there for the schemas that come with the server, so each build needs its own.
 	Version string
 	// MaxBytes bounds the documents that are kept; 0 means 32 MiB.
 	MaxBytes int
+	// IdleAfter is how long after the last request documents are let go; 0 means 2 min.
+	IdleAfter time.Duration
 }
 
 // Handler serves /openapi/v2, /openapi/v3 and /openapi/v3/….
-type Handler struct{}
+type Handler struct {
+	cfg   Config
+	state atomic.Pointer[state]
+	docs  *cache
+	// building lets one document be made at a time: the memory it takes while it is made
+	// is a multiple of what is kept.
+	building sync.Mutex
+}
+
+var _ http.Handler = (*Handler)(nil)
 
 // New returns a Handler.
-func New(cfg Config) *Handler { return &Handler{} }
+func New(cfg Config) *Handler {
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = 32 << 20
+	}
+	if cfg.IdleAfter == 0 {
+		cfg.IdleAfter = 2 * time.Minute
+	}
+	return &Handler{cfg: cfg, docs: newCache(cfg.MaxBytes, cfg.IdleAfter)}
+}
 
 // ServeHTTP implements http.Handler.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {}
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "only GET and HEAD are allowed here", http.StatusMethodNotAllowed)
+		return
+	}
+	var err error
+	switch path := strings.TrimRight(r.URL.Path, "/"); {
+	case path == "/openapi/v2":
+		err = h.serveV2(w, r)
+	case path == "/openapi/v3":
+		err = h.serveIndex(w, r)
+	case strings.HasPrefix(path, "/openapi/v3/"):
+		err = h.serveV3(w, r, strings.TrimPrefix(path, "/openapi/v3/"))
+	default:
+		http.NotFound(w, r)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
+
+// groupVersion is one of the documents of version 3.
+type groupVersion struct {
+	// id as in the index: "api/v1", "apis/apps/v1".
+	id             string
+	group, version string
+	types          []*registry.Type
+}
+
+// groupVersions of a snapshot, in its order.
+func groupVersions(s *registry.Snapshot) []groupVersion {
+	var out []groupVersion
+	for _, g := range s.Groups {
+		for _, v := range g.Versions {
+			id := "apis/" + g.Name + "/" + v.Version
+			if g.Name == "" {
+				id = "api/" + v.Version
+			}
+			out = append(out, groupVersion{id, g.Name, v.Version, v.Types})
+		}
+	}
+	return out
+}
+
+// render returns a document from the cache or makes it.
+func (h *Handler) render(id, hash string, make func() ([]byte, error)) ([]byte, error) {
+	key := docKey{id, hash}
+	if body, ok := h.docs.get(key); ok {
+		return body, nil
+	}
+	h.building.Lock()
+	defer h.building.Unlock()
+	if body, ok := h.docs.get(key); ok {
+		return body, nil
+	}
+	body, err := make()
+	if err != nil {
+		return nil, fmt.Errorf("build OpenAPI document %s: %w", id, err)
+	}
+	h.docs.put(key, body)
+	return body, nil
+}

@@ -16,44 +16,38 @@ import (
 	"k8s.io/component-helpers/auth/rbac/validation"
 
 	"github.com/pintle-dev/pintle/core/auth"
-	"github.com/pintle-dev/pintle/core/auth/internal/hooks"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
-// Guard wraps a bundle so that writes of roles and bindings are refused (403 Forbidden)
+// Guard returns the admission of roles and bindings: a write is refused (403 Forbidden)
 // where the user would grant permissions that they lack. Those who may "escalate" a role
-// or "bind" it are let through, as are members of system:masters. authorizer decides
-// about these two verbs.
-func Guard(b resource.Bundle, a *Authorizer, authorizer auth.Authorizer) resource.Bundle {
-	g := func(check func(*guard, context.Context, *resource.Request) error) resource.Preparer {
-		return &guard{a, authorizer, check}
-	}
-	gr := func(name string) schema.GroupResource {
-		return schema.GroupResource{Group: rbacv1.GroupName, Resource: name}
-	}
-	return hooks.With(b, map[schema.GroupResource]any{
-		gr("roles"):               g((*guard).role),
-		gr("clusterroles"):        g((*guard).role),
-		gr("rolebindings"):        g((*guard).binding),
-		gr("clusterrolebindings"): g((*guard).binding),
-	})
+// or "bind" it are let through, as are members of system:masters; authorizer decides about
+// these two verbs. It is called for writes of the four RBAC kinds after their defaults are
+// set, and has nothing to say about others.
+func Guard(a *Authorizer, authorizer auth.Authorizer) resource.Preparer {
+	return &guard{a, authorizer}
 }
 
 type guard struct {
 	index      *Authorizer
 	authorizer auth.Authorizer
-	check      func(*guard, context.Context, *resource.Request) error
 }
 
 // Prepare implements resource.Preparer.
 func (g *guard) Prepare(ctx context.Context, r *resource.Request) error {
-	if r.Object == nil || r.Subresource != "" || slices.Contains(r.User.Groups, auth.MastersGroup) {
+	if r.Resource.Group != rbacv1.GroupName || r.Object == nil || r.Subresource != "" || slices.Contains(r.User.Groups, auth.MastersGroup) {
 		return nil
 	}
 	if r.Old != nil && reflect.DeepEqual(content(r.Old), content(r.Object)) {
 		return nil // metadata only: nothing is granted
 	}
-	return g.check(g, ctx, r)
+	switch r.Resource.Resource {
+	case "roles", "clusterroles":
+		return g.role(ctx, r)
+	case "rolebindings", "clusterrolebindings":
+		return g.binding(ctx, r)
+	}
+	return nil
 }
 
 // content is a role or binding without its metadata.

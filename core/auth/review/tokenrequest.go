@@ -15,17 +15,10 @@ import (
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
-	"github.com/pintle-dev/pintle/core/auth/internal/hooks"
 	"github.com/pintle-dev/pintle/core/auth/node"
 	"github.com/pintle-dev/pintle/core/auth/tokens"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
-
-// WithTokens wraps a bundle that has service accounts so that their token subresource
-// issues tokens.
-func WithTokens(b resource.Bundle, s *tokens.Service) resource.Bundle {
-	return hooks.With(b, map[runtimeschema.GroupResource]any{{Resource: "serviceaccounts"}: TokenRequest(s)})
-}
 
 // TokenRequest returns the hook of serviceaccounts/token. It leaves the service account as
 // it is.

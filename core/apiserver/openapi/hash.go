@@ -1,0 +1,104 @@
+package openapi
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"hash"
+
+	"github.com/pintle-dev/pintle/crd"
+	"github.com/pintle-dev/pintle/crd/registry"
+	"github.com/pintle-dev/pintle/crd/schema"
+)
+
+// state is what is known about one snapshot of the registry.
+type state struct {
+	generation uint64
+	list       []groupVersion
+	// hashes of documents by id; the hash of all under "".
+	hashes map[string]string
+	// types keeps hashes of single types, so that a change of one type does not make
+	// those of a thousand others be worked out again.
+	types map[*registry.Type]string
+}
+
+// current returns the state of the registry's present snapshot. Documents are made only
+// when they are asked for, so their hashes are of what they are made from.
+func (h *Handler) current() (*state, error) {
+	snapshot := h.cfg.Types.Snapshot()
+	old := h.state.Load()
+	if old != nil && old.generation == snapshot.Generation {
+		return old, nil
+	}
+	s := &state{generation: snapshot.Generation, list: groupVersions(snapshot), hashes: map[string]string{}, types: map[*registry.Type]string{}}
+	all := sha256.New()
+	for _, gv := range s.list {
+		sum := sha256.New()
+		fmt.Fprintf(sum, "%s\x00%s\x00", h.cfg.Version, gv.id)
+		for _, t := range gv.types {
+			var known string
+			if old != nil {
+				known = old.types[t]
+			}
+			if known == "" {
+				var err error
+				if known, err = hashType(t); err != nil {
+					return nil, err
+				}
+			}
+			s.types[t] = known
+			fmt.Fprintf(sum, "%s\x00", known)
+		}
+		s.hashes[gv.id] = hex.EncodeToString(sum.Sum(nil))
+		fmt.Fprintf(all, "%s\x00", s.hashes[gv.id])
+	}
+	s.hashes[""] = hex.EncodeToString(all.Sum(nil))
+	h.state.Store(s)
+	return s, nil
+}
+
+// hashType covers all of a type that a document shows. The schemas of types that come
+// with the server change with its version only and are not read.
+func hashType(t *registry.Type) (string, error) {
+	sum := sha256.New()
+	shown := struct {
+		Definition crd.Definition
+		Version    *crd.Version
+	}{*t.Definition, t.Version}
+	shown.Definition.Versions = nil
+	if err := json.NewEncoder(sum).Encode(shown); err != nil {
+		return "", fmt.Errorf("hash %s: %w", t.GVR, err)
+	}
+	if t.Definition.Source != registry.BuiltinSource {
+		s, err := t.Version.Schema()
+		if err != nil {
+			return "", fmt.Errorf("schema of %s: %w", t.GVR, err)
+		}
+		if err := hashSchema(sum, s, s.Root, map[string]bool{}); err != nil {
+			return "", fmt.Errorf("hash the schema of %s: %w", t.GVR, err)
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+func hashSchema(sum hash.Hash, s *schema.Schema, root *schema.Components, seen map[string]bool) error {
+	if err := json.NewEncoder(sum).Encode(s); err != nil {
+		return err
+	}
+	if root == nil {
+		return nil
+	}
+	for _, name := range s.References() {
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		if c := root.Get(name); c != nil {
+			if err := hashSchema(sum, c, root, seen); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

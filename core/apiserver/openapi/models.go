@@ -1,0 +1,240 @@
+package openapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/kube-openapi/pkg/validation/spec"
+
+	"github.com/pintle-dev/pintle/crd/registry"
+	"github.com/pintle-dev/pintle/crd/schema"
+)
+
+const metaPrefix = "io.k8s.apimachinery.pkg.apis.meta.v1."
+
+// gvkExtension says which kinds a schema or an operation is for.
+const gvkExtension = "x-kubernetes-group-version-kind"
+
+// models collects the schemas of a document.
+type models struct {
+	describe func(string, *schema.Schema) *schema.Schema
+	prefix   string
+	v2       bool
+	done     map[string]spec.Schema
+	// roots are where components are looked for.
+	roots []*schema.Components
+}
+
+// typeModel is how a document names a type's schemas.
+type typeModel struct{ object, list string }
+
+func (h *Handler) newModels(prefix string, v2 bool) *models {
+	describe := h.cfg.Describe
+	if describe == nil {
+		describe = func(_ string, s *schema.Schema) *schema.Schema { return s }
+	}
+	return &models{describe: describe, prefix: prefix, v2: v2, done: map[string]spec.Schema{},
+		roots: []*schema.Components{schema.MetaComponents(), {Get: sharedComponent}}}
+}
+
+// addType adds a type's schema, its list's, and all that they refer to.
+func (m *models) addType(t *registry.Type) (typeModel, error) {
+	s, err := t.Version.Schema()
+	if err != nil {
+		return typeModel{}, fmt.Errorf("schema of %s: %w", t.GVR, err)
+	}
+	if s == nil {
+		s = &schema.Schema{Type: "object", PreserveUnknownFields: true}
+	}
+	if s.Root != nil && !slices.Contains(m.roots, s.Root) {
+		// The components that come with a type are better described than the shared
+		// ones here, and are looked at first.
+		m.roots = append([]*schema.Components{s.Root}, m.roots...)
+	}
+	names := typeModel{object: s.Ref}
+	if names.object == "" {
+		names.object = modelName(t)
+		m.add(names.object, s.WithMeta())
+	} else {
+		m.need(names.object)
+	}
+	m.setKind(names.object, t.GVK.Group, t.GVK.Version, t.GVK.Kind)
+	if t.Definition.Virtual {
+		return names, nil
+	}
+	names.list = strings.TrimSuffix(names.object, t.GVK.Kind) + t.Definition.Names.ListKind
+	if !m.need(names.list) {
+		m.add(names.list, listOf(names.object, t))
+	}
+	m.setKind(names.list, t.GVK.Group, t.GVK.Version, t.Definition.Names.ListKind)
+	return names, nil
+}
+
+// need adds a component by its name; false where nobody knows it.
+func (m *models) need(name string) bool {
+	if _, ok := m.done[name]; ok {
+		return true
+	}
+	for _, r := range m.roots {
+		if s := r.Get(name); s != nil {
+			m.add(name, m.describe(name, s))
+			return true
+		}
+	}
+	return false
+}
+
+func (m *models) add(name string, s *schema.Schema) {
+	var out *spec.Schema
+	if m.v2 {
+		out = s.OpenAPIV2(m.prefix)
+	} else {
+		out = s.OpenAPIV3(m.prefix)
+	}
+	m.done[name] = *out
+	for _, ref := range s.References() {
+		if !m.need(ref) {
+			// A reference that leads nowhere would make the document invalid.
+			m.done[ref] = spec.Schema{SchemaProps: spec.SchemaProps{Type: spec.StringOrArray{"object"}}}
+		}
+	}
+}
+
+// setKind notes the kind that a schema is of; clients find schemas by it.
+func (m *models) setKind(name, group, version, kind string) {
+	s := m.done[name]
+	entry := map[string]any{"group": group, "version": version, "kind": kind}
+	var kinds []any
+	if have, ok := s.Extensions[gvkExtension].([]any); ok {
+		for _, k := range have {
+			if h, ok := k.(map[string]any); ok && h["group"] == group && h["version"] == version && h["kind"] == kind {
+				return
+			}
+		}
+		kinds = have
+	}
+	extensions := spec.Extensions{}
+	for k, v := range s.Extensions {
+		extensions[k] = v
+	}
+	extensions[gvkExtension] = append(slices.Clip(kinds), entry)
+	s.Extensions = extensions
+	m.done[name] = s
+}
+
+func (m *models) ref(name string) *spec.Schema {
+	return &spec.Schema{SchemaProps: spec.SchemaProps{Ref: spec.MustCreateRef(m.prefix + name)}}
+}
+
+// listOf is the schema of a list of a type that comes without one.
+func listOf(object string, t *registry.Type) *schema.Schema {
+	return &schema.Schema{
+		Type:        "object",
+		Description: fmt.Sprintf("%s is a list of %s", t.Definition.Names.ListKind, t.GVK.Kind),
+		Required:    []string{"items"},
+		Properties: map[string]*schema.Schema{
+			"apiVersion": {Type: "string", Description: "The version of the list's schema."},
+			"kind":       {Type: "string", Description: "The kind of the list."},
+			"metadata":   {Ref: metaPrefix + "ListMeta", Description: "Standard list metadata."},
+			"items":      {Type: "array", Description: "List of " + t.Definition.Names.Plural + ".", Items: &schema.Schema{Ref: object}},
+		},
+	}
+}
+
+// modelName of a type whose schema is no component: the group's name reversed, the version
+// and the kind, as upstream names those of custom resources. What upstream compiles in has
+// names of its own.
+func modelName(t *registry.Type) string {
+	if t.GVK.Group == "apiextensions.k8s.io" {
+		return "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions." + t.GVK.Version + "." + t.GVK.Kind
+	}
+	if t.Definition.Source == registry.BuiltinSource {
+		first, _, _ := strings.Cut(t.GVK.Group, ".")
+		if first == "" {
+			first = "core"
+		}
+		return "io.k8s.api." + first + "." + t.GVK.Version + "." + t.GVK.Kind
+	}
+	parts := strings.Split(t.GVK.Group, ".")
+	slices.Reverse(parts)
+	return strings.Join(parts, ".") + "." + t.GVK.Version + "." + t.GVK.Kind
+}
+
+// subresourceModel is the schema of what is sent to or read from a subresource, or "".
+func (m *models) subresourceModel(parent, parentKind string, gvk map[string]string) string {
+	kind, group, version := gvk["kind"], gvk["group"], gvk["version"]
+	if kind == parentKind {
+		return parent
+	}
+	first, _, _ := strings.Cut(group, ".")
+	if first == "" {
+		first = "core"
+	}
+	for _, name := range []string{
+		"io.k8s.api." + first + "." + version + "." + kind,
+		strings.TrimSuffix(parent, parentKind) + kind,
+	} {
+		if m.need(name) {
+			m.setKind(name, group, version, kind)
+			return name
+		}
+	}
+	return ""
+}
+
+// sharedComponent returns components that every document needs, for types that come
+// without any.
+func sharedComponent(name string) *schema.Schema {
+	text, ok := shared[name]
+	if !ok {
+		return nil
+	}
+	s := &schema.Schema{}
+	if err := json.Unmarshal([]byte(text), s); err != nil {
+		return nil // a test parses all of them
+	}
+	return s
+}
+
+// shared are kept as text: a server that is never asked pays nothing for them.
+var shared = map[string]string{
+	metaPrefix + "ListMeta": `{"type":"object","description":"ListMeta describes metadata that lists have.","properties":{
+		"continue":{"type":"string","description":"Set where there are more items: a token that is sent to get them."},
+		"remainingItemCount":{"type":"integer","format":"int64","description":"The number of items that follow this part of the list, where it is known."},
+		"resourceVersion":{"type":"string","description":"The version of the data that the list shows; opaque."},
+		"selfLink":{"type":"string","description":"Not set any more."}}}`,
+	metaPrefix + "Patch": `{"type":"object","description":"Patch is a change to an object, in the form that the content type says."}`,
+	metaPrefix + "Preconditions": `{"type":"object","description":"Preconditions must hold before an operation is carried out.","properties":{
+		"resourceVersion":{"type":"string","description":"The version that the object must have."},
+		"uid":{"type":"string","description":"The UID that the object must have."}}}`,
+	metaPrefix + "DeleteOptions": `{"type":"object","description":"DeleteOptions may be given with a delete.","properties":{
+		"apiVersion":{"type":"string"},"kind":{"type":"string"},
+		"dryRun":{"type":"array","items":{"type":"string"},"x-kubernetes-list-type":"atomic","description":"All: nothing is persisted."},
+		"gracePeriodSeconds":{"type":"integer","format":"int64","description":"Seconds before the object is deleted; zero is at once."},
+		"orphanDependents":{"type":"boolean","description":"Deprecated: use propagationPolicy."},
+		"preconditions":{"$ref":"io.k8s.apimachinery.pkg.apis.meta.v1.Preconditions"},
+		"propagationPolicy":{"type":"string","description":"What becomes of dependents: Orphan, Background or Foreground."}}}`,
+	metaPrefix + "StatusCause": `{"type":"object","description":"StatusCause says more about a failure.","properties":{
+		"field":{"type":"string","description":"The field of the object that caused it."},
+		"message":{"type":"string"},"reason":{"type":"string"}}}`,
+	metaPrefix + "StatusDetails": `{"type":"object","description":"StatusDetails says what a status is about.","properties":{
+		"causes":{"type":"array","items":{"$ref":"io.k8s.apimachinery.pkg.apis.meta.v1.StatusCause"},"x-kubernetes-list-type":"atomic"},
+		"group":{"type":"string"},"kind":{"type":"string"},"name":{"type":"string"},
+		"retryAfterSeconds":{"type":"integer","format":"int32"},"uid":{"type":"string"}}}`,
+	metaPrefix + "Status": `{"type":"object","description":"Status is returned by calls that return no other object.","properties":{
+		"apiVersion":{"type":"string"},"kind":{"type":"string"},
+		"code":{"type":"integer","format":"int32","description":"The HTTP status code."},
+		"details":{"$ref":"io.k8s.apimachinery.pkg.apis.meta.v1.StatusDetails"},
+		"message":{"type":"string"},"metadata":{"$ref":"io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"},
+		"reason":{"type":"string"},"status":{"type":"string","description":"Success or Failure."}}}`,
+	"io.k8s.api.autoscaling.v1.ScaleSpec": `{"type":"object","description":"ScaleSpec is the wanted size of a scalable resource.","properties":{
+		"replicas":{"type":"integer","format":"int32"}}}`,
+	"io.k8s.api.autoscaling.v1.ScaleStatus": `{"type":"object","description":"ScaleStatus is the present size of a scalable resource.","required":["replicas"],"properties":{
+		"replicas":{"type":"integer","format":"int32"},"selector":{"type":"string"}}}`,
+	"io.k8s.api.autoscaling.v1.Scale": `{"type":"object","description":"Scale is the size of a scalable resource.","properties":{
+		"apiVersion":{"type":"string"},"kind":{"type":"string"},
+		"metadata":{"$ref":"io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"},
+		"spec":{"$ref":"io.k8s.api.autoscaling.v1.ScaleSpec"},"status":{"$ref":"io.k8s.api.autoscaling.v1.ScaleStatus"}}}`,
+}
