@@ -1,0 +1,62 @@
+# Pintle. `make up` and `make test` do everything on a fresh Debian machine.
+
+SHELL       := /bin/bash
+DATA_DIR    ?= $(CURDIR)/.pintle
+BIN         := $(CURDIR)/bin
+PINTLE      := $(BIN)/pintle
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.1.0-dev)
+LDFLAGS     := -s -w -X github.com/pintle-dev/pintle/cmd/pintle/internal/release.Version=v0.1.0-$(VERSION)
+HELLO       := pintle.dev/hello
+export PATH := $(CURDIR)/.cache/go/bin:$(PATH)
+export CGO_ENABLED ?= 0
+
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.0
+
+.DEFAULT_GOAL := build
+.PHONY: up down build images test unit e2e lint bench conformance generate check host-packages examples clean
+
+up: host-packages build images ## install what is missing, build, start a cluster, run the demo in it
+	@.ci/demo $(PINTLE) $(DATA_DIR) $(BIN)
+
+down: ## stop the cluster and leave nothing of it outside this folder
+	@[ ! -x $(PINTLE) ] || $(PINTLE) down --data-dir $(DATA_DIR)
+
+build: ## the one binary, bin/pintle
+	@go build -trimpath -ldflags '$(LDFLAGS)' -o $(PINTLE) ./cmd/pintle
+
+images: ## the demo image as archives, bin/hello-v1.tar and bin/hello-v2.tar
+	@for v in v1 v2; do \
+	  go build -trimpath -ldflags "-s -w -X main.version=$$v" -o $(BIN)/hello-$$v ./test/images/hello && \
+	  go run ./test/images/mkimage -o $(BIN)/hello-$$v.tar -tag $(HELLO):$$v -busybox /bin/busybox -entrypoint /hello /hello=$(BIN)/hello-$$v || exit 1; \
+	done
+
+test: host-packages unit examples e2e ## everything that must pass: unit tests with -race, the SDK's examples, end to end
+
+unit:
+	CGO_ENABLED=1 go test -race -timeout 15m $$(go list ./... | grep -v /test/e2e)
+
+examples: ## each example is a module of its own, as a stranger would copy it
+	@for m in sdk/examples/*/go.mod; do (cd $$(dirname $$m) && echo "== $$(dirname $$m)" && go vet ./... && go test ./...) || exit 1; done
+
+e2e: host-packages build images ## real containerd, kubectl and registry
+	go test -count=1 -timeout 20m -v ./test/e2e/...
+
+lint:
+	go run $(GOLANGCI) run ./...
+
+check: lint unit ## what a commit needs
+
+generate: ## schemas of the Kubernetes types, protocol buffers
+	go generate ./...
+
+bench: build ## Pintle beside kube-apiserver and etcd, where ../shared/bench is present
+	@test/bench/run $(PINTLE)
+
+conformance: build ## upstream's conformance tests, where ../shared/conformance is present
+	@test/conformance/run $(PINTLE)
+
+host-packages:
+	@.ci/host-packages
+
+clean: down
+	rm -rf $(BIN) $(DATA_DIR)

@@ -1,0 +1,3 @@
+// Package cli is the command line: one file for each command, thin over the packages that
+// do the work.
+package cli

@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/node"
+)
+
+func newImage() *cobra.Command {
+	cmd := &cobra.Command{Use: "image", Short: "Images of this node"}
+	cmd.AddCommand(newImageImport(), newImageList())
+	return cmd
+}
+
+func newImageImport() *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use: "import ARCHIVE", Short: "Load images from an OCI or Docker archive (- reads standard input)", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			in := os.Stdin
+			if args[0] != "-" {
+				if in, err = os.Open(args[0]); err != nil {
+					return fmt.Errorf("archive: %w", err)
+				}
+				defer func() { err = errors.Join(err, in.Close()) }()
+			}
+			dir, cfg, err := o.load(cmd)
+			if err != nil {
+				return err
+			}
+			d, err := node.OpenDriver(cmd.Context(), cfg, dir, newLogger(cfg.Log))
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, d.Close()) }()
+			images, err := d.ImportImages(cmd.Context(), in)
+			if err != nil {
+				return fmt.Errorf("importing %s: %w", args[0], err)
+			}
+			for _, i := range images {
+				cmd.Println(i.Names)
+			}
+			return nil
+		},
+	}
+	o.register(cmd)
+	return cmd
+}
+
+func newImageList() *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the images of this node", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			dir, cfg, err := o.load(cmd)
+			if err != nil {
+				return err
+			}
+			d, err := node.OpenDriver(cmd.Context(), cfg, dir, newLogger(cfg.Log))
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, d.Close()) }()
+			images, err := d.ListImages(cmd.Context())
+			if err != nil {
+				return err
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "IMAGE\tID\tSIZE")
+			for _, i := range images {
+				for _, name := range i.Names {
+					fmt.Fprintf(w, "%s\t%s\t%s\n", name, i.ID, resource.NewQuantity(i.Size, resource.BinarySI))
+				}
+			}
+			return w.Flush()
+		},
+	}
+	o.register(cmd)
+	return cmd
+}

@@ -1,0 +1,107 @@
+package config_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/config"
+	"github.com/pintle-dev/pintle/configs"
+)
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestEveryProfileLoads(t *testing.T) {
+	for _, name := range configs.Profiles() {
+		if _, err := config.Load(name, nil); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestFlagsWinOverEnvironmentOverFileOverDefaults(t *testing.T) {
+	file := write(t, "api:\n  listen: 127.0.0.1:1\n  clusterDomain: file.test\nlog:\n  level: warn\nstore:\n  cache: 8Mi\n  historyWindow: 3m\n")
+	t.Setenv("PINTLE_API_LISTEN", "127.0.0.1:2")
+	t.Setenv("PINTLE_LOG_LEVEL", "debug")
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.String("api.listen", "unused default", "")
+	flags.String("log.format", "unused default", "")
+	if err := flags.Parse([]string{"--api.listen=127.0.0.1:3"}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(file, flags)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ name, got, want string }{
+		{"flag", c.API.Listen, "127.0.0.1:3"},
+		{"environment", c.Log.Level, "debug"},
+		{"file", c.API.ClusterDomain, "file.test"},
+		{"default", c.API.ServiceCIDR, "10.96.0.0/16"},
+		{"flag that was not set", c.Log.Format, "text"},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("%s: got %q, want %q", tc.name, tc.got, tc.want)
+		}
+	}
+	if c.Store.Cache != 8<<20 || time.Duration(c.Store.HistoryWindow) != 3*time.Minute {
+		t.Errorf("got cache %d and window %v", c.Store.Cache, time.Duration(c.Store.HistoryWindow))
+	}
+}
+
+func TestUsersKeysKeepTheirCase(t *testing.T) {
+	c, err := config.Load(write(t, `
+node: {labels: {Example.dev/Zone: A}}
+plugins: [{name: network, settings: {clusterCIDR: 10.0.0.0/16}, env: {HTTP_Proxy: x}}]
+`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var settings map[string]string
+	if err := json.Unmarshal(c.Plugins[0].Settings, &settings); err != nil {
+		t.Fatal(err)
+	}
+	if settings["clusterCIDR"] == "" || c.Plugins[0].Env["HTTP_Proxy"] == "" || c.Node.Labels["Example.dev/Zone"] == "" {
+		t.Errorf("a key lost its case: %v %v %v", settings, c.Plugins[0].Env, c.Node.Labels)
+	}
+}
+
+func TestBadConfigurationsNameTheKey(t *testing.T) {
+	for _, tc := range []struct{ name, text, want string }{
+		{"unknown key", "api:\n  lisen: x\n", `"api.lisen"`},
+		{"unknown key in a list", "plugins:\n- name: a\n  sha: x\n", `"plugins[0].sha"`},
+		{"unknown key at the root", "apis: {}\n", `"apis"`},
+		{"not YAML", "api: [\n", "not valid YAML"},
+		{"a key twice", "api: {}\napi: {}\n", "not valid YAML"},
+		{"wrong type", "api:\n  anonymous: perhaps\n", "anonymous"},
+		{"listen without a port", "api:\n  listen: localhost\n", "api.listen"},
+		{"bad size", "store:\n  cache: much\n", "much"},
+		{"bad duration", "store:\n  historyWindow: long\n", "long"},
+		{"plugin without checksum", "plugins:\n- {name: a, path: ./a}\n", "plugins[0].sha256"},
+		{"short checksum", "plugins:\n- {name: a, path: ./a, sha256: abc}\n", "plugins[0].sha256"},
+		{"two plugins of a name", "plugins:\n- name: a\n- name: a\n", "plugins[1].name"},
+		{"bad level", "log:\n  level: loud\n", "log.level"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := config.Load(write(t, tc.text), nil)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Fatalf("got %v, want an error with %s", err, tc.want)
+			}
+		})
+	}
+	if _, err := config.Load("nosuch", nil); err == nil || !strings.Contains(err.Error(), "dev") {
+		t.Errorf("an unknown profile: got %v, want the profiles listed", err)
+	}
+}

@@ -1,0 +1,96 @@
+package controlplane
+
+import (
+	"net/http"
+
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
+	"github.com/pintle-dev/pintle/core/apiserver"
+	"github.com/pintle-dev/pintle/core/apiserver/connect"
+	"github.com/pintle-dev/pintle/core/apiserver/discovery"
+	"github.com/pintle-dev/pintle/core/apiserver/openapi"
+	"github.com/pintle-dev/pintle/core/auth"
+	"github.com/pintle-dev/pintle/core/auth/rbac"
+	"github.com/pintle-dev/pintle/core/auth/review"
+	"github.com/pintle-dev/pintle/core/auth/tokens"
+	"github.com/pintle-dev/pintle/core/host"
+	"github.com/pintle-dev/pintle/crd"
+	"github.com/pintle-dev/pintle/crd/registry"
+	"github.com/pintle-dev/pintle/plugins/kubeapi"
+	"github.com/pintle-dev/pintle/sdk/resource"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"time"
+)
+
+func (s *Server) newAPI(reg *registry.Registry) error {
+	tlsConfig, err := s.servingTLS()
+	if err != nil {
+		return err
+	}
+	toNodes, err := nodeTLS(s.authority)
+	if err != nil {
+		return err
+	}
+	streams, err := connect.New(connect.Config{Objects: s.store, TLS: toNodes, Logger: s.log})
+	if err != nil {
+		return err
+	}
+	limits := s.cfg.API.Limits
+	s.api, err = apiserver.New(apiserver.Config{
+		Store: s.store, Registry: reg,
+		Authenticator: s.access.authenticator, Authorizer: s.access.authorizer,
+		Discovery: discovery.New(reg),
+		OpenAPI:   openapi.New(openapi.Config{Types: reg, Describe: kubeapi.Describe, Version: release.Kubernetes}),
+		Connect: func(w http.ResponseWriter, r *http.Request, a auth.Attributes) {
+			streams.Serve(w, r, connect.Request{
+				Resource: a.Resource, Subresource: a.Subresource, Namespace: a.Namespace, Name: a.Name, Path: a.Path,
+			})
+		},
+		Handlers: map[string]http.Handler{
+			tokens.ConfigurationPath: s.access.documents,
+			tokens.JWKSPath:          s.access.documents,
+		},
+		GoTypes:           kubeapi.GoType,
+		NamespaceResource: namespaces,
+		ReadBarrier:       s.store.Barrier,
+		Limits: apiserver.Limits{
+			BodyBytes: int64(limits.Body), MaxReads: limits.Reads, MaxWrites: limits.Writes,
+			RequestTimeout: time.Duration(limits.RequestTimeout),
+		},
+		TLS: tlsConfig, Version: release.Info(), Ready: s.access.checks(), Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	kubernetes := kubeapi.New(kubeapi.Options{
+		ServiceCIDRs:        []string{s.cfg.API.ServiceCIDR},
+		ServiceAccountToken: review.TokenRequest(s.access.tokens),
+	})
+	for _, b := range []resource.Bundle{
+		rbac.Guard(kubernetes, s.access.rbac, s.access.authorizer),
+		review.New(review.Config{
+			Authorizer: s.access.authorizer, Rules: s.access.rbac, Tokens: s.access.authenticator,
+			Audiences: s.access.tokens.Audiences(), Schemas: kubeapi.Schema,
+		}),
+		definitions(host.Definitions()),
+	} {
+		if err := s.api.Install(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// installBundle takes the resource types of a plugin.
+func (s *Server) installBundle(name string, b resource.Bundle) error {
+	s.log.Info("resource types of a plugin", "plugin", name)
+	return s.api.Install(b)
+}
+
+// definitions is a bundle of types that need no hooks.
+type definitions []*crd.Definition
+
+func (d definitions) Definitions() ([]*crd.Definition, error) { return d, nil }
+
+func (d definitions) Hooks(schema.GroupResource) any { return nil }

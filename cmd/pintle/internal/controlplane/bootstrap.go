@@ -1,0 +1,196 @@
+package controlplane
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/config"
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/firstparty"
+	"github.com/pintle-dev/pintle/core/auth"
+	"github.com/pintle-dev/pintle/core/auth/rbac/bootstrap"
+	"github.com/pintle-dev/pintle/core/host"
+	"github.com/pintle-dev/pintle/sdk/resource"
+)
+
+// PluginHostsGroup is the group of the plugin hosts on nodes.
+const PluginHostsGroup = "system:plugin-hosts"
+
+// loopback returns the server's own way to its API, as a member of system:masters, and
+// the function that ends it.
+func (s *Server) loopback() (*rest.Config, func(), error) {
+	token := rand.Text()
+	s.tokens.Register(token, resource.User{
+		Name: "system:apiserver", Groups: []string{auth.MastersGroup, auth.AuthenticatedGroup},
+	})
+	socket := s.dir.APISocket()
+	return &rest.Config{
+		Host: "http://pintle", BearerToken: token, QPS: 1000, Burst: 2000, UserAgent: "pintle-server",
+		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		},
+	}, func() { s.tokens.Revoke(token) }, nil
+}
+
+// bootstrap writes the objects that every cluster has.
+func (s *Server) bootstrap(ctx context.Context, admin *rest.Config) error {
+	dyn, err := dynamic.NewForConfig(admin)
+	if err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
+	if err := bootstrap.Ensure(ctx, dyn); err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(admin)
+	if err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
+	if err := ensureAPIService(ctx, client, s.cfg.API); err != nil {
+		return err
+	}
+	for _, p := range nodePermissions(s.cfg.Plugins) {
+		if err := ensureRole(ctx, client, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// permission is a cluster role and whom it is bound to.
+type permission struct {
+	role    string
+	rules   []rbacv1.PolicyRule
+	subject rbacv1.Subject
+}
+
+// nodePermissions are those of the plugin hosts on nodes and of the plugins they run: a
+// host on a node must not be able to grant anything, so the server does.
+func nodePermissions(plugins []config.Plugin) []permission {
+	out := []permission{{
+		role:    "pintle:plugin-host",
+		subject: rbacv1.Subject{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: PluginHostsGroup},
+		rules: []rbacv1.PolicyRule{{
+			APIGroups: []string{host.Group}, Resources: []string{"plugins", "plugins/status"},
+			Verbs: []string{"get", "list", "watch", "create", "update", "patch", "delete"},
+		}},
+	}}
+	for _, p := range plugins {
+		if p.Path != "" || p.Disabled || !firstparty.NodeScoped(p.Name) {
+			continue
+		}
+		impl, err := firstparty.New(p.Name)
+		if err != nil {
+			continue // Specs says so with its index
+		}
+		out = append(out, permission{
+			role: "pintle:plugin:" + p.Name, rules: impl.Info().Permissions,
+			subject: rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: host.Identity(p.Name).Name},
+		})
+	}
+	return out
+}
+
+func ensureRole(ctx context.Context, client kubernetes.Interface, p permission) error {
+	roles, bindings := client.RbacV1().ClusterRoles(), client.RbacV1().ClusterRoleBindings()
+	want := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: p.role}, Rules: p.rules}
+	if _, err := roles.Create(ctx, want, metav1.CreateOptions{}); apierrors.IsAlreadyExists(err) {
+		if _, err := roles.Update(ctx, want, metav1.UpdateOptions{}); err != nil {
+			return fmt.Errorf("cluster role %s: %w", p.role, err)
+		}
+	} else if err != nil {
+		return fmt.Errorf("cluster role %s: %w", p.role, err)
+	}
+	_, err := bindings.Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: p.role},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: p.role},
+		Subjects:   []rbacv1.Subject{p.subject},
+	}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("cluster role binding %s: %w", p.role, err)
+	}
+	return nil
+}
+
+// ensureAPIService keeps the service "kubernetes" in the default namespace, by which pods
+// and the conformance suite find the API.
+func ensureAPIService(ctx context.Context, client kubernetes.Interface, api config.API) error {
+	prefix, err := netip.ParsePrefix(api.ServiceCIDR)
+	if err != nil {
+		return fmt.Errorf("api.serviceCIDR: %w", err)
+	}
+	hostPart, portPart, err := net.SplitHostPort(api.Address())
+	if err != nil {
+		return fmt.Errorf("api.listen: %w", err)
+	}
+	port, err := strconv.Atoi(portPart)
+	if err != nil {
+		return fmt.Errorf("api.listen: port %q: %w", portPart, err)
+	}
+	labels := map[string]string{"component": "apiserver", "provider": "kubernetes"}
+	_, err = client.CoreV1().Services(metav1.NamespaceDefault).Create(ctx, &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "kubernetes", Labels: labels},
+		Spec: corev1.ServiceSpec{
+			Type: corev1.ServiceTypeClusterIP, ClusterIP: prefix.Addr().Next().String(),
+			Ports: []corev1.ServicePort{{Name: "https", Port: 443, Protocol: corev1.ProtocolTCP, TargetPort: intstr.FromInt(port)}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("service kubernetes: %w", err)
+	}
+	return ensureAPIEndpoints(ctx, client, hostPart, int32(port)) //nolint:gosec // a TCP port
+}
+
+// ensureAPIEndpoints points the service at this server. Loopback addresses are refused in
+// endpoints, so there the service has none.
+func ensureAPIEndpoints(ctx context.Context, client kubernetes.Interface, ip string, port int32) error {
+	addr, err := netip.ParseAddr(ip)
+	if err != nil || addr.IsLoopback() {
+		return nil
+	}
+	name, proto, ready := "https", corev1.ProtocolTCP, true
+	endpoints := &corev1.Endpoints{ //nolint:staticcheck // served for clients that still read it
+		ObjectMeta: metav1.ObjectMeta{Name: "kubernetes", Labels: map[string]string{discoveryv1.LabelSkipMirror: "true"}},
+		Subsets: []corev1.EndpointSubset{{ //nolint:staticcheck // as above
+			Addresses: []corev1.EndpointAddress{{IP: ip}},                               //nolint:staticcheck // as above
+			Ports:     []corev1.EndpointPort{{Name: name, Port: port, Protocol: proto}}, //nolint:staticcheck // as above
+		}},
+	}
+	if _, err := client.CoreV1().Endpoints(metav1.NamespaceDefault).Create(ctx, endpoints, metav1.CreateOptions{}); apierrors.IsAlreadyExists(err) {
+		if _, err := client.CoreV1().Endpoints(metav1.NamespaceDefault).Update(ctx, endpoints, metav1.UpdateOptions{}); err != nil {
+			return fmt.Errorf("endpoints kubernetes: %w", err)
+		}
+	} else if err != nil {
+		return fmt.Errorf("endpoints kubernetes: %w", err)
+	}
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta:  metav1.ObjectMeta{Name: "kubernetes", Labels: map[string]string{discoveryv1.LabelServiceName: "kubernetes"}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{ip}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}},
+		Ports:       []discoveryv1.EndpointPort{{Name: &name, Port: &port, Protocol: &proto}},
+	}
+	if addr.Is6() {
+		slice.AddressType = discoveryv1.AddressTypeIPv6
+	}
+	if _, err := client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).Create(ctx, slice, metav1.CreateOptions{}); apierrors.IsAlreadyExists(err) {
+		if _, err := client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).Update(ctx, slice, metav1.UpdateOptions{}); err != nil {
+			return fmt.Errorf("endpoint slice kubernetes: %w", err)
+		}
+	} else if err != nil {
+		return fmt.Errorf("endpoint slice kubernetes: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package controlplane
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/config"
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/firstparty"
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
+	"github.com/pintle-dev/pintle/core/apiserver"
+	"github.com/pintle-dev/pintle/core/auth"
+	"github.com/pintle-dev/pintle/core/auth/pki"
+	"github.com/pintle-dev/pintle/core/host"
+	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/crd/registry"
+)
+
+// Server is a running control plane's parts.
+type Server struct {
+	cfg       config.Config
+	dir       layout.Dir
+	log       *slog.Logger
+	authority *pki.Authority
+	store     *store.Store
+	tokens    *auth.TokenStore
+	api       *apiserver.Server
+	access    *access
+}
+
+// Run serves until ctx ends.
+func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) (err error) {
+	started := time.Now()
+	s := &Server{cfg: cfg, dir: dir, log: log, tokens: auth.NewTokenStore()}
+	if s.authority, err = pki.Open(pki.Config{Dir: dir.PKI(), Logger: log}); err != nil {
+		return err
+	}
+	// The port is taken first: a second server must not get as far as the store.
+	listeners, err := s.listen(ctx)
+	if err != nil {
+		return err
+	}
+	if s.store, err = store.Open(ctx, store.Config{
+		Dir: dir.Store(), Bootstrap: true, Logger: log,
+		CacheBytes: int64(cfg.Store.Cache), EventBytes: int64(cfg.Store.Events),
+		HistoryWindow: time.Duration(cfg.Store.HistoryWindow),
+	}); err != nil {
+		return errors.Join(err, closeAll(listeners))
+	}
+	defer func() { err = errors.Join(err, s.store.Close()) }()
+
+	reg := registry.New()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// The group ends when one part ends, whatever the reason.
+	group, ctx := errgroup.WithContext(ctx)
+	if s.access, err = newAccess(s, group, ctx); err != nil {
+		return errors.Join(err, closeAll(listeners))
+	}
+	if err := s.newAPI(reg); err != nil {
+		return errors.Join(err, closeAll(listeners))
+	}
+	group.Go(func() error { return s.api.Serve(ctx, listeners...) })
+	group.Go(func() error { return s.populate(ctx, started) })
+	return group.Wait()
+}
+
+// listen opens the TCP address over TLS and the unix socket of plugins.
+func (s *Server) listen(ctx context.Context) ([]net.Listener, error) {
+	var lc net.ListenConfig
+	tcp, err := lc.Listen(ctx, "tcp", s.cfg.API.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("api.listen: %w", err)
+	}
+	socket := s.dir.APISocket()
+	// A socket file that a killed server left would refuse the address.
+	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, errors.Join(fmt.Errorf("removing the old API socket: %w", err), tcp.Close())
+	}
+	unix, err := lc.Listen(ctx, "unix", socket)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("API socket: %w", err), tcp.Close())
+	}
+	if err := os.Chmod(socket, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("API socket: %w", err), tcp.Close(), unix.Close())
+	}
+	return []net.Listener{tcp, unix}, nil
+}
+
+func closeAll(listeners []net.Listener) error {
+	var errs []error
+	for _, l := range listeners {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Server) servingTLS() (*tls.Config, error) {
+	prefix, err := netip.ParsePrefix(s.cfg.API.ServiceCIDR)
+	if err != nil {
+		return nil, fmt.Errorf("api.serviceCIDR: %w", err)
+	}
+	listenHost, _, err := net.SplitHostPort(s.cfg.API.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("api.listen: %w", err)
+	}
+	pair, err := s.authority.Serving(pki.Server{
+		Hosts:         append([]string{listenHost}, s.cfg.API.Hosts...),
+		ServiceIP:     prefix.Addr().Next().AsSlice(),
+		ClusterDomain: s.cfg.API.ClusterDomain,
+	})
+	if err != nil {
+		return nil, err
+	}
+	conf := pki.ServerTLS(pair)
+	conf.NextProtos = []string{"h2", "http/1.1"}
+	return conf, nil
+}
+
+// populate writes what a cluster needs before anybody uses it, then runs the plugins.
+func (s *Server) populate(ctx context.Context, started time.Time) error {
+	admin, forget, err := s.loopback()
+	if err != nil {
+		return err
+	}
+	defer forget()
+	if err := s.bootstrap(ctx, admin); err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop while starting
+		}
+		return fmt.Errorf("first objects of the cluster: %w", err)
+	}
+	if err := s.writeKubeconfig(); err != nil {
+		return err
+	}
+	s.access.markReady()
+	s.log.Info("ready", "address", s.cfg.API.Listen, "after", time.Since(started).Round(time.Millisecond))
+
+	specs, err := firstparty.Specs(s.cfg.Plugins, false)
+	if err != nil {
+		return err
+	}
+	h, err := host.New(host.Config{
+		Dir: s.dir.Host("server"), SocketPath: s.dir.APISocket(), Tokens: s.tokens,
+		Client: admin, ManagePermissions: true, Version: release.Version, Logger: s.log,
+		OnBundle: s.installBundle,
+	})
+	if err != nil {
+		return err
+	}
+	for _, spec := range specs {
+		if err := h.Add(spec); err != nil {
+			return err
+		}
+	}
+	return h.Run(ctx)
+}
+
+// writeKubeconfig writes the administrator's kubeconfig.
+func (s *Server) writeKubeconfig() error {
+	pair, err := s.authority.Admin()
+	if err != nil {
+		return err
+	}
+	return s.authority.WriteKubeconfig(s.dir.Kubeconfig(), s.cfg.API.URL(), "pintle", "admin", pair)
+}
+
+var namespaces = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}

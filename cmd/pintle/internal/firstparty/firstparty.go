@@ -1,0 +1,48 @@
+// Package firstparty names the plugins that ship inside the pintle binary. It is the only
+// place that does.
+package firstparty
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/pintle-dev/pintle/plugins/network"
+	"github.com/pintle-dev/pintle/plugins/scheduler"
+	"github.com/pintle-dev/pintle/plugins/workloads"
+	"github.com/pintle-dev/pintle/sdk/plugin"
+)
+
+type entry struct {
+	new        func() plugin.Plugin
+	nodeScoped bool
+}
+
+func catalogue() map[string]entry {
+	return map[string]entry{
+		"scheduler": {new: func() plugin.Plugin { return scheduler.New() }},
+		"workloads": {new: func() plugin.Plugin { return workloads.New() }},
+		"network":   {new: func() plugin.Plugin { return network.New() }, nodeScoped: true},
+	}
+}
+
+// Names of all first-party plugins, sorted.
+func Names() []string {
+	var names []string
+	for name := range catalogue() {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// New returns the named plugin's implementation.
+func New(name string) (plugin.Plugin, error) {
+	e, ok := catalogue()[name]
+	if !ok {
+		return nil, fmt.Errorf("there is no first-party plugin %q; there are %v", name, Names())
+	}
+	return e.new(), nil
+}
+
+// NodeScoped reports whether the named plugin runs on each node.
+func NodeScoped(name string) bool { return catalogue()[name].nodeScoped }

@@ -1,0 +1,210 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/config"
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/controlplane"
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/firstparty"
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
+	"github.com/pintle-dev/pintle/core/auth/pki"
+	"github.com/pintle-dev/pintle/core/host"
+	"github.com/pintle-dev/pintle/plugins/network"
+	"github.com/pintle-dev/pintle/runtime/agent"
+	"github.com/pintle-dev/pintle/runtime/driver/containerd"
+	"github.com/pintle-dev/pintle/runtime/driver/containerd/daemon"
+)
+
+// Run runs the agent until ctx ends; pods go on.
+func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) (err error) {
+	name, err := Name(cfg.Node)
+	if err != nil {
+		return err
+	}
+	ip := address(cfg.Node)
+	authority, err := pki.Open(pki.Config{Dir: dir.PKI(), Logger: log})
+	if err != nil {
+		return err
+	}
+	driver, err := OpenDriver(ctx, cfg, dir, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, driver.Close()) }()
+
+	server := cfg.API.URL()
+	clientPair, err := authority.Node(name)
+	if err != nil {
+		return err
+	}
+	serving, err := authority.NodeServing(name, name, ip, "127.0.0.1")
+	if err != nil {
+		return err
+	}
+	servingCert := serving.TLS()
+
+	group, ctx := errgroup.WithContext(ctx)
+	conf := agent.Config{
+		NodeName: name, NodeIP: ip, Client: restConfig(server, authority, clientPair),
+		Driver: driver, Dir: dir.Node(),
+		ListenAddress: cfg.Node.Listen, ServingCert: &servingCert, ClientCA: authority.Pool(),
+		Labels: cfg.Node.Labels, ClusterDNS: cfg.Node.ClusterDNS, ClusterDomain: cfg.API.ClusterDomain,
+		Version: release.Info().GitVersion, Logger: log,
+	}
+	if hasNetwork(cfg.Plugins) {
+		h, err := pluginHost(cfg, dir, name, server, authority, log)
+		if err != nil {
+			return err
+		}
+		if conf.Network, err = h.Network(network.Name); err != nil {
+			return err
+		}
+		group.Go(func() error { return h.Run(ctx) })
+	}
+	a, err := agent.New(conf)
+	if err != nil {
+		return err
+	}
+	group.Go(func() error { return a.Run(ctx) })
+	return group.Wait()
+}
+
+// OpenDriver connects to the node's containerd, starting the agent's own where the
+// configuration names none.
+func OpenDriver(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) (*containerd.Driver, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this executable: %w", err)
+	}
+	conf := containerd.Config{
+		Address: cfg.Node.Containerd.Address, Dir: dir.Node(), Snapshotter: cfg.Node.Containerd.Snapshotter,
+		Pause: []string{self, "pause"}, PlainHTTP: cfg.Node.PlainHTTPRegistries, Logger: log,
+	}
+	if conf.Address == "" {
+		d, err := daemon.Ensure(ctx, daemonConfig(cfg, dir, log))
+		if err != nil {
+			return nil, err
+		}
+		conf.Address, conf.RuncRoot = d.Address, d.RuncRoot
+	}
+	return containerd.New(ctx, conf)
+}
+
+func daemonConfig(cfg config.Config, dir layout.Dir, log *slog.Logger) daemon.Config {
+	return daemon.Config{Dir: dir.Containerd(), Binary: cfg.Node.Containerd.Binary, Logger: log}
+}
+
+func hasNetwork(plugins []config.Plugin) bool {
+	for _, p := range plugins {
+		if p.Name == network.Name && !p.Disabled {
+			return true
+		}
+	}
+	return false
+}
+
+// pluginHost runs the node's plugins. Each gets a client certificate of its own; the
+// permissions behind it are the server's to grant.
+func pluginHost(cfg config.Config, dir layout.Dir, name, server string, authority *pki.Authority, log *slog.Logger) (*host.Host, error) {
+	own, err := authority.Client("plugin-host-"+name, "system:plugin-host:"+name, controlplane.PluginHostsGroup)
+	if err != nil {
+		return nil, err
+	}
+	h, err := host.New(host.Config{
+		Dir: dir.Host("node"), Node: name, Version: release.Version, Logger: log,
+		Client: restConfig(server, authority, own),
+		API: func(_ context.Context, plugin string) (host.Connection, func(), error) {
+			id := host.Identity(plugin)
+			pair, err := authority.Client("plugin-"+plugin, id.Name, id.Groups...)
+			if err != nil {
+				return host.Connection{}, nil, err
+			}
+			return host.Connection{Server: server, CA: authority.CAPEM(), Cert: pair.CertPEM, Key: pair.KeyPEM}, func() {}, nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	specs, err := firstparty.Specs(cfg.Plugins, true)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range specs {
+		if err := h.Add(s); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+func restConfig(server string, authority *pki.Authority, pair pki.Pair) *rest.Config {
+	return &rest.Config{
+		Host: server, QPS: 200, Burst: 400, Timeout: 0,
+		TLSClientConfig: rest.TLSClientConfig{CAData: authority.CAPEM(), CertData: pair.CertPEM, KeyData: pair.KeyPEM},
+	}
+}
+
+// Name of the node that a configuration makes.
+func Name(n config.Node) (string, error) {
+	if n.Name != "" {
+		return n.Name, nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("node.name is not set and the host has no name: %w", err)
+	}
+	return strings.ToLower(name), nil
+}
+
+// address of the node.
+func address(n config.Node) string {
+	if n.IP != "" {
+		return n.IP
+	}
+	return outboundIP()
+}
+
+// outboundIP is the address from which this machine reaches others; loopback where it
+// reaches none. Nothing is sent: connecting a UDP socket only looks up the route.
+func outboundIP() string {
+	conn, err := net.DialTimeout("udp", "192.0.2.1:9", time.Second)
+	if err != nil {
+		return "127.0.0.1"
+	}
+	defer conn.Close() //nolint:errcheck // nothing was sent
+	if a, ok := conn.LocalAddr().(*net.UDPAddr); ok {
+		return a.IP.String()
+	}
+	return "127.0.0.1"
+}
+
+// Teardown removes all pods of this node and what the network plugin made. It works
+// whether or not an agent has been running.
+func Teardown(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) error {
+	var errs []error
+	driver, err := OpenDriver(ctx, cfg, dir, log)
+	if err == nil {
+		err = errors.Join(driver.Teardown(ctx, false), driver.Close())
+	}
+	errs = append(errs, err)
+	for _, p := range cfg.Plugins {
+		if p.Name == network.Name {
+			errs = append(errs, network.Clean(ctx, p.Settings, dir.Plugin("node", network.Name)))
+		}
+	}
+	if cfg.Node.Containerd.Address == "" {
+		errs = append(errs, daemon.Stop(ctx, daemonConfig(cfg, dir, log)))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,130 @@
+// Package architecture holds the import arrows between the floors of the house, and what
+// the SDK may drag into a plugin author's build.
+package architecture
+
+import (
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/pintle-dev/pintle/"
+
+// allowed says which floors a floor's code may import, beside itself.
+var allowed = map[string][]string{
+	"cmd":     {"core", "runtime", "plugins", "sdk", "crd", "configs"},
+	"core":    {"crd", "sdk"},
+	"runtime": {"crd", "sdk"},
+	"plugins": {"sdk", "crd"},
+	"sdk":     {"crd"},
+	"crd":     {},
+	"configs": {},
+}
+
+// forbidden modules bring the costs that this project exists to avoid.
+var forbidden = []string{"k8s.io/kubernetes/", "k8s.io/apiserver/pkg/server", "k8s.io/apiserver/pkg/registry", "go.etcd.io/etcd/"}
+
+// maxSDKPackages of ours may come with sdk/serve, which every plugin links.
+const maxSDKPackages = 24
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+func list(t *testing.T, patterns ...string) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Deps"}, patterns...)...)
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var pkgs []pkg
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for dec.More() {
+		var p pkg
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+	return pkgs
+}
+
+// floor of a package of ours, and the room in it ("plugins/network").
+func floor(path string) (floor, room string, ours bool) {
+	rest, ok := strings.CutPrefix(path, module)
+	if !ok {
+		return "", "", false
+	}
+	parts := strings.SplitN(rest, "/", 3)
+	room = parts[0]
+	if len(parts) > 1 {
+		room += "/" + parts[1]
+	}
+	return parts[0], room, true
+}
+
+func TestImportArrowsPointDown(t *testing.T) {
+	for _, p := range list(t, "./cmd/...", "./core/...", "./crd/...", "./sdk/...", "./plugins/...", "./runtime/...", "./configs/...") {
+		from, fromRoom, ours := floor(p.ImportPath)
+		if !ours {
+			continue
+		}
+		for _, imp := range p.Imports {
+			to, toRoom, ours := floor(imp)
+			switch {
+			case !ours:
+			case from == "plugins" && to == "plugins" && fromRoom != toRoom:
+				t.Errorf("%s imports %s: a plugin must not import another", p.ImportPath, imp)
+			case from == to:
+			case !contains(allowed[from], to):
+				t.Errorf("%s imports %s: %s may import only %v", p.ImportPath, imp, from, allowed[from])
+			}
+		}
+	}
+}
+
+func TestHeavyModulesStayOut(t *testing.T) {
+	for _, p := range list(t, "./cmd/pintle") {
+		for _, dep := range p.Deps {
+			for _, f := range forbidden {
+				if strings.HasPrefix(dep+"/", f) {
+					t.Errorf("%s comes into the binary", dep)
+				}
+			}
+		}
+	}
+}
+
+func TestSDKDragsLittleIntoAnAuthorsBuild(t *testing.T) {
+	for _, p := range list(t, "./sdk/serve") {
+		var ours []string
+		for _, dep := range p.Deps {
+			if f, _, ok := floor(dep); ok {
+				ours = append(ours, dep)
+				if f != "sdk" && f != "crd" {
+					t.Errorf("sdk/serve drags in %s", dep)
+				}
+			}
+			if strings.HasPrefix(dep, "github.com/dgraph-io/") || strings.HasPrefix(dep, "github.com/hashicorp/raft") || strings.HasPrefix(dep, "github.com/containerd/containerd") {
+				t.Errorf("sdk/serve drags in %s", dep)
+			}
+		}
+		if len(ours) > maxSDKPackages {
+			t.Errorf("sdk/serve drags in %d packages of this repository, at most %d may come: %v", len(ours), maxSDKPackages, ours)
+		}
+	}
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
