@@ -1,15 +1,116 @@
 package apiserver
 
 import (
+	"fmt"
+	"maps"
+	"strings"
 	"sync"
+	"sync/atomic"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/pintle-dev/pintle/core/apiserver/internal/managedfields"
+	"github.com/pintle-dev/pintle/core/apiserver/internal/protobuf"
+	"github.com/pintle-dev/pintle/core/apiserver/internal/table"
+	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/crd"
+	"github.com/pintle-dev/pintle/crd/registry"
+	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
-// kindTable holds the hooks of types and what is derived from definitions.
+// Converter is an optional power of hooks: it converts objects between kinds or versions
+// that differ by more than their apiVersion but share a bucket of the store. It returns a
+// new tree, or changes and returns the one it got, which is the caller's own.
+type Converter interface {
+	Convert(object map[string]any, to schema.GroupVersionKind) (map[string]any, error)
+}
+
+// hooks are what a type does beside its data; nil where it does nothing.
+type hooks struct {
+	defaulter    resource.Defaulter
+	preparer     resource.Preparer
+	validator    resource.Validator
+	deleter      resource.Deleter
+	subresourcer resource.Subresourcer
+	virtual      resource.Virtual
+	printer      resource.Printer
+	converter    Converter
+}
+
+func hooksOf(v any) hooks {
+	var h hooks
+	h.defaulter, _ = v.(resource.Defaulter)
+	h.preparer, _ = v.(resource.Preparer)
+	h.validator, _ = v.(resource.Validator)
+	h.deleter, _ = v.(resource.Deleter)
+	h.subresourcer, _ = v.(resource.Subresourcer)
+	h.virtual, _ = v.(resource.Virtual)
+	h.printer, _ = v.(resource.Printer)
+	h.converter, _ = v.(Converter)
+	return h
+}
+
+// kind is one served version of a type, with all that serving it needs. What is costly is
+// made when it is first needed.
+type kind struct {
+	*registry.Type
+	hooks
+	gr         schema.GroupResource
+	apiVersion string
+	// storage is the kind objects are stored as.
+	storage        schema.GroupVersionKind
+	storageVersion string
+	builtin        bool
+	namespaced     bool
+	// isNamespace marks the type whose objects are the namespaces of others.
+	isNamespace bool
+	protobuf    bool
+	verbs       map[string]bool // nil: all
+	fields      map[string]bool // that can be selected
+
+	tracker func() (*managedfields.Type, error)
+	printer func() (*table.Printer, error)
+}
+
+var allVerbs = []string{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
+
+func (k *kind) allows(verb string) bool {
+	if k.Definition.Virtual {
+		return verb == "create"
+	}
+	return k.verbs == nil || k.verbs[verb]
+}
+
+// subresource finds a subresource other than status and scale.
+func (k *kind) subresource(name string) (*crd.Subresource, bool) {
+	for i := range k.Version.Subresources {
+		if k.Version.Subresources[i].Name == name {
+			return &k.Version.Subresources[i], true
+		}
+	}
+	return nil, false
+}
+
+func (k *kind) key(namespace, name string) store.Key {
+	return store.Key(k.Bucket + "/" + namespace + "/" + name)
+}
+
+func (k *kind) prefix(namespace string) store.Key {
+	if namespace == "" || !k.namespaced {
+		if k.namespaced {
+			return store.Key(k.Bucket + "/")
+		}
+		return store.Key(k.Bucket + "//")
+	}
+	return store.Key(k.Bucket + "/" + namespace + "/")
+}
+
+// kindTable holds the hooks of types, and the kinds made for the registry's types.
 type kindTable struct {
-	mu    sync.RWMutex
+	mu    sync.Mutex
 	hooks map[schema.GroupResource]any
+	kinds atomic.Pointer[map[*registry.Type]*kind]
 }
 
 func (t *kindTable) setHooks(gr schema.GroupResource, h any) {
@@ -19,4 +120,89 @@ func (t *kindTable) setHooks(gr schema.GroupResource, h any) {
 		t.hooks = map[schema.GroupResource]any{}
 	}
 	t.hooks[gr] = h
+}
+
+// lookup finds the kind that serves a resource.
+func (s *Server) lookup(gvr schema.GroupVersionResource) (*kind, bool) {
+	t, ok := s.cfg.Registry.Lookup(gvr)
+	if !ok {
+		return nil, false
+	}
+	if m := s.kinds.kinds.Load(); m != nil {
+		if k, ok := (*m)[t]; ok {
+			return k, true
+		}
+	}
+	return s.addKind(t), true
+}
+
+// addKind makes the kind of a type and forgets those of types that are served no more.
+func (s *Server) addKind(t *registry.Type) *kind {
+	s.kinds.mu.Lock()
+	defer s.kinds.mu.Unlock()
+	next := map[*registry.Type]*kind{}
+	if m := s.kinds.kinds.Load(); m != nil {
+		if k, ok := (*m)[t]; ok {
+			return k
+		}
+		maps.Copy(next, *m)
+	}
+	snapshot := s.cfg.Registry.Snapshot()
+	for old := range next {
+		if cur, ok := snapshot.Lookup(old.GVR); !ok || cur != old {
+			delete(next, old)
+		}
+	}
+	k := s.newKind(t, s.kinds.hooks[t.Definition.GroupResource()])
+	next[t] = k
+	s.kinds.kinds.Store(&next)
+	return k
+}
+
+func (s *Server) newKind(t *registry.Type, h any) *kind {
+	k := &kind{
+		Type: t, hooks: hooksOf(h), gr: t.GVR.GroupResource(), apiVersion: t.GVK.GroupVersion().String(),
+		builtin: t.Definition.Source == registry.BuiltinSource, namespaced: t.Definition.Namespaced(),
+		isNamespace: t.GVR == s.cfg.NamespaceResource, fields: map[string]bool{},
+		protobuf: protobuf.GoTypes(s.cfg.GoTypes).Offers(t.GVK),
+	}
+	k.storage = t.GVK
+	if v := t.Definition.StorageVersion(); v != nil {
+		k.storage.Version = v.Name
+	}
+	k.storageVersion = k.storage.GroupVersion().String()
+	if len(t.Version.Verbs) > 0 {
+		k.verbs = map[string]bool{}
+		for _, v := range t.Version.Verbs {
+			k.verbs[v] = true
+		}
+	}
+	for _, f := range t.Version.SelectableFields {
+		k.fields[strings.TrimPrefix(f, ".")] = true
+	}
+	k.tracker = sync.OnceValues(func() (*managedfields.Type, error) { return s.newTracker(k) })
+	k.printer = sync.OnceValues(func() (*table.Printer, error) {
+		return table.New(t.Version.Columns, k.hooks.printer)
+	})
+	return k
+}
+
+func (s *Server) newTracker(k *kind) (*managedfields.Type, error) {
+	c, err := k.Compiled()
+	if err != nil {
+		return nil, fmt.Errorf("schema of %s: %w", k.GVK, err)
+	}
+	p, err := c.Typed()
+	if err != nil {
+		return nil, fmt.Errorf("schema of %s: %w", k.GVK, err)
+	}
+	blank := map[string]any{}
+	if k.builtin {
+		if o, ok := s.cfg.GoTypes(k.GVK); ok {
+			if m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o); err == nil {
+				blank = m
+			}
+		}
+	}
+	return managedfields.NewType(p, managedfields.Options{Blank: blank, Status: k.Version.Status})
 }

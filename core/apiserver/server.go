@@ -4,23 +4,26 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
-	"sync"
+	"sync/atomic"
 
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
 // Server serves the API.
 type Server struct {
-	cfg Config
-	log *slog.Logger
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	reader  *reader
 
-	kinds kindTable
+	kinds   kindTable
+	derived derivedCache
 
-	// stop is closed when Serve begins to shut down; watches end on it.
-	stop     chan struct{}
-	stopOnce sync.Once
+	reads, writes atomic.Int64
+
+	// stopping ends when Serve begins to shut down, and watches with it.
+	stopping context.Context
+	stop     context.CancelFunc
 }
 
 // New makes a server. It serves what the registry holds, now and later.
@@ -28,7 +31,17 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	return &Server{cfg: cfg, log: cfg.Logger, stop: make(chan struct{})}, nil
+	s := &Server{cfg: cfg, log: cfg.Logger}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	m, err := newMetrics(cfg.Metrics,
+		func() float64 { return float64(s.reads.Load()) }, func() float64 { return float64(s.writes.Load()) })
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: %w", err)
+	}
+	s.metrics = m
+	s.reader = newReader(s)
+	s.derived.limit = cfg.Limits.DerivedBytes
+	return s, nil
 }
 
 // Install registers a bundle's definitions and the hooks that go with them.
@@ -48,15 +61,5 @@ func (s *Server) Install(bundle resource.Bundle) error {
 	return nil
 }
 
-// ServeHTTP serves one request, without the transport: for tests and embedding.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	http.NotFound(w, r)
-}
-
-// Serve accepts on the listeners until ctx is cancelled, then ends watches, waits for
-// other requests and returns. Unix sockets are served without TLS. The first listener
-// that fails ends the others and gives the error.
-func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
-	<-ctx.Done()
-	return nil
-}
+// Reader reads objects as hooks do.
+func (s *Server) Reader() resource.Reader { return s.reader }

@@ -1,0 +1,153 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/pintle-dev/pintle/core/apiserver/internal/jsontree"
+	"github.com/pintle-dev/pintle/core/apiserver/internal/managedfields"
+	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/crd/schema"
+	"github.com/pintle-dev/pintle/sdk/resource"
+)
+
+// change is one write of an object on its way: what hooks see of it, and what they don't.
+type change struct {
+	resource.Request
+	q        *request
+	k        *kind
+	compiled *schema.Compiled
+	writer   managedfields.Writer
+
+	// live is the stored object, with its managedFields.
+	live        store.Object
+	liveManaged []byte
+	// sent are the managedFields that came with the request, managed those to be
+	// stored. applied says that server-side apply has already made them.
+	sent, managed []byte
+	applied       bool
+}
+
+func (q *request) newChange(op resource.Operation, dryRun bool) (*change, error) {
+	compiled, err := q.kind.Compiled()
+	if err != nil {
+		return nil, fmt.Errorf("schema of %s: %w", q.kind.GVK, err)
+	}
+	w, err := q.writer()
+	if err != nil {
+		return nil, err
+	}
+	return &change{q: q, k: q.kind, compiled: compiled, writer: w, Request: resource.Request{
+		Operation: op, Resource: q.kind.GVR, Kind: q.kind.GVK, Subresource: q.route.subresource,
+		Namespace: q.route.namespace, Name: q.route.name, DryRun: dryRun, User: q.user, Reader: q.server.reader,
+	}}, nil
+}
+
+// decoded settles the object as if it had been decoded into its type: unknown fields are
+// gone, defaults are set.
+func (c *change) decoded(ctx context.Context, duplicates []string) error {
+	unknown, err := c.compiled.Normalize(c.Object)
+	if err != nil {
+		var mistyped *schema.DecodeError
+		if errors.As(err, &mistyped) {
+			return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", c.Kind.Kind, c.Kind.Version, c.Kind.Kind, err))
+		}
+		return fmt.Errorf("decode %s: %w", c.Kind, err)
+	}
+	if err := c.q.checkFields(duplicates, unknown); err != nil {
+		return err
+	}
+	c.compiled.Default(c.Object)
+	if c.k.defaulter == nil {
+		return nil
+	}
+	if err := c.k.defaulter.Default(ctx, &c.Request); err != nil {
+		return hookError(err)
+	}
+	return nil
+}
+
+// hookError passes errors with a status through; a list of field errors is left to the
+// caller.
+func hookError(err error) error {
+	var st apierrors.APIStatus
+	if errors.As(err, &st) {
+		return err
+	}
+	return apierrors.NewInternalError(err)
+}
+
+func (c *change) prepare(ctx context.Context) error {
+	if c.k.preparer == nil {
+		return nil
+	}
+	if err := c.k.preparer.Prepare(ctx, &c.Request); err != nil {
+		return hookError(err)
+	}
+	return nil
+}
+
+func (c *change) validate(ctx context.Context) error {
+	errs := validateMeta(c.k, c.Object, c.Old)
+	errs = append(errs, c.compiled.Validate(ctx, c.Object, c.Old)...)
+	if c.k.validator != nil {
+		errs = append(errs, c.k.validator.Validate(ctx, &c.Request)...)
+	}
+	c.q.warn(c.Warnings...)
+	if len(errs) == 0 {
+		return nil
+	}
+	return c.invalid(distinct(errs))
+}
+
+// distinct drops errors that schema and hooks both report.
+func distinct(errs field.ErrorList) field.ErrorList {
+	if len(errs) < 2 {
+		return errs
+	}
+	seen := map[string]bool{}
+	out := errs[:0]
+	for _, e := range errs {
+		if text := e.Error(); !seen[text] {
+			seen[text] = true
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+func (c *change) invalid(errs field.ErrorList) error {
+	name := jsontree.String(c.Object, "metadata", "name")
+	return apierrors.NewInvalid(c.Kind.GroupKind(), name, errs)
+}
+
+// encode returns what is to be stored.
+func (c *change) encode() (store.Write, error) {
+	data, at, err := c.k.encodeForStore(c.Object, c.managed)
+	if err != nil {
+		return store.Write{}, err
+	}
+	return store.Write{Key: c.k.key(c.Namespace, c.Name), Data: data, RevisionAt: at}, nil
+}
+
+// unstored returns the bytes of a write as a dry run shows them: with the revision of the
+// object before, if there was one.
+func (c *change) unstored(w store.Write) []byte {
+	const name = `"resourceVersion":"`
+	if rv := revisionOf(c.live.Data); rv != "" {
+		out := append(make([]byte, 0, len(w.Data)+len(rv)), w.Data[:w.RevisionAt]...)
+		return append(append(out, rv...), w.Data[w.RevisionAt:]...)
+	}
+	start, end := w.RevisionAt-len(name), w.RevisionAt+1
+	switch {
+	case w.Data[end] == ',':
+		end++
+	case w.Data[start-1] == ',':
+		start--
+	}
+	return append(append(make([]byte, 0, len(w.Data)), w.Data[:start]...), w.Data[end:]...)
+}

@@ -1,0 +1,106 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/pintle-dev/pintle/core/auth"
+	"github.com/pintle-dev/pintle/core/store"
+)
+
+func statusError(code int32, reason metav1.StatusReason, message string) *apierrors.StatusError {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
+		Status:   metav1.StatusFailure, Code: code, Reason: reason, Message: message,
+	}}
+}
+
+// toStatus makes a Status of any error. Errors of the store get the codes by which
+// clients know to try again.
+func toStatus(err error) *metav1.Status {
+	var st apierrors.APIStatus
+	if errors.As(err, &st) {
+		s := st.Status()
+		s.Kind, s.APIVersion = "Status", "v1"
+		return &s
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		err = apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", tooLarge.Limit))
+	case errors.Is(err, store.ErrCompacted):
+		err = apierrors.NewResourceExpired("The resourceVersion for the provided watch or list is too old.")
+	case errors.Is(err, store.ErrNotLeader):
+		err = apierrors.NewServiceUnavailable("this server can't take the write now: " + err.Error())
+	case errors.Is(err, store.ErrUnknownOutcome):
+		err = apierrors.NewTimeoutError("the outcome of the write is not known: "+err.Error(), 1)
+	case errors.Is(err, store.ErrClosed):
+		err = apierrors.NewServiceUnavailable("the server is shutting down")
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		err = apierrors.NewTimeoutError("the request did not finish in time: "+err.Error(), 0)
+	default:
+		err = apierrors.NewInternalError(err)
+	}
+	errors.As(err, &st)
+	s := st.Status()
+	s.Kind, s.APIVersion = "Status", "v1"
+	return &s
+}
+
+// forbidden words a refusal as upstream does.
+func forbidden(a auth.Attributes, reason string) error {
+	if a.Resource == "" {
+		msg := fmt.Sprintf("forbidden: User %q cannot %s path %q", a.User.Name, a.Verb, a.Path)
+		return statusError(http.StatusForbidden, metav1.StatusReasonForbidden, withReason(msg, reason))
+	}
+	res := a.Resource
+	if a.Subresource != "" {
+		res += "/" + a.Subresource
+	}
+	msg := fmt.Sprintf("User %q cannot %s resource %q in API group %q", a.User.Name, a.Verb, res, a.Group)
+	if a.Namespace != "" {
+		msg += fmt.Sprintf(" in the namespace %q", a.Namespace)
+	} else {
+		msg += " at the cluster scope"
+	}
+	return apierrors.NewForbidden(schema.GroupResource{Group: a.Group, Resource: a.Resource}, a.Name, errors.New(withReason(msg, reason)))
+}
+
+func withReason(msg, reason string) string {
+	if reason == "" {
+		return msg
+	}
+	return msg + ": " + reason
+}
+
+func errNoRoute() error {
+	e := statusError(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
+	e.ErrStatus.Details = &metav1.StatusDetails{}
+	return e
+}
+
+func errMethod(gr schema.GroupResource, verb string) error {
+	return apierrors.NewMethodNotSupported(gr, verb)
+}
+
+func errNotAcceptable(types []string) error {
+	return statusError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable,
+		"only the following media types are accepted: "+strings.Join(types, ", "))
+}
+
+func errMediaType(types []string) error {
+	return statusError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
+		"the body of the request was in an unknown format - accepted media types include: "+strings.Join(types, ", "))
+}
+
+func errTooManyRequests() error {
+	e := apierrors.NewTooManyRequests("too many requests, please try again later.", 1)
+	return e
+}

@@ -1,0 +1,120 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/pintle-dev/pintle/core/apiserver/internal/jsontree"
+	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/crd/registry"
+	"github.com/pintle-dev/pintle/sdk/resource"
+)
+
+// reader gives hooks other objects as trees. Trees of objects that are read again and
+// again (a namespace's service account) are kept, as long as they are the newest.
+type reader struct {
+	server *Server
+
+	mu    sync.Mutex
+	trees map[store.Key]decoded
+	size  int
+}
+
+type decoded struct {
+	revision uint64
+	tree     map[string]any
+	size     int
+}
+
+// maxReaderBytes bounds the JSON text of the trees kept; a tree takes some eight times
+// its text.
+const maxReaderBytes = 512 << 10
+
+var _ resource.Reader = (*reader)(nil)
+
+func newReader(s *Server) *reader { return &reader{server: s, trees: map[store.Key]decoded{}} }
+
+func (r *reader) bucket(gr schema.GroupResource) (string, error) {
+	d, ok := r.server.cfg.Registry.Snapshot().Definition(gr)
+	if !ok {
+		return "", fmt.Errorf("no resource type %q is registered", gr)
+	}
+	return registry.Bucket(d), nil
+}
+
+// Get implements resource.Reader.
+func (r *reader) Get(ctx context.Context, gr schema.GroupResource, namespace, name string) (map[string]any, error) {
+	bucket, err := r.bucket(gr)
+	if err != nil {
+		return nil, err
+	}
+	o, err := r.server.cfg.Store.Get(ctx, store.Key(bucket+"/"+namespace+"/"+name))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read %s %q: %w", gr, name, err)
+	}
+	return r.tree(o)
+}
+
+func (r *reader) tree(o store.Object) (map[string]any, error) {
+	r.mu.Lock()
+	d, ok := r.trees[o.Key]
+	r.mu.Unlock()
+	if ok && d.revision == o.Revision {
+		return d.tree, nil
+	}
+	t, err := jsontree.DecodeShared(o.Data)
+	if err != nil {
+		return nil, fmt.Errorf("decode %s: %w", o.Key, err)
+	}
+	if len(o.Data) > maxReaderBytes/8 {
+		return t.Tree, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if old, ok := r.trees[o.Key]; ok {
+		r.size -= old.size
+		delete(r.trees, o.Key)
+	}
+	for key, old := range r.trees {
+		if r.size+len(o.Data) <= maxReaderBytes {
+			break
+		}
+		r.size -= old.size
+		delete(r.trees, key)
+	}
+	r.trees[o.Key] = decoded{o.Revision, t.Tree, len(o.Data)}
+	r.size += len(o.Data)
+	return t.Tree, nil
+}
+
+// List implements resource.Reader.
+func (r *reader) List(ctx context.Context, gr schema.GroupResource, namespace string) ([]map[string]any, error) {
+	bucket, err := r.bucket(gr)
+	if err != nil {
+		return nil, err
+	}
+	prefix := store.Key(bucket + "/")
+	if namespace != "" {
+		prefix += store.Key(namespace + "/")
+	}
+	snap, err := r.server.cfg.Store.List(ctx, prefix, store.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", gr, err)
+	}
+	list := make([]map[string]any, 0, len(snap.Objects))
+	for _, o := range snap.Objects {
+		t, err := jsontree.DecodeShared(o.Data)
+		if err != nil {
+			return nil, fmt.Errorf("decode %s: %w", o.Key, err)
+		}
+		list = append(list, t.Tree)
+	}
+	return list, nil
+}

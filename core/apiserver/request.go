@@ -1,0 +1,164 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/pintle-dev/pintle/core/apiserver/internal/managedfields"
+	"github.com/pintle-dev/pintle/core/apiserver/internal/media"
+	"github.com/pintle-dev/pintle/sdk/resource"
+)
+
+// request is one request of objects on its way.
+type request struct {
+	server *Server
+	w      http.ResponseWriter
+	r      *http.Request
+	ctx    context.Context
+	route  route
+	query  url.Values
+	user   resource.User
+	kind   *kind
+	accept media.Accept
+	// warnings go to the client as headers.
+	warnings []string
+	wrote    bool
+}
+
+// acceptedTypes are the formats of a kind.
+func acceptedTypes(k *kind) []string {
+	types := []string{media.TypeJSON, media.TypeYAML}
+	if k == nil || k.protobuf {
+		types = append(types, media.TypeProtobuf)
+	}
+	return types
+}
+
+// negotiate settles the format of the answer.
+func (q *request) negotiate(o media.Offer) error {
+	a, ok := media.Negotiate(q.r.Header.Get("Accept"), o)
+	if !ok {
+		return errNotAcceptable(acceptedTypes(q.kind))
+	}
+	if a.Version == "" {
+		a.Version = "v1"
+	}
+	if isTrue(q.query.Get("pretty")) {
+		a.Pretty = true
+	}
+	q.accept = a
+	return nil
+}
+
+// dryRun reports whether the request asks for no effect.
+func (q *request) dryRun(body []string) (bool, error) {
+	values := append(q.query["dryRun"], body...)
+	for _, v := range values {
+		if v != metav1.DryRunAll {
+			return false, invalidOption(q, "dryRun", v, metav1.DryRunAll)
+		}
+	}
+	return len(values) > 0, nil
+}
+
+func invalidOption(q *request, field, value string, supported ...string) error {
+	return apierrors.NewInvalid(schema.GroupKind{Group: "meta.k8s.io", Kind: optionsKind(q.route.verb)}, "",
+		fieldNotSupported(field, value, supported))
+}
+
+func optionsKind(verb string) string {
+	switch verb {
+	case "update":
+		return "UpdateOptions"
+	case "patch":
+		return "PatchOptions"
+	case "delete", "deletecollection":
+		return "DeleteOptions"
+	case "list", "watch":
+		return "ListOptions"
+	}
+	return "CreateOptions"
+}
+
+// writer says who the request's changes belong to.
+func (q *request) writer() (managedfields.Writer, error) {
+	m := q.query.Get("fieldManager")
+	if m == "" {
+		m = managerOf(q.r.UserAgent())
+	}
+	if len(m) > 128 {
+		return managedfields.Writer{}, apierrors.NewBadRequest("fieldManager: must not be longer than 128 characters")
+	}
+	for _, c := range m {
+		if !unicode.IsPrint(c) {
+			return managedfields.Writer{}, apierrors.NewBadRequest("fieldManager: should only contain printable characters")
+		}
+	}
+	return managedfields.Writer{Manager: m, APIVersion: q.kind.apiVersion, Subresource: q.route.subresource,
+		Time: q.server.now()}, nil
+}
+
+// managerOf takes the program's name out of a user agent.
+func managerOf(agent string) string {
+	name, _, _ := strings.Cut(agent, "/")
+	var b strings.Builder
+	for _, c := range name {
+		if !unicode.IsPrint(c) {
+			continue
+		}
+		if b.Len()+len(string(c)) > 128 {
+			break
+		}
+		b.WriteRune(c)
+	}
+	if b.Len() == 0 {
+		return "unknown"
+	}
+	return b.String()
+}
+
+// now is the time as objects have it: UTC, in seconds.
+func (s *Server) now() string { return s.cfg.Now().UTC().Format("2006-01-02T15:04:05Z") }
+
+// warn adds warnings to the answer.
+func (q *request) warn(texts ...string) { q.warnings = append(q.warnings, texts...) }
+
+const maxWarningBytes = 4096
+
+func (q *request) writeWarnings() {
+	total := 0
+	seen := map[string]bool{}
+	for _, t := range q.warnings {
+		if t == "" || seen[t] {
+			continue
+		}
+		seen[t] = true
+		text := quoteWarning(t)
+		if total += len(text); total > maxWarningBytes {
+			return
+		}
+		q.w.Header().Add("Warning", text)
+	}
+}
+
+// quoteWarning makes a Warning header's value (RFC 7234) of a text.
+func quoteWarning(text string) string {
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t':
+			return ' '
+		case unicode.IsControl(r):
+			return -1
+		}
+		return r
+	}, text)
+	return fmt.Sprintf(`299 - "%s"`, strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text))
+}

@@ -1,0 +1,139 @@
+package apiserver
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/pintle-dev/pintle/core/auth"
+	"github.com/pintle-dev/pintle/sdk/resource"
+)
+
+// route is what a request's path and method say.
+type route struct {
+	// resource is set for requests of objects; the rest are paths of other handlers.
+	resource bool
+	verb     string
+
+	gvr         schema.GroupVersionResource
+	subresource string
+	namespace   string
+	name        string
+	// rest of the path behind the subresource, with its slash.
+	rest string
+	path string
+}
+
+// parseRoute understands /api/VERSION/… and /apis/GROUP/VERSION/…; verbs that depend on
+// the query (list or watch) are settled with it.
+func parseRoute(r *http.Request, query url.Values) route {
+	rt := route{path: r.URL.Path, verb: strings.ToLower(r.Method)}
+	rest, ok := strings.CutPrefix(r.URL.Path, "/api/")
+	if !ok {
+		if rest, ok = strings.CutPrefix(r.URL.Path, "/apis/"); !ok {
+			return rt
+		}
+		rt.gvr.Group, rest, ok = strings.Cut(rest, "/")
+		if !ok || rt.gvr.Group == "" {
+			return rt
+		}
+	}
+	rt.gvr.Version, rest, ok = strings.Cut(rest, "/")
+	rest = strings.TrimSuffix(rest, "/")
+	if !ok || rt.gvr.Version == "" || rest == "" {
+		return rt
+	}
+	first, after, _ := strings.Cut(rest, "/")
+	if first == "watch" && after != "" {
+		// The old form of watches: /api/v1/watch/….
+		query.Set("watch", "true")
+		first, after, _ = strings.Cut(after, "/")
+		rest = first + "/" + after
+	}
+	parts := strings.SplitN(rest, "/", 6)
+	if parts[len(parts)-1] == "" {
+		parts = parts[:len(parts)-1]
+	}
+	if parts[0] == "namespaces" && len(parts) > 1 {
+		rt.namespace = parts[1]
+		if len(parts) > 2 && parts[2] != "status" && parts[2] != "finalize" {
+			parts = parts[2:]
+		}
+	}
+	rt.resource = true
+	rt.gvr.Resource = parts[0]
+	if len(parts) > 1 {
+		rt.name = parts[1]
+	}
+	if len(parts) > 2 {
+		rt.subresource = parts[2]
+	}
+	if len(parts) > 3 {
+		rt.rest = "/" + strings.Join(parts[3:], "/")
+	} else if strings.HasSuffix(r.URL.Path, "/") && rt.subresource != "" {
+		rt.rest = "/"
+	}
+	rt.verb = verbOf(r.Method, &rt, query)
+	return rt
+}
+
+func verbOf(method string, rt *route, query url.Values) string {
+	switch method {
+	case http.MethodPost:
+		return "create"
+	case http.MethodPut:
+		return "update"
+	case http.MethodPatch:
+		return "patch"
+	case http.MethodDelete:
+		if rt.name == "" {
+			return "deletecollection"
+		}
+		return "delete"
+	case http.MethodGet, http.MethodHead:
+		watch := isTrue(query.Get("watch"))
+		switch {
+		case rt.subresource != "":
+			return "get"
+		case rt.name != "" && !watch:
+			return "get"
+		case watch:
+			return "watch"
+		}
+		return "list"
+	}
+	return strings.ToLower(method)
+}
+
+// selectName settles the name of lists and watches that ask for one name, so that
+// permissions for one object hold for them.
+func (rt *route) selectName(query url.Values) {
+	if rt.name != "" || rt.verb != "list" && rt.verb != "watch" && rt.verb != "deletecollection" {
+		return
+	}
+	text := query.Get("fieldSelector")
+	if !strings.Contains(text, "metadata.name") {
+		return
+	}
+	if s, err := fields.ParseSelector(text); err == nil {
+		if name, ok := s.RequiresExactMatch("metadata.name"); ok {
+			rt.name = name
+		}
+	}
+}
+
+func (rt *route) attributes(u resource.User) auth.Attributes {
+	if !rt.resource {
+		return auth.Attributes{User: u, Verb: rt.verb, Path: rt.path}
+	}
+	return auth.Attributes{
+		User: u, Verb: rt.verb, Path: rt.path,
+		Group: rt.gvr.Group, Version: rt.gvr.Version, Resource: rt.gvr.Resource, Subresource: rt.subresource,
+		Namespace: rt.namespace, Name: rt.name,
+	}
+}
+
+func isTrue(s string) bool { return s == "true" || s == "1" }

@@ -1,0 +1,226 @@
+package apiserver
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+
+	"github.com/pintle-dev/pintle/core/apiserver/internal/jsontree"
+	"github.com/pintle-dev/pintle/core/apiserver/internal/media"
+	"github.com/pintle-dev/pintle/core/apiserver/internal/mergetree"
+	"github.com/pintle-dev/pintle/core/apiserver/internal/protobuf"
+	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/crd"
+	"github.com/pintle-dev/pintle/sdk/resource"
+)
+
+var scaleGVK = schema.GroupVersionKind{Group: "autoscaling", Version: "v1", Kind: "Scale"}
+
+// scale serves the scale subresource: a view of an object's replicas.
+func (q *request) scale() error {
+	if err := q.negotiate(media.Offer{Protobuf: protobuf.GoTypes(q.server.cfg.GoTypes).Offers(scaleGVK)}); err != nil {
+		return err
+	}
+	switch q.route.verb {
+	case "get":
+		live, err := q.load(q.route.name)
+		if err != nil {
+			return err
+		}
+		return q.respondScale(live.Data)
+	case "update":
+		body, err := q.decodeBody(scaleGVK)
+		if err != nil {
+			return err
+		}
+		rv := jsontree.String(body.Tree, "metadata", "resourceVersion")
+		return q.writeScale(rv == "", func(map[string]any) (map[string]any, error) { return body.Tree, nil })
+	case "patch":
+		patch, err := q.scalePatch()
+		if err != nil {
+			return err
+		}
+		return q.writeScale(true, patch)
+	}
+	return errMethod(q.kind.gr, q.route.verb)
+}
+
+func (q *request) scalePatch() (func(map[string]any) (map[string]any, error), error) {
+	body, err := q.readBody()
+	if err != nil {
+		return nil, err
+	}
+	name, _, _ := strings.Cut(q.r.Header.Get("Content-Type"), ";")
+	switch types.PatchType(name) {
+	case types.MergePatchType, types.StrategicMergePatchType:
+		// A Scale has no lists, so the two do the same.
+		p, err := decodePatch(body)
+		if err != nil {
+			return nil, err
+		}
+		return func(s map[string]any) (map[string]any, error) { return mergetree.Merge(s, p.Tree), nil }, nil
+	case types.JSONPatchType:
+		p, err := jsonpatch.DecodePatch(body)
+		if err != nil {
+			return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: %v", err))
+		}
+		return func(s map[string]any) (map[string]any, error) {
+			out, err := applyJSONPatch(p, jsontree.Append(nil, s))
+			if err != nil {
+				return nil, statusError(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, err.Error())
+			}
+			o, err := decodePatch(out)
+			if err != nil {
+				return nil, err
+			}
+			return o.Tree, nil
+		}, nil
+	}
+	return nil, errMediaType([]string{string(types.JSONPatchType), string(types.MergePatchType), string(types.StrategicMergePatchType)})
+}
+
+// writeScale sets the replicas that the Scale made by change has.
+func (q *request) writeScale(again bool, change func(map[string]any) (map[string]any, error)) error {
+	dryRun, err := q.dryRun(nil)
+	if err != nil {
+		return err
+	}
+	data, err := q.retry(again, func(live store.Object) ([]byte, error) {
+		c, err := q.newChange(resource.Update, dryRun)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.setLive(live); err != nil {
+			return nil, err
+		}
+		scale, err := change(scaleOf(c.Old, q.kind.Version.Scale))
+		if err != nil {
+			return nil, err
+		}
+		meta := jsontree.Map(scale, "metadata")
+		if name, _ := meta["name"].(string); name != "" && name != q.route.name {
+			return nil, apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", name, q.route.name))
+		}
+		if err := c.preconditions(meta); err != nil {
+			return nil, err
+		}
+		replicas, err := replicasOf(scale, q.route.name)
+		if err != nil {
+			return nil, err
+		}
+		c.Object = jsontree.CopyMap(c.Old)
+		setPath(c.Object, q.kind.Version.Scale.SpecReplicasPath, replicas)
+		return c.update(q.ctx, nil)
+	})
+	if err != nil {
+		return err
+	}
+	return q.respondScale(data)
+}
+
+func replicasOf(scale map[string]any, name string) (int64, error) {
+	path := field.NewPath("spec", "replicas")
+	invalid := func(e *field.Error) error {
+		return apierrors.NewInvalid(scaleGVK.GroupKind(), name, field.ErrorList{e})
+	}
+	switch n := jsontree.Get(scale, "spec", "replicas").(type) {
+	case nil:
+		return 0, nil
+	case int64:
+		if n < 0 {
+			return 0, invalid(field.Invalid(path, n, "must be greater than or equal to 0"))
+		}
+		return n, nil
+	default:
+		return 0, invalid(field.TypeInvalid(path, n, "must be an integer"))
+	}
+}
+
+func (q *request) respondScale(data []byte) error {
+	o, err := jsontree.DecodeShared(data)
+	if err != nil {
+		return fmt.Errorf("decode a stored object: %w", err)
+	}
+	return q.respondTree(http.StatusOK, scaleGVK, scaleOf(o.Tree, q.kind.Version.Scale))
+}
+
+// scaleOf makes the Scale of an object.
+func scaleOf(tree map[string]any, s *crd.Scale) map[string]any {
+	meta := map[string]any{}
+	for _, f := range [...]string{"name", "namespace", "uid", "resourceVersion", "creationTimestamp"} {
+		if v, ok := jsontree.Map(tree, "metadata")[f]; ok {
+			meta[f] = v
+		}
+	}
+	spec, status := map[string]any{}, map[string]any{"replicas": int64(0)}
+	if n, ok := getPath(tree, s.SpecReplicasPath).(int64); ok {
+		spec["replicas"] = n
+	}
+	if n, ok := getPath(tree, s.StatusReplicasPath).(int64); ok {
+		status["replicas"] = n
+	}
+	if s.LabelSelectorPath != "" {
+		if text, err := selectorText(getPath(tree, s.LabelSelectorPath)); err == nil && text != "" {
+			status["selector"] = text
+		}
+	}
+	return map[string]any{"kind": scaleGVK.Kind, "apiVersion": scaleGVK.GroupVersion().String(), "metadata": meta, "spec": spec, "status": status}
+}
+
+// selectorText writes a label selector as text, whatever form it has: text, a
+// LabelSelector, or a plain map of labels.
+func selectorText(v any) (string, error) {
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case map[string]any:
+		_, expressions := v["matchExpressions"]
+		_, labels := v["matchLabels"]
+		var s metav1.LabelSelector
+		if expressions || labels {
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(v, &s); err != nil {
+				return "", fmt.Errorf("selector: %w", err)
+			}
+		} else {
+			s.MatchLabels, _ = stringMap(v)
+		}
+		sel, err := metav1.LabelSelectorAsSelector(&s)
+		if err != nil {
+			return "", fmt.Errorf("selector: %w", err)
+		}
+		return sel.String(), nil
+	}
+	return "", errors.New("no selector")
+}
+
+func splitPath(path string) []string { return strings.Split(strings.TrimPrefix(path, "."), ".") }
+
+func getPath(tree map[string]any, path string) any {
+	if path == "" {
+		return nil
+	}
+	return jsontree.Get(tree, splitPath(path)...)
+}
+
+func setPath(tree map[string]any, path string, v any) {
+	parts := splitPath(path)
+	for _, p := range parts[:len(parts)-1] {
+		next, ok := tree[p].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			tree[p] = next
+		}
+		tree = next
+	}
+	tree[parts[len(parts)-1]] = v
+}

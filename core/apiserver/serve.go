@@ -1,0 +1,80 @@
+package apiserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Serve accepts on the listeners until ctx is cancelled, then ends watches, waits for
+// other requests and returns. Unix sockets are served without TLS. The first listener
+// that fails ends the others and gives the error.
+func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	servers := make([]*http.Server, len(listeners))
+	var wg sync.WaitGroup
+	failed := make(chan error, len(listeners))
+	for i, l := range listeners {
+		srv := s.httpServer()
+		servers[i] = srv
+		if _, unix := l.Addr().(*net.UnixAddr); !unix && s.cfg.TLS != nil {
+			c := s.cfg.TLS.Clone()
+			c.NextProtos = []string{"h2", "http/1.1"}
+			l = tls.NewListener(l, c)
+		}
+		wg.Go(func() {
+			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serve on %s: %w", l.Addr(), err)
+				cancel()
+			}
+		})
+	}
+	<-ctx.Done()
+	s.stop()
+	deadline, done := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Limits.ShutdownTimeout)
+	defer done()
+	for _, srv := range servers {
+		wg.Go(func() {
+			if err := srv.Shutdown(deadline); err != nil {
+				_ = srv.Close() // those who do not end in time are cut off
+			}
+		})
+	}
+	wg.Wait()
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}
+
+func (s *Server) httpServer() *http.Server {
+	var p http.Protocols
+	p.SetHTTP1(true)
+	p.SetHTTP2(true)
+	p.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler:           s,
+		Protocols:         &p,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       3 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 1000,
+			// Bodies are small and read at once.
+			MaxReceiveBufferPerConnection: 1 << 20,
+			MaxReceiveBufferPerStream:     256 << 10,
+			SendPingTimeout:               30 * time.Second,
+			PingTimeout:                   15 * time.Second,
+		},
+	}
+}

@@ -1,0 +1,308 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/pintle-dev/pintle/core/apiserver/internal/jsontree"
+	"github.com/pintle-dev/pintle/core/apiserver/internal/managedfields"
+	"github.com/pintle-dev/pintle/core/apiserver/internal/media"
+	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/sdk/resource"
+)
+
+// maxConflicts is how often a write that does not name a revision is made again because
+// the object changed meanwhile.
+const maxConflicts = 20
+
+var errModified = errors.New("the object has been modified; please apply your changes to the latest version and try again")
+
+// update replaces an object, or what a subresource has of it.
+func (q *request) update() error {
+	if err := q.negotiate(media.Offer{Protobuf: q.kind.protobuf, Views: true}); err != nil {
+		return err
+	}
+	dryRun, err := q.dryRun(nil)
+	if err != nil {
+		return err
+	}
+	if _, err := q.strictness(); err != nil {
+		return err
+	}
+	body, err := q.decodeBody(q.kind.GVK)
+	if err != nil {
+		return err
+	}
+	meta, err := metaOf(body.Tree)
+	if err != nil {
+		return err
+	}
+	rv, _ := meta["resourceVersion"].(string)
+	if rv == "0" {
+		rv = ""
+	}
+	if rv == "" && !q.kind.builtin {
+		return apierrors.NewInvalid(q.kind.GVK.GroupKind(), q.route.name, field.ErrorList{
+			field.Invalid(metaPath.Child("resourceVersion"), 0, "must be specified for an update")})
+	}
+	data, err := q.retry(rv == "", func(live store.Object) ([]byte, error) {
+		c, err := q.newChange(resource.Update, dryRun)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.setLive(live); err != nil {
+			return nil, err
+		}
+		c.Object, c.sent = body.Tree, body.ManagedFields
+		if rv == "" {
+			// The tree may be used again, with another live object.
+			c.Object = jsontree.CopyMap(body.Tree)
+			jsontree.Map(c.Object, "metadata")["resourceVersion"] = revisionOf(live.Data)
+		}
+		return c.update(q.ctx, body.Duplicates)
+	})
+	if err != nil {
+		return err
+	}
+	return q.respondObject(http.StatusOK, data)
+}
+
+// retry reads the object and calls try with it, again while it changes under the write
+// and again is true.
+func (q *request) retry(again bool, try func(live store.Object) ([]byte, error)) ([]byte, error) {
+	for n := 1; ; n++ {
+		live, err := q.load(q.route.name)
+		if err != nil {
+			return nil, err
+		}
+		data, err := try(live)
+		if err == nil || !errors.Is(err, store.ErrConflict) {
+			if errors.Is(err, store.ErrNotFound) {
+				err = apierrors.NewNotFound(q.kind.gr, q.route.name)
+			}
+			return data, err
+		}
+		if !again || n == maxConflicts {
+			return nil, apierrors.NewConflict(q.kind.gr, q.route.name, errModified)
+		}
+		if err := q.ctx.Err(); err != nil {
+			return nil, err
+		}
+		q.warnings = nil
+	}
+}
+
+func (c *change) setLive(live store.Object) error {
+	old, err := c.k.decodeStored(live.Data)
+	if err != nil {
+		return err
+	}
+	c.live, c.Old, c.liveManaged = live, old.Tree, old.ManagedFields
+	return nil
+}
+
+// update takes an object that a client wants in place of c.Old the whole way. It returns
+// an error that is store.ErrConflict where the object changed meanwhile.
+func (c *change) update(ctx context.Context, duplicates []string) ([]byte, error) {
+	meta, err := metaOf(c.Object)
+	if err != nil {
+		return nil, err
+	}
+	if name, _ := meta["name"].(string); name != "" && name != c.Name {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", name, c.Name))
+	}
+	meta["name"] = c.Name
+	if err := c.place(meta); err != nil {
+		return nil, err
+	}
+	if err := c.preconditions(meta); err != nil {
+		return nil, err
+	}
+	if err := c.decoded(ctx, duplicates); err != nil {
+		return nil, err
+	}
+	c.keepParts()
+	c.keepMeta()
+	if !c.applied {
+		t, err := c.k.tracker()
+		if err != nil {
+			return nil, err
+		}
+		if c.managed, err = t.Update(c.Old, c.Object, c.liveManaged, c.sent, c.writer); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.prepare(ctx); err != nil {
+		return nil, err
+	}
+	c.bumpGeneration()
+	if c.unchanged() {
+		c.q.warn(c.Warnings...)
+		return c.k.present(c.live.Data)
+	}
+	if err := c.validate(ctx); err != nil {
+		return nil, err
+	}
+	return c.replace(ctx)
+}
+
+func (c *change) preconditions(meta map[string]any) error {
+	if uid, _ := meta["uid"].(string); uid != "" && uid != string(uidOf(c.Old)) {
+		return apierrors.NewConflict(c.k.gr, c.Name, fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", uid, uidOf(c.Old))) //nolint:staticcheck // upstream's message
+	}
+	rv, _ := meta["resourceVersion"].(string)
+	if have := jsontree.String(c.Old, "metadata", "resourceVersion"); rv != "" && rv != have {
+		return apierrors.NewConflict(c.k.gr, c.Name, errModified)
+	}
+	return nil
+}
+
+// keepParts puts back what the request's subresource does not write: all but status for
+// status, the status for the object itself.
+func (c *change) keepParts() {
+	switch {
+	case c.Subresource == "status":
+		status, ok := c.Object["status"]
+		meta := jsontree.Map(c.Object, "metadata")
+		c.Object = jsontree.CopyMap(c.Old)
+		if c.k.builtin && meta != nil {
+			// Upstream's own kinds take labels and annotations with a status too.
+			kept := jsontree.Map(c.Object, "metadata")
+			for _, f := range [...]string{"labels", "annotations"} {
+				if v, ok := meta[f]; ok {
+					kept[f] = v
+				} else {
+					delete(kept, f)
+				}
+			}
+		}
+		if ok {
+			c.Object["status"] = status
+		} else {
+			delete(c.Object, "status")
+		}
+	case c.Subresource == "" && c.k.Version.Status:
+		if status, ok := c.Old["status"]; ok {
+			c.Object["status"] = jsontree.Copy(status)
+		} else {
+			delete(c.Object, "status")
+		}
+	}
+}
+
+// keepMeta carries over the metadata that the server owns.
+func (c *change) keepMeta() {
+	meta, old := jsontree.Map(c.Object, "metadata"), jsontree.Map(c.Old, "metadata")
+	for _, f := range [...]string{"resourceVersion", "uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"} {
+		if v, ok := old[f]; ok {
+			meta[f] = v
+		} else {
+			delete(meta, f)
+		}
+	}
+	delete(meta, "selfLink")
+}
+
+// bumpGeneration counts changes of what the object asks for: all beside metadata and
+// status.
+func (c *change) bumpGeneration() {
+	meta := jsontree.Map(c.Object, "metadata")
+	gen, ok := meta["generation"].(int64)
+	if !ok || c.Subresource == "status" {
+		return
+	}
+	if old, _ := jsontree.Get(c.Old, "metadata", "generation").(int64); old != gen {
+		return // the type's own hooks count
+	}
+	if !sameSpec(c.Object, c.Old, c.k.Version.Status) {
+		meta["generation"] = gen + 1
+	}
+}
+
+func sameSpec(a, b map[string]any, status bool) bool {
+	skip := func(f string) bool {
+		return f == "metadata" || f == "apiVersion" || f == "kind" || status && f == "status"
+	}
+	for f, v := range a {
+		if w, ok := b[f]; !skip(f) && (!ok || !jsontree.Equal(v, w)) {
+			return false
+		}
+	}
+	for f := range b {
+		if _, ok := a[f]; !skip(f) && !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// unchanged reports whether there is nothing to write.
+func (c *change) unchanged() bool {
+	return jsontree.Equal(c.Object, c.Old) && managedfields.Same(c.managed, c.liveManaged)
+}
+
+// replace writes the object, or removes it where it has only waited for its last
+// finalizer.
+func (c *change) replace(ctx context.Context) ([]byte, error) {
+	if c.mayGo() {
+		return c.remove(ctx)
+	}
+	w, err := c.encode()
+	if err != nil {
+		return nil, err
+	}
+	w.Expect = store.Expectation(c.live.Revision)
+	if c.DryRun {
+		return c.k.present(c.unstored(w))
+	}
+	o, err := c.q.server.cfg.Store.Write(ctx, w)
+	if err != nil {
+		return nil, fmt.Errorf("update %s %q: %w", c.k.gr, c.Name, err)
+	}
+	return c.k.present(o.Data)
+}
+
+// mayGo reports whether an object that is being deleted has nothing left to wait for.
+func (c *change) mayGo() bool {
+	meta := jsontree.Map(c.Object, "metadata")
+	if meta["deletionTimestamp"] == nil {
+		return false
+	}
+	grace, _ := meta["deletionGracePeriodSeconds"].(int64)
+	return grace == 0 && !c.k.pending(c.Object)
+}
+
+// pending reports whether an object has finalizers.
+func (k *kind) pending(obj map[string]any) bool {
+	if list, _ := jsontree.Get(obj, "metadata", "finalizers").([]any); len(list) > 0 {
+		return true
+	}
+	if k.isNamespace {
+		list, _ := jsontree.Get(obj, "spec", "finalizers").([]any)
+		return len(list) > 0
+	}
+	return false
+}
+
+// remove deletes the object from the store.
+func (c *change) remove(ctx context.Context) ([]byte, error) {
+	if c.DryRun {
+		return c.k.present(c.live.Data)
+	}
+	o, err := c.q.server.cfg.Store.Write(ctx, store.Write{
+		Key: c.k.key(c.Namespace, c.Name), Delete: true, Expect: store.Expectation(c.live.Revision)})
+	if err != nil {
+		return nil, fmt.Errorf("delete %s %q: %w", c.k.gr, c.Name, err)
+	}
+	return c.k.present(o.Data)
+}
+
+func withoutString(list []string, s string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(v string) bool { return v == s })
+}
