@@ -243,10 +243,10 @@ func (n *node) setKind(s *Schema, path string) error {
 	default:
 		return fmt.Errorf("%s: type: %q is none of array, boolean, integer, number, object, string", orRoot(path), s.Type)
 	}
-	switch s.Format {
-	case "int32", "float":
+	switch {
+	case n.kind == kindInteger && s.Format == "int32", n.kind == kindNumber && s.Format == "float":
 		n.bits = 32
-	case "int64", "double":
+	case n.kind == kindInteger && s.Format == "int64", n.kind == kindNumber && s.Format == "double":
 		n.bits = 64
 	}
 	n.formatted = s.Format != ""

@@ -131,6 +131,7 @@ func (w *validator) null(n *node) int {
 func (w *validator) kindOf(n *node, v any) bool {
 	var ok bool
 	var got string
+	format := n.format()
 	switch v := v.(type) {
 	case string:
 		got, ok = "string", n.kind == kindString || n.kind == kindIntOrString
@@ -142,14 +143,39 @@ func (w *validator) kindOf(n *node, v any) bool {
 		got = "number"
 		ok = n.kind == kindNumber || ((n.kind == kindInteger || n.kind == kindIntOrString) && isWhole(v))
 	case []any:
-		got, ok = "array", n.kind == kindArray
+		// Upstream takes a list for a string with a format.
+		got, ok = "array", n.kind == kindArray || (n.kind == kindString && format != "")
 	case map[string]any:
 		got, ok = "object", n.kind == kindObject
 	}
-	if !ok {
-		w.fail(oerrors.InvalidType(w.name(), "body", n.typeName(), got))
+	if ok {
+		return true
 	}
-	return ok
+	if format != "" && got != "string" && got != "array" {
+		// Where a format is given, messages speak of formats.
+		gotFormat := map[string]string{"integer": "int64", "number": "float64"}[got]
+		w.fail(oerrors.InvalidType(w.name(), "body", format, gotFormat))
+		return false
+	}
+	w.fail(oerrors.InvalidType(w.name(), "body", n.typeName(), got))
+	return false
+}
+
+// format is the node's format, where it has one that is checked.
+func (n *node) format() string {
+	switch {
+	case n.kind == kindInteger && n.bits == 32:
+		return "int32"
+	case n.kind == kindInteger && n.bits == 64:
+		return "int64"
+	case n.kind == kindNumber && n.bits == 32:
+		return "float"
+	case n.kind == kindNumber && n.bits == 64:
+		return "double"
+	case n.kind == kindString && n.checks != nil:
+		return n.checks.format
+	}
+	return ""
 }
 
 func (n *node) typeName() string {
@@ -172,7 +198,7 @@ func (n *node) typeName() string {
 
 func (w *validator) object(n *node, x map[string]any, old any, correlated bool) (met int) {
 	was, _ := old.(map[string]any)
-	correlated = correlated && was != nil && !n.mapAtomic
+	correlated = correlated && was != nil
 	if c := n.checks; c != nil {
 		size := int64(len(x))
 		if c.minProperties != nil && size < *c.minProperties {

@@ -41,7 +41,7 @@ func (w *validator) text(n *node, c *checks, s string) (met int) {
 
 func (w *validator) integer(n *node, c *checks, v int64) {
 	if n.bits == 32 && n.kind == kindInteger && v != int64(int32(v)) {
-		w.failRange("integer", "int32")
+		w.failWhole("Checked value must be of type integer with format int32 in " + w.name())
 	}
 	if c == nil {
 		return
@@ -70,11 +70,10 @@ func (w *validator) integer(n *node, c *checks, v int64) {
 }
 
 func (w *validator) float(n *node, c *checks, v float64) {
-	switch {
-	case n.kind == kindInteger && n.bits != 0 && n.bits < 64 && v != float64(int32(v)):
-		w.failRange("integer", "int32")
-	case n.kind == kindNumber && n.bits == 32 && math.Abs(v) > math.MaxFloat32:
-		w.failRange("number", "float")
+	if n.kind == kindInteger || (n.kind == kindNumber && n.bits == 32) {
+		if err := validate.IsValueValidAgainstRange(v, n.typeName(), n.format(), "Checked", w.name()); err != nil {
+			w.failWhole(err.Error())
+		}
 	}
 	if c == nil {
 		return
@@ -88,10 +87,6 @@ func (w *validator) float(n *node, c *checks, v float64) {
 	if c.maximum != nil {
 		w.failIf(validate.Maximum(w.name(), "body", v, *c.maximum, c.exclusiveMax))
 	}
-}
-
-func (w *validator) failRange(typ, format string) {
-	w.failWhole(fmt.Sprintf("Checked value must be of type %s with format %s in %s", typ, format, w.name()))
 }
 
 func (w *validator) failIf(e *oerrors.Validation) {
