@@ -8,18 +8,24 @@ import (
 	"sync"
 
 	"github.com/go-logr/logr"
+	appsv1 "k8s.io/api/apps/v1"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/defaults"
 	"github.com/pintle-dev/pintle/plugins/workloads/deployment"
+	"github.com/pintle-dev/pintle/plugins/workloads/garbage"
+	"github.com/pintle-dev/pintle/plugins/workloads/namespace"
 	"github.com/pintle-dev/pintle/plugins/workloads/replicaset"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 )
@@ -51,6 +57,10 @@ func (w *Workloads) Run(ctx context.Context, env plugin.Env) error {
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
 	defer broadcaster.Shutdown()
 	broadcaster.StartRecordingToSink(&corev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
+	meta, err := metadata.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect to the API server: %w", err)
+	}
 	kit := control.Kit{
 		Client:    client,
 		Informers: informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(control.Trim)),
@@ -59,7 +69,7 @@ func (w *Workloads) Run(ctx context.Context, env plugin.Env) error {
 		},
 		Log: log,
 	}
-	runners, err := w.build(kit, config)
+	runners, err := w.build(kit, meta, config)
 	if err != nil {
 		return err
 	}
@@ -75,7 +85,7 @@ func (w *Workloads) Run(ctx context.Context, env plugin.Env) error {
 }
 
 // build makes the controllers that are not disabled.
-func (w *Workloads) build(kit control.Kit, config *rest.Config) ([]runner, error) {
+func (w *Workloads) build(kit control.Kit, meta metadata.Interface, config *rest.Config) ([]runner, error) {
 	var out []runner
 	makers := []struct {
 		name string
@@ -85,6 +95,10 @@ func (w *Workloads) build(kit control.Kit, config *rest.Config) ([]runner, error
 		{rootCAName, func() (runner, error) { return w.rootCA(kit, config) }},
 		{replicaSetName, func() (runner, error) { return replicaset.New(kit) }},
 		{deploymentName, func() (runner, error) { return deployment.New(kit) }},
+		{garbageName, func() (runner, error) {
+			return garbage.New(kit, kit.Client.Discovery(), meta, sharedInformers(kit)), nil
+		}},
+		{namespaceName, func() (runner, error) { return namespace.New(kit, kit.Client.Discovery(), meta) }},
 	}
 	for _, m := range makers {
 		if !w.settings.enabled(m.name) {
@@ -99,6 +113,19 @@ func (w *Workloads) build(kit control.Kit, config *rest.Config) ([]runner, error
 		}
 	}
 	return out, nil
+}
+
+// sharedInformers are those that other controllers need anyway.
+func sharedInformers(kit control.Kit) map[schema.GroupVersionResource]cache.SharedIndexInformer {
+	core, apps := kit.Informers.Core().V1(), kit.Informers.Apps().V1()
+	return map[schema.GroupVersionResource]cache.SharedIndexInformer{
+		v1.SchemeGroupVersion.WithResource("pods"):            core.Pods().Informer(),
+		v1.SchemeGroupVersion.WithResource("nodes"):           core.Nodes().Informer(),
+		v1.SchemeGroupVersion.WithResource("namespaces"):      core.Namespaces().Informer(),
+		v1.SchemeGroupVersion.WithResource("services"):        core.Services().Informer(),
+		appsv1.SchemeGroupVersion.WithResource("replicasets"): apps.ReplicaSets().Informer(),
+		appsv1.SchemeGroupVersion.WithResource("deployments"): apps.Deployments().Informer(),
+	}
 }
 
 // rootCA makes the publisher of the root CA, nil where there is no CA to publish.

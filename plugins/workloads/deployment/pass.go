@@ -218,15 +218,14 @@ func (p *pass) adoptCurrent(ctx context.Context) error {
 func (p *pass) noteCurrent(ctx context.Context, reason, message string, progressing bool) error {
 	want := p.current.Annotations[revisionKey]
 	if p.d.Annotations[revisionKey] != want {
-		patch := fmt.Sprintf(`{"metadata":{"uid":%q,"annotations":{%q:%q}}}`, p.d.UID, revisionKey, want)
+		patch := fmt.Sprintf(`{"metadata":{"resourceVersion":%q,"annotations":{%q:%q}}}`, p.d.ResourceVersion, revisionKey, want)
 		written, err := p.c.kit.Client.AppsV1().Deployments(p.d.Namespace).Patch(ctx, p.d.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 		if err != nil {
 			return fmt.Errorf("note revision %s: %w", want, err)
 		}
-		if written.Generation != p.d.Generation {
-			return fmt.Errorf("note revision %s: the Deployment has changed meanwhile", want)
-		}
-		p.d.Annotations, p.d.ResourceVersion = maps.Clone(written.Annotations), written.ResourceVersion
+		// A change of annotations counts as a new generation of a Deployment.
+		p.d.Annotations, p.d.Generation = written.Annotations, written.Generation
+		p.d.ResourceVersion = written.ResourceVersion
 	}
 	if progressing && hasDeadline(p.d) {
 		next := *p.d.Status.DeepCopy()

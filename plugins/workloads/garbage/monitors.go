@@ -1,0 +1,329 @@
+package garbage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/pintle-dev/pintle/plugins/workloads/control"
+)
+
+const (
+	// rescan is how often it is looked which resources are served.
+	rescan = 30 * time.Second
+	// settle is how long after a change of a type's definition that is done.
+	settle = 500 * time.Millisecond
+)
+
+// served is a resource that the API server has.
+type served struct {
+	resource   schema.GroupVersionResource
+	namespaced bool
+}
+
+// monitors watch all resources whose objects can be deleted and feed the graph.
+type monitors struct {
+	log    *slog.Logger
+	disco  discovery.DiscoveryInterface
+	client metadata.Interface
+	graph  *graph
+	shared map[schema.GroupVersionResource]cache.SharedIndexInformer
+	poke   chan struct{}
+	// ready is closed after the first scan.
+	ready chan struct{}
+	once  sync.Once
+
+	mu      sync.Mutex
+	kinds   map[schema.GroupVersionKind]served
+	running map[schema.GroupVersionResource]*monitor
+}
+
+// monitor watches one resource.
+type monitor struct {
+	kind   schema.GroupVersionKind
+	stop   func()
+	synced <-chan struct{}
+}
+
+func newMonitors(log *slog.Logger, disco discovery.DiscoveryInterface, client metadata.Interface, g *graph, shared map[schema.GroupVersionResource]cache.SharedIndexInformer) *monitors {
+	return &monitors{
+		log: log.With("controller", "garbagecollector"), disco: disco, client: client, graph: g, shared: shared,
+		poke: make(chan struct{}, 1), ready: make(chan struct{}),
+		kinds: map[schema.GroupVersionKind]served{}, running: map[schema.GroupVersionResource]*monitor{},
+	}
+}
+
+// run keeps the monitors in line with what is served until ctx is cancelled.
+func (m *monitors) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ticker := time.NewTicker(rescan)
+	defer ticker.Stop()
+	for {
+		if err := m.scan(ctx, &wg); err != nil {
+			m.log.Warn("some resources can't be looked up; those known before stay watched", "error", err)
+		}
+		m.once.Do(func() { close(m.ready) })
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-m.poke:
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(settle):
+			}
+		}
+	}
+}
+
+// resource returns the resource of a kind.
+func (m *monitors) resource(kind schema.GroupVersionKind) (served, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.kinds[kind]
+	if !ok {
+		select {
+		case m.poke <- struct{}{}:
+		default:
+		}
+	}
+	return s, ok
+}
+
+// ignored are resources that have no owners, or too many objects for what it is worth.
+func ignored(r schema.GroupVersionResource) bool {
+	return r.Resource == "events" && (r.Group == "" || r.Group == "events.k8s.io")
+}
+
+// scan starts and stops monitors by what is served now.
+func (m *monitors) scan(ctx context.Context, wg *sync.WaitGroup) error {
+	_, all, err := m.disco.ServerGroupsAndResources()
+	failed := map[schema.GroupVersion]bool{}
+	var partial *discovery.ErrGroupDiscoveryFailed
+	switch {
+	case err == nil:
+	case errors.As(err, &partial):
+		for gv := range partial.Groups {
+			failed[gv] = true
+		}
+	default:
+		return err
+	}
+	preferred, preferredErr := m.disco.ServerPreferredResources()
+	if preferredErr != nil && !errors.As(preferredErr, &partial) {
+		return preferredErr
+	}
+	watchable := map[schema.GroupVersionResource]schema.GroupVersionKind{}
+	for _, list := range discovery.FilteredBy(discovery.SupportsAllVerbs{Verbs: []string{"list", "watch", "delete"}}, preferred) {
+		eachResource(list, func(r schema.GroupVersionResource, kind schema.GroupVersionKind, _ bool) {
+			if !ignored(r) {
+				watchable[r] = kind
+			}
+		})
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, list := range all {
+		eachResource(list, func(r schema.GroupVersionResource, kind schema.GroupVersionKind, namespaced bool) {
+			m.kinds[kind] = served{resource: r, namespaced: namespaced}
+		})
+	}
+	for r, running := range m.running {
+		if _, ok := watchable[r]; !ok && !failed[r.GroupVersion()] && ctx.Err() == nil {
+			running.stop()
+			delete(m.running, r)
+			delete(m.kinds, running.kind)
+			m.graph.retain(running.kind, nil)
+		}
+	}
+	for r, kind := range watchable {
+		if m.running[r] == nil && ctx.Err() == nil {
+			m.running[r] = m.start(ctx, wg, r, kind)
+		}
+	}
+	return err
+}
+
+// eachResource calls f for the resources of a list, without subresources.
+func eachResource(list *metav1.APIResourceList, f func(r schema.GroupVersionResource, kind schema.GroupVersionKind, namespaced bool)) {
+	gv, err := schema.ParseGroupVersion(list.GroupVersion)
+	if err != nil {
+		return
+	}
+	for _, r := range list.APIResources {
+		at, isSub := gv, false
+		for _, b := range r.Name {
+			isSub = isSub || b == '/'
+		}
+		if isSub {
+			continue
+		}
+		if r.Version != "" {
+			at = schema.GroupVersion{Group: r.Group, Version: r.Version}
+		}
+		f(at.WithResource(r.Name), at.WithKind(r.Kind), r.Namespaced)
+	}
+}
+
+func (m *monitors) start(ctx context.Context, wg *sync.WaitGroup, r schema.GroupVersionResource, kind schema.GroupVersionKind) *monitor {
+	if informer := m.shared[r]; informer != nil {
+		if running, err := m.attach(informer, kind); err == nil {
+			return running
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	sink := &feed{graph: m.graph, kind: kind, synced: make(chan struct{})}
+	if r.Group == "apiextensions.k8s.io" {
+		sink.changed = func() {
+			select {
+			case m.poke <- struct{}{}:
+			default:
+			}
+		}
+	}
+	client := m.client.Resource(r)
+	lw := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return client.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return client.Watch(ctx, o)
+		},
+	}
+	reflector := cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, m.client), &metav1.PartialObjectMetadata{}, sink,
+		cache.ReflectorOptions{Name: "garbagecollector/" + r.Resource, TypeDescription: r.String()})
+	wg.Go(func() { reflector.RunWithContext(ctx) })
+	return &monitor{kind: kind, stop: cancel, synced: sink.synced}
+}
+
+// attach feeds the graph from an informer that others use too.
+func (m *monitors) attach(informer cache.SharedIndexInformer, kind schema.GroupVersionKind) (*monitor, error) {
+	set := func(obj any) {
+		if o, ok := obj.(metav1.Object); ok {
+			m.graph.set(kind, o)
+		}
+	}
+	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: set,
+		UpdateFunc: func(old, obj any) {
+			if a, ok := old.(metav1.Object); ok && a.GetUID() != obj.(metav1.Object).GetUID() {
+				m.graph.remove(a.GetUID())
+			}
+			set(obj)
+		},
+		DeleteFunc: func(obj any) {
+			if o, ok := control.Gone[metav1.Object](obj); ok {
+				m.graph.remove(o.GetUID())
+			}
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watch %s: %w", kind, err)
+	}
+	return &monitor{kind: kind, synced: registration.HasSyncedChecker().Done(), stop: func() {
+		_ = informer.RemoveEventHandler(registration)
+	}}, nil
+}
+
+// waitForSync waits until what is served has been listed once, no longer than limit.
+func (m *monitors) waitForSync(ctx context.Context, limit time.Duration) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	wait := func(c <-chan struct{}) bool {
+		select {
+		case <-c:
+			return true
+		case <-timer.C:
+			m.log.Warn("not all resources could be listed yet; collecting nevertheless")
+		case <-ctx.Done():
+		}
+		return false
+	}
+	if !wait(m.ready) {
+		return
+	}
+	m.mu.Lock()
+	var pending []<-chan struct{}
+	for _, r := range m.running {
+		pending = append(pending, r.synced)
+	}
+	m.mu.Unlock()
+	for _, c := range pending {
+		if !wait(c) {
+			return
+		}
+	}
+}
+
+// feed is the store of a reflector: it keeps nothing but the graph.
+type feed struct {
+	graph   *graph
+	kind    schema.GroupVersionKind
+	changed func() // nil, or called on each change after the first listing
+	synced  chan struct{}
+	once    sync.Once
+}
+
+// Add satisfies cache.ReflectorStore.
+func (f *feed) Add(obj any) error { return f.set(obj) }
+
+// Update satisfies cache.ReflectorStore.
+func (f *feed) Update(obj any) error { return f.set(obj) }
+
+func (f *feed) set(obj any) error {
+	o, ok := obj.(metav1.Object)
+	if !ok {
+		return fmt.Errorf("%s: not an object: %T", f.kind, obj)
+	}
+	f.graph.set(f.kind, o)
+	f.notify()
+	return nil
+}
+
+// Delete satisfies cache.ReflectorStore.
+func (f *feed) Delete(obj any) error {
+	o, ok := obj.(metav1.Object)
+	if !ok {
+		return fmt.Errorf("%s: not an object: %T", f.kind, obj)
+	}
+	f.graph.remove(o.GetUID())
+	f.notify()
+	return nil
+}
+
+func (f *feed) notify() {
+	if f.changed != nil {
+		f.changed()
+	}
+}
+
+// Replace satisfies cache.ReflectorStore.
+func (f *feed) Replace(list []any, _ string) error {
+	there := make(map[types.UID]bool, len(list))
+	for _, obj := range list {
+		if o, ok := obj.(metav1.Object); ok {
+			there[o.GetUID()] = true
+			f.graph.set(f.kind, o)
+		}
+	}
+	f.graph.retain(f.kind, there)
+	f.once.Do(func() { close(f.synced) })
+	return nil
+}
+
+// Resync satisfies cache.ReflectorStore; there is nothing to do.
+func (f *feed) Resync() error { return nil }
