@@ -53,11 +53,3 @@ func (c *Cache[K, V]) Put(key K, value V, until time.Time) {
 	}
 	c.young[key] = entry[V]{value, until}
 }
-
-// Delete forgets a key.
-func (c *Cache[K, V]) Delete(key K) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.young, key)
-	delete(c.old, key)
-}
