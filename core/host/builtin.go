@@ -32,6 +32,7 @@ func (s *supervisor) embed(env protocol.Environment) (*guest, error) {
 		why:   func() error { return nil },
 		ping:  func(context.Context) error { return nil },
 		stop:  func() {},
+		kill:  func() {},
 	}
 	if c, ok := impl.(controller.Controller); ok {
 		g.points, g.controller = append(g.points, protocol.PointController), guardedController{c, s.out}

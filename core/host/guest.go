@@ -27,8 +27,9 @@ type guest struct {
 	why   func() error
 	// ping fails where the plugin does not answer.
 	ping func(context.Context) error
-	// stop ends the plugin and returns when it has ended.
-	stop func()
+	// stop ends the plugin and returns when it has ended. kill ends it at once and does
+	// not wait.
+	stop, kill func()
 }
 
 // guestBundle are the resource types of a guest.

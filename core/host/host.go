@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/client-go/dynamic"
+
 	"github.com/pintle-dev/pintle/sdk/network"
 )
 
@@ -51,11 +53,11 @@ func New(config Config) (*Host, error) {
 		return nil, err
 	}
 	if config.Client != nil {
-		p, err := newPublisher(h)
+		client, err := dynamic.NewForConfig(config.Client)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("plugin host: client: %w", err)
 		}
-		h.publisher = p
+		h.publisher = newPublisher(h, client)
 	}
 	return h, nil
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
@@ -67,9 +68,13 @@ func (s *supervisor) launch(ctx context.Context, dir string, env protocol.Enviro
 	pid, _ := strconv.Atoi(proc.ID())
 	s.update(func(st *Status) { st.PID = pid })
 	s.out.note("started as process %d", pid)
+	kill := func() { _ = proc.Kill(context.Background()) }
 	stop := func() {
 		s.bundle.Detach()
+		// go-plugin asks a plugin to shut down and waits for its answer without end.
+		patience := time.AfterFunc(s.host.config.StopTimeout, kill)
 		client.Kill()
+		patience.Stop()
 		s.ended(proc)
 	}
 	g, err := s.meet(ctx, rpc, env)
@@ -80,7 +85,8 @@ func (s *supervisor) launch(ctx context.Context, dir string, env protocol.Enviro
 		}
 		return nil, err
 	}
-	g.ended, g.why, g.stop = proc.done, func() error { return s.deathError(proc) }, stop
+	g.ended, g.why = proc.done, func() error { return s.deathError(proc) }
+	g.stop, g.kill = stop, kill
 	return g, nil
 }
 

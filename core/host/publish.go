@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"sync"
 	"time"
 
@@ -38,11 +37,7 @@ type publisher struct {
 	restartedAt map[string]string
 }
 
-func newPublisher(h *Host) (*publisher, error) {
-	client, err := dynamic.NewForConfig(h.config.Client)
-	if err != nil {
-		return nil, fmt.Errorf("plugin host: client: %w", err)
-	}
+func newPublisher(h *Host, client dynamic.Interface) *publisher {
 	owner := "server"
 	if h.config.Node != "" {
 		owner = "node." + h.config.Node
@@ -50,7 +45,7 @@ func newPublisher(h *Host) (*publisher, error) {
 	return &publisher{
 		host: h, client: client.Resource(Resource()), all: client, owner: owner,
 		dirty: map[string]bool{}, wake: make(chan struct{}, 1), restartedAt: map[string]string{},
-	}, nil
+	}
 }
 
 // notify says that a plugin's status has changed.

@@ -20,6 +20,12 @@ const (
 	deathNotice = 500 * time.Millisecond
 )
 
+// hungError: the plugin was killed because it was hung, which is the reason that counts.
+type hungError struct{ err error }
+
+func (e *hungError) Error() string { return e.err.Error() }
+func (e *hungError) Unwrap() error { return e.err }
+
 // session is one life of a plugin, from its launch to its end. It always ends with an
 // error that says why, and returns how long the plugin was healthy.
 func (s *supervisor) session(ctx context.Context) (healthyFor time.Duration, err error) {
@@ -264,7 +270,8 @@ func (s *supervisor) watchOver(ctx context.Context, g *guest, failed <-chan erro
 		default:
 			missed++
 			if missed >= maxMissedPings {
-				return fmt.Errorf("it did not answer %d health checks in a row: %w", missed, err)
+				g.kill() // who does not answer will not stop when asked either
+				return &hungError{fmt.Errorf("it did not answer %d health checks in a row: %w", missed, err)}
 			}
 			reason := fmt.Sprintf("health check %d not answered: %v", missed, err)
 			s.update(func(st *Status) { st.Health, st.Reason = HealthUnhealthy, reason })
@@ -274,7 +281,8 @@ func (s *supervisor) watchOver(ctx context.Context, g *guest, failed <-chan erro
 
 // orDeath replaces an error by the way the process ended, where it is ending.
 func (s *supervisor) orDeath(ctx context.Context, g *guest, err error) error {
-	if ctx.Err() != nil || isRefused(err) || errors.Is(err, errLostLeadership) {
+	var hung *hungError
+	if ctx.Err() != nil || isRefused(err) || errors.Is(err, errLostLeadership) || errors.As(err, &hung) {
 		return err
 	}
 	patience := time.NewTimer(deathNotice)

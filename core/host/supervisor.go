@@ -33,7 +33,7 @@ type supervisor struct {
 }
 
 var (
-	errRestart       = errors.New("a restart was asked for")
+	errRestart        = errors.New("a restart was asked for")
 	errLostLeadership = errors.New("this host no longer leads")
 )
 

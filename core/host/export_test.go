@@ -1,0 +1,36 @@
+package host
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/client-go/dynamic"
+)
+
+// WaitFor returns when the status of a plugin satisfies f.
+func (h *Host) WaitFor(ctx context.Context, name string, f func(Status) bool) (Status, error) {
+	s, err := h.plugin(name)
+	if err != nil {
+		return Status{}, err
+	}
+	for {
+		st, changed := s.watch()
+		if f(st) {
+			return st, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return st, fmt.Errorf("plugin %s stays %s (%s): %w", name, st.Health, st.Reason, ctx.Err())
+		}
+	}
+}
+
+// PublishTo makes the host publish through the given client.
+func (h *Host) PublishTo(client dynamic.Interface) { h.publisher = newPublisher(h, client) }
+
+// CheckSettings is checkSettings.
+var CheckSettings = checkSettings
+
+// SocketDir is where plugins' sockets are.
+func (h *Host) SocketDir() string { return h.sockets }

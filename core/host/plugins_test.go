@@ -1,0 +1,203 @@
+package host_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/pintle-dev/pintle/crd"
+	crdschema "github.com/pintle-dev/pintle/crd/schema"
+	"github.com/pintle-dev/pintle/sdk/network"
+	"github.com/pintle-dev/pintle/sdk/plugin"
+	"github.com/pintle-dev/pintle/sdk/resource"
+	"github.com/pintle-dev/pintle/sdk/serve"
+)
+
+// TestMain lets the test binary play the plugins: "BINARY plugin KIND NAME".
+func TestMain(m *testing.M) {
+	if len(os.Args) == 4 && os.Args[1] == "plugin" {
+		play(os.Args[2], os.Args[3])
+		return
+	}
+	if len(os.Args) == 4 && os.Args[1] == "host" {
+		hostUntilKilled(os.Args[2])
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func play(kind, name string) {
+	base := base{name: name}
+	switch kind {
+	case "silent": // alive, but no plugin
+		select {}
+	case "babble":
+		fmt.Println("hello, I am not a plugin")
+	case "quit":
+		fmt.Fprintln(os.Stderr, "can't find my keys")
+		os.Exit(3)
+	case "controller":
+		serve.Serve(&testController{base: base})
+	case "panic-once":
+		serve.Serve(&testController{base: base, panicOnce: true})
+	case "fails":
+		serve.Serve(&testController{base: base, fails: true})
+	case "types":
+		serve.Serve(&testTypes{base: base})
+	case "network":
+		serve.Serve(&testNetwork{base: base})
+	default:
+		panic("unknown kind " + kind)
+	}
+}
+
+type base struct {
+	name     string
+	settings string
+}
+
+func (b *base) Info() plugin.Info {
+	return plugin.Info{
+		Name: b.name, Version: "1.2.3", Description: "for tests",
+		Permissions: []rbacv1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}},
+	}
+}
+
+func (b *base) ConfigSchema() []byte {
+	return []byte(`{"type":"object","properties":{
+		"mode":{"type":"string","enum":["fast","safe"],"default":"safe"},
+		"workers":{"type":"integer","minimum":1},
+		"odd":{"type":"boolean"}}}`)
+}
+
+func (b *base) Configure(_ context.Context, settings []byte) error {
+	b.settings = string(settings)
+	if strings.Contains(b.settings, `"odd":true`) {
+		return errors.New("settings.odd: odd is not supported on this machine")
+	}
+	return nil
+}
+
+// report is what a test controller writes into its private directory when it runs.
+type report struct {
+	Environ  []string
+	Settings string
+	Token    string
+	Socket   string
+	Args     []string
+}
+
+type testController struct {
+	base
+	panicOnce, fails bool
+}
+
+func (c *testController) Run(ctx context.Context, env plugin.Env) error {
+	r, err := json.Marshal(report{
+		Environ: os.Environ(), Settings: c.settings, Token: env.Config.BearerToken, Args: os.Args,
+	})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(env.Dir, "report"), r, 0o600); err != nil {
+		return err
+	}
+	env.Log.Info("controller is at work")
+	fmt.Println("a line on standard output")
+	if c.fails {
+		return errors.New("the world is not as it should be")
+	}
+	marker := filepath.Join(env.Dir, "panicked")
+	if _, err := os.Stat(marker); c.panicOnce && err != nil {
+		if err := os.WriteFile(marker, nil, 0o600); err != nil {
+			return err
+		}
+		var nothing map[string]int
+		nothing["boom"] = 1
+	}
+	<-ctx.Done()
+	env.Log.Info("controller was told to stop")
+	return ctx.Err()
+}
+
+var widgets = schema.GroupResource{Group: "example.dev", Resource: "widgets"}
+
+type testTypes struct{ base }
+
+func (*testTypes) Definitions() ([]*crd.Definition, error) {
+	return []*crd.Definition{{
+		Group: "example.dev", Scope: crd.NamespaceScoped,
+		Names: crd.Names{Plural: "widgets", Singular: "widget", Kind: "Widget", ListKind: "WidgetList"},
+		Versions: []crd.Version{{
+			Name: "v1", Served: true, Storage: true,
+			Schema: func() (*crdschema.Schema, error) {
+				return &crdschema.Schema{Type: "object"}, nil
+			},
+		}},
+	}}, nil
+}
+
+func (t *testTypes) Hooks(gr schema.GroupResource) any {
+	if gr != widgets {
+		return nil
+	}
+	return widgetHooks{}
+}
+
+type widgetHooks struct{}
+
+func (widgetHooks) Validate(_ context.Context, r *resource.Request) field.ErrorList {
+	if r.Name == "die" {
+		os.Exit(7)
+	}
+	if r.Name == "bad" {
+		return field.ErrorList{field.Invalid(field.NewPath("spec", "size"), int64(-1), "must not be negative")}
+	}
+	return nil
+}
+
+// testNetwork keeps what was asked of it in its directory, so that the test sees it across
+// restarts.
+type testNetwork struct {
+	base
+	dir string
+}
+
+func (n *testNetwork) Setup(_ context.Context, env plugin.Env, node network.Node) error {
+	n.dir = env.Dir
+	return n.append("setup " + node.Name)
+}
+
+func (n *testNetwork) append(line string) error {
+	f, err := os.OpenFile(filepath.Join(n.dir, "calls"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, line)
+	return errors.Join(err, f.Close())
+}
+
+func (n *testNetwork) Attach(_ context.Context, pod network.Pod) (network.Result, error) {
+	if n.dir == "" {
+		return network.Result{}, errors.New("not set up")
+	}
+	if pod.Name == "refused" {
+		return network.Result{}, errors.New("no address left")
+	}
+	return network.Result{IPs: []string{"10.1.2.3"}, Interface: "eth0"}, n.append("attach " + pod.Name)
+}
+
+func (n *testNetwork) Detach(_ context.Context, pod network.Pod) error {
+	return n.append("detach " + pod.Name)
+}
+func (n *testNetwork) Check(context.Context, network.Pod) error { return nil }
+func (n *testNetwork) Teardown(context.Context) error           { return n.append("teardown") }
