@@ -1,9 +1,6 @@
 package store
 
-import (
-	"context"
-	"errors"
-)
+import "errors"
 
 // Key names a stored object: "<bucket>/<namespace>/<name>". A bucket is one resource type
 // ("pods", "deployments.apps"); namespace is empty for cluster-scoped types. All of one
@@ -100,30 +97,10 @@ var (
 	ErrNotLeader = errors.New("not the leader")
 	// ErrUnknownOutcome: the write may or may not have been applied.
 	ErrUnknownOutcome = errors.New("outcome of the write is unknown")
+	// ErrNoSpace: the disk is nearly full; the write was not applied.
+	ErrNoSpace = errors.New("not enough disk space")
+	// ErrTooLarge: the object has more than MaxObjectBytes.
+	ErrTooLarge = errors.New("object is too large")
 	// ErrClosed: the store is closed.
 	ErrClosed = errors.New("store is closed")
 )
-
-// API is what *Store offers; callers declare the part they use as an interface of theirs.
-type API interface {
-	// Get returns the newest applied state of an object, or ErrNotFound. It never blocks on the network.
-	Get(ctx context.Context, key Key) (Object, error)
-	// List reads a prefix, "bucket/" or "bucket/namespace/", in key order.
-	List(ctx context.Context, prefix Key, opts ListOptions) (Snapshot, error)
-	// Count of objects under a prefix.
-	Count(prefix Key) int
-	// Write proposes one guarded change and returns the object as stored once it is
-	// committed and applied. For deletions the object is the last state with the
-	// deletion's revision spliced in. On ErrConflict and ErrExists the object is the
-	// current one.
-	Write(ctx context.Context, w Write) (Object, error)
-	// Watch returns the events of a prefix after revision, in order.
-	Watch(ctx context.Context, prefix Key, after uint64) (*Watcher, error)
-	// Revision is the newest applied revision.
-	Revision() uint64
-	// Barrier returns once everything committed before the call is applied here, so that
-	// a following read is linearizable.
-	Barrier(ctx context.Context) error
-	// WaitFor returns once revision is applied here.
-	WaitFor(ctx context.Context, revision uint64) error
-}

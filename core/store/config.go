@@ -1,8 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -59,4 +63,41 @@ type Config struct {
 
 	// Logger for everything below; default slog.Default().
 	Logger *slog.Logger
+}
+
+// withDefaults fills what was left out and says what can't be.
+func (c Config) withDefaults() (Config, error) {
+	if c.Dir == "" {
+		return c, errors.New("store: Dir must be set")
+	}
+	dir, err := filepath.Abs(c.Dir)
+	if err != nil {
+		return c, fmt.Errorf("store: Dir: %w", err)
+	}
+	c.Dir = dir
+	c.NodeID = cmp.Or(c.NodeID, "server")
+	c.Advertise = cmp.Or(c.Advertise, c.Address)
+	c.CacheBytes = cmp.Or(c.CacheBytes, 64<<20)
+	c.EventBytes = cmp.Or(c.EventBytes, 16<<20)
+	c.HistoryWindow = cmp.Or(c.HistoryWindow, 10*time.Minute)
+	c.HistoryRevisions = cmp.Or(c.HistoryRevisions, 1_000_000)
+	c.MinFreeBytes = cmp.Or(c.MinFreeBytes, 128<<20)
+	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, time.Second)
+	c.SnapshotInterval = cmp.Or(c.SnapshotInterval, 30*time.Second)
+	c.SnapshotEntries = cmp.Or(c.SnapshotEntries, 4096)
+	c.TrailingEntries = cmp.Or(c.TrailingEntries, 2048)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	switch {
+	case c.CacheBytes < 0 || c.EventBytes < 0:
+		return c, errors.New("store: CacheBytes and EventBytes must not be negative")
+	case c.HistoryWindow < 0:
+		return c, errors.New("store: HistoryWindow must not be negative")
+	case c.HeartbeatTimeout < 10*time.Millisecond:
+		return c, fmt.Errorf("store: HeartbeatTimeout %s is too short, at least 10ms", c.HeartbeatTimeout)
+	case c.SnapshotInterval < 5*time.Millisecond:
+		return c, fmt.Errorf("store: SnapshotInterval %s is too short, at least 5ms", c.SnapshotInterval)
+	}
+	return c, nil
 }

@@ -1,34 +1,260 @@
 package store
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
 
-// Store is one server's replica of the state.
-type Store struct{}
+	"github.com/hashicorp/raft"
+
+	"github.com/pintle-dev/pintle/core/store/internal/engine"
+	"github.com/pintle-dev/pintle/core/store/internal/fsm"
+	"github.com/pintle-dev/pintle/core/store/internal/index"
+	"github.com/pintle-dev/pintle/core/store/internal/snapshot"
+)
+
+const (
+	logDir      = "raft"
+	snapshotDir = "snapshots"
+	// segmentBytes of the Raft log are allocated at a time and read at a start.
+	segmentBytes = 16 << 20
+)
+
+// Store is one server's replica of the state. Its methods may be called from any
+// goroutine.
+type Store struct {
+	cfg  Config
+	log  *slog.Logger
+	room *room
+
+	engine    *engine.Engine
+	index     *index.Index
+	events    *eventLog
+	machine   *fsm.Machine
+	snapshots *snapshot.Store
+	logs      *raftLog
+	transport raft.Transport
+	raft      *raft.Raft
+	proposer  *proposer
+
+	// applied is the log index of the state machine, horizon the oldest revision whose
+	// history is complete.
+	applied, horizon atomic.Uint64
+	// reached is woken when the revision moves.
+	reached topic
+	leading leadership
+
+	close    sync.Once
+	closeErr error
+	// closing is closed when Close begins, closed when it is done.
+	closing, closed chan struct{}
+	background      sync.WaitGroup
+}
 
 // Open opens or creates the store in cfg.Dir. A server that is the only voter is its
-// leader, with everything acknowledged before applied, when Open returns.
-func Open(ctx context.Context, cfg Config) (*Store, error) { return nil, ErrClosed }
-
-// Close stops taking part and releases the directory.
-func (s *Store) Close() error { return nil }
-
-func (s *Store) Get(ctx context.Context, key Key) (Object, error) { return Object{}, ErrClosed }
-func (s *Store) List(ctx context.Context, prefix Key, opts ListOptions) (Snapshot, error) {
-	return Snapshot{}, ErrClosed
+// leader, with everything acknowledged before applied, when Open returns; with several
+// voters Open does not wait for them.
+func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
+	cfg, err = cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		cfg: cfg, log: cfg.Logger.With("component", "store"),
+		closing: make(chan struct{}), closed: make(chan struct{}),
+	}
+	s.leading.changed = make(chan struct{})
+	if s.engine, err = engine.Open(cfg.Dir, s.log); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if s.room, err = newRoom(cfg.Dir, cfg.MinFreeBytes); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	if err := s.openState(); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	if err := s.openRaft(); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	s.background.Add(2)
+	go s.watchLeadership()
+	go s.housekeep()
+	if err := s.leadAlone(ctx); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return s, nil
 }
-func (s *Store) Count(prefix Key) int                               { return 0 }
-func (s *Store) Write(ctx context.Context, w Write) (Object, error) { return Object{}, ErrClosed }
-func (s *Store) Watch(ctx context.Context, prefix Key, after uint64) (*Watcher, error) {
-	return nil, ErrClosed
+
+// openState brings the state to where it surely was before, in memory too.
+func (s *Store) openState() (err error) {
+	s.snapshots, err = snapshot.Open(filepath.Join(s.cfg.Dir, snapshotDir), states{s.engine}, engine.WriteFile)
+	if err != nil {
+		return err
+	}
+	last, received, _ := s.snapshots.Latest()
+	var meta engine.Meta
+	if received {
+		// The last run ended between receiving a leader's snapshot and becoming it.
+		if meta, err = s.absorb(); err != nil {
+			return err
+		}
+	} else if meta, err = recoverMeta(s.engine, engine.Meta(last)); err != nil {
+		return err
+	}
+	meta.Revision = max(meta.Revision, fsm.FirstRevision)
+	if s.index, err = loadIndex(s.engine, meta.Revision, s.cfg.CacheBytes); err != nil {
+		return err
+	}
+	s.events = newEventLog(s.cfg.EventBytes, meta.Revision, s.index.Changed())
+	s.horizon.Store(meta.Horizon)
+	s.applied.Store(meta.Applied)
+	s.machine = fsm.New(s.index, stateOnDisk{s.engine, s}, s, meta)
+	s.engine.SetDiscard(meta.Horizon)
+	return nil
 }
-func (s *Store) Revision() uint64                                   { return 0 }
-func (s *Store) Barrier(ctx context.Context) error                  { return ErrClosed }
-func (s *Store) WaitFor(ctx context.Context, revision uint64) error { return ErrClosed }
 
-// Leadership says whether this server leads and at which address the leader is.
-func (s *Store) Leadership() (leader bool, address string) { return false, "" }
+func (s *Store) absorb() (engine.Meta, error) {
+	r, err := s.snapshots.OpenReceived()
+	if err != nil {
+		return engine.Meta{}, err
+	}
+	defer r.Close()
+	meta, err := s.engine.Replace(r)
+	if err != nil {
+		return engine.Meta{}, fmt.Errorf("installing a snapshot received before: %w", err)
+	}
+	return meta, s.snapshots.Absorbed(snapshot.State(meta))
+}
 
-// LeadershipChanged is closed at the next change of Leadership.
-func (s *Store) LeadershipChanged() <-chan struct{} { return nil }
+func (s *Store) openRaft() (err error) {
+	logger := raftLogger(s.log)
+	dir := filepath.Join(s.cfg.Dir, logDir)
+	if s.logs, err = openLog(dir, logger); err != nil {
+		return err
+	}
+	if s.transport, err = newTransport(s.cfg); err != nil {
+		return err
+	}
+	conf := raft.DefaultConfig()
+	conf.LocalID = raft.ServerID(s.cfg.NodeID)
+	conf.Logger = logger
+	conf.HeartbeatTimeout = s.cfg.HeartbeatTimeout
+	conf.ElectionTimeout = s.cfg.HeartbeatTimeout
+	conf.LeaderLeaseTimeout = s.cfg.HeartbeatTimeout / 2
+	conf.SnapshotInterval = s.cfg.SnapshotInterval
+	conf.SnapshotThreshold = s.cfg.SnapshotEntries
+	conf.TrailingLogs = s.cfg.TrailingEntries
+	conf.NoSnapshotRestoreOnStart = true
+	conf.NoLegacyTelemetry = true
+	changes := make(chan bool, 16)
+	conf.NotifyCh = changes
+	s.leading.notify = changes
 
-var _ API = (*Store)(nil)
+	exists, err := raft.HasExistingState(s.logs, s.logs, s.snapshots)
+	if err != nil {
+		return fmt.Errorf("reading the Raft log in %s: %w", dir, err)
+	}
+	if !exists && s.cfg.Bootstrap {
+		first := raft.Configuration{Servers: []raft.Server{{ID: conf.LocalID, Address: s.transport.LocalAddr()}}}
+		if err := raft.BootstrapCluster(conf, s.logs, s.logs, s.snapshots, s.transport, first); err != nil {
+			return fmt.Errorf("bootstrapping: %w", err)
+		}
+	}
+	if s.raft, err = raft.NewRaft(conf, replica{s}, s.logs, s.logs, s.snapshots, s.transport); err != nil {
+		return fmt.Errorf("starting Raft: %w", err)
+	}
+	s.proposer = newProposer(s.raft)
+	return nil
+}
+
+// Close stops taking part, makes everything durable and releases the directory. Calls
+// that wait end with ErrClosed.
+func (s *Store) Close() error {
+	s.close.Do(func() {
+		close(s.closing)
+		var errs []error
+		if s.raft != nil {
+			errs = append(errs, s.raft.Shutdown().Error())
+			s.proposer.close()
+		}
+		s.background.Wait()
+		if s.transport != nil {
+			errs = append(errs, closeTransport(s.cfg, s.transport))
+		}
+		if s.logs != nil {
+			errs = append(errs, s.logs.Close())
+		}
+		if s.machine != nil {
+			if m, err := s.machine.Meta(); err == nil {
+				errs = append(errs, s.engine.SaveMeta(m))
+			}
+		}
+		if s.snapshots != nil {
+			s.snapshots.Close()
+		}
+		errs = append(errs, s.engine.Close())
+		s.closeErr = errors.Join(errs...)
+		close(s.closed)
+	})
+	<-s.closed
+	return s.closeErr
+}
+
+func (s *Store) isClosed() bool {
+	select {
+	case <-s.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// WaitFor returns once revision is applied here.
+func (s *Store) WaitFor(ctx context.Context, revision uint64) error {
+	for {
+		moved := s.reached.wait()
+		if s.index.Revision() >= revision {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for revision %d: %w", revision, ctx.Err())
+		case <-s.closing:
+			return ErrClosed
+		}
+	}
+}
+
+// housekeep looks after what takes time to build up.
+func (s *Store) housekeep() {
+	defer s.background.Done()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	garbage := time.NewTicker(5 * time.Minute)
+	defer garbage.Stop()
+	for {
+		select {
+		case <-second.C:
+			if err := s.room.refresh(); err != nil {
+				s.log.Warn("Looking for room on the disk", "error", err)
+			}
+		case <-garbage.C:
+			if err := s.engine.CollectGarbage(); err != nil {
+				s.log.Warn("Collecting old versions of large objects", "error", err)
+			}
+		case <-s.closing:
+			return
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package command
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// Version is the format that this code writes; it reads this one only.
+const Version = 1
+
+// Kind says what an entry asks for.
+type Kind byte
+
+// The kinds of entries.
+const (
+	// Writes is a list of guarded writes.
+	Writes Kind = 1
+	// Compact moves the history's horizon.
+	Compact Kind = 2
+)
+
+// ErrVersion: the entry was written by a newer Pintle.
+var ErrVersion = errors.New("entry of an unknown format")
+
+// errMalformed: the entry's bytes make no sense.
+var errMalformed = errors.New("malformed entry")
+
+const (
+	flagDelete     = 1 << 0
+	flagRevisionAt = 1 << 1
+
+	headerLen = 2
+)
+
+// Write is one guarded write. The fields mean what store.Write's mean.
+type Write struct {
+	Key        string
+	Data       []byte
+	RevisionAt int
+	Delete     bool
+	Expect     int64
+}
+
+// Size is an upper bound of what Append adds for w.
+func (w *Write) Size() int { return 1 + 4*binary.MaxVarintLen64 + len(w.Key) + len(w.Data) }
+
+// BeginWrites starts an entry of writes in dst.
+func BeginWrites(dst []byte) []byte { return append(dst, Version, byte(Writes)) }
+
+// Append adds one write to an entry begun with BeginWrites.
+func (w *Write) Append(dst []byte) []byte {
+	var flags byte
+	if w.Delete {
+		flags |= flagDelete
+	} else if w.RevisionAt >= 0 {
+		flags |= flagRevisionAt
+	}
+	dst = append(dst, flags)
+	dst = binary.AppendVarint(dst, w.Expect)
+	dst = binary.AppendUvarint(dst, uint64(len(w.Key)))
+	dst = append(dst, w.Key...)
+	if w.Delete {
+		return dst
+	}
+	if flags&flagRevisionAt != 0 {
+		dst = binary.AppendUvarint(dst, uint64(w.RevisionAt))
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(w.Data)))
+	return append(dst, w.Data...)
+}
+
+// AppendCompact makes an entry that moves the horizon to revision.
+func AppendCompact(dst []byte, revision uint64) []byte {
+	return binary.AppendUvarint(append(dst, Version, byte(Compact)), revision)
+}
+
+// Entry is an entry being read.
+type Entry struct {
+	Kind Kind
+	rest []byte
+}
+
+// Parse reads an entry's head.
+func Parse(b []byte) (Entry, error) {
+	if len(b) < headerLen {
+		return Entry{}, fmt.Errorf("%w: %d bytes", errMalformed, len(b))
+	}
+	if b[0] != Version {
+		return Entry{}, fmt.Errorf("%w: version %d, this server knows %d", ErrVersion, b[0], Version)
+	}
+	k := Kind(b[1])
+	if k != Writes && k != Compact {
+		return Entry{}, fmt.Errorf("%w: kind %d", ErrVersion, b[1])
+	}
+	return Entry{Kind: k, rest: b[headerLen:]}, nil
+}
+
+// More says whether another write follows.
+func (e *Entry) More() bool { return len(e.rest) > 0 }
+
+// Next reads the next write into w, whose Data then shares the entry's bytes.
+func (e *Entry) Next(w *Write) error {
+	r := reader{b: e.rest}
+	flags := r.byte()
+	w.Delete = flags&flagDelete != 0
+	w.Expect = r.varint()
+	w.Key = string(r.bytes())
+	w.RevisionAt, w.Data = -1, nil
+	if !w.Delete {
+		if flags&flagRevisionAt != 0 {
+			w.RevisionAt = int(r.uvarint())
+		}
+		w.Data = r.bytes()
+	}
+	if r.bad || flags&^(flagDelete|flagRevisionAt) != 0 || w.RevisionAt > len(w.Data) {
+		return fmt.Errorf("%w: write at %d bytes from the end", errMalformed, len(e.rest))
+	}
+	e.rest = r.b
+	return nil
+}
+
+// Revision reads what a Compact entry carries.
+func (e *Entry) Revision() (uint64, error) {
+	r := reader{b: e.rest}
+	v := r.uvarint()
+	if r.bad || len(r.b) != 0 {
+		return 0, fmt.Errorf("%w: compaction", errMalformed)
+	}
+	return v, nil
+}
+
+// reader takes values off the front of b; bad sticks.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) byte() byte {
+	if r.bad || len(r.b) == 0 {
+		r.bad = true
+		return 0
+	}
+	v := r.b[0]
+	r.b = r.b[1:]
+	return v
+}
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	r.skip(n)
+	return v
+}
+
+func (r *reader) varint() int64 {
+	v, n := binary.Varint(r.b)
+	r.skip(n)
+	return v
+}
+
+func (r *reader) skip(n int) {
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return
+	}
+	r.b = r.b[n:]
+}
+
+func (r *reader) bytes() []byte {
+	n := r.uvarint()
+	if r.bad || n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return nil
+	}
+	v := r.b[:n:n]
+	r.b = r.b[n:]
+	return v
+}

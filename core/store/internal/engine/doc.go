@@ -1,0 +1,6 @@
+// Package engine keeps the state on disk: Badger in managed mode, where the version of a
+// key is the revision of the write. It owns the state directory: its lock, the switch to
+// a new state after a snapshot, and what may be trusted after a crash.
+//
+// It must not know Raft, nor decide anything: the state machine tells it what to keep.
+package engine

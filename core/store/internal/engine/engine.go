@@ -1,0 +1,299 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+
+	"github.com/pintle-dev/pintle/core/store/internal/value"
+)
+
+// ErrCompacted: the version asked for is no longer kept.
+var ErrCompacted = errors.New("version has been compacted")
+
+// Engine is the state on disk. Its methods may be called from any goroutine, Commit and
+// Replace from one at a time.
+type Engine struct {
+	dir  string
+	log  *slog.Logger
+	lock *os.File
+	// trusted says that what was written without fsync before this start is there.
+	trusted bool
+
+	// mu is held for reading while db is used and for writing while it is replaced.
+	mu   sync.RWMutex
+	name string
+	db   *badger.DB
+
+	pinMu sync.Mutex
+	// discard is the revision up to which the state machine allows old versions to go,
+	// pins the revisions that a snapshot still needs.
+	discard uint64
+	pins    map[uint64]int
+}
+
+// Open locks dir and opens the state in it, making an empty one where there is none.
+func Open(dir string, log *slog.Logger) (_ *Engine, err error) {
+	e := &Engine{dir: dir, log: log, pins: map[uint64]int{}}
+	if e.lock, err = lockDir(dir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = e.lock.Close()
+		}
+	}()
+	if e.name, err = current(dir); err != nil {
+		return nil, err
+	}
+	if err := removeOthers(dir, e.name); err != nil {
+		return nil, fmt.Errorf("cleaning %s: %w", dir, err)
+	}
+	if e.trusted, err = startRun(dir); err != nil {
+		return nil, fmt.Errorf("store directory %s: %w", dir, err)
+	}
+	fresh := e.name == ""
+	if fresh {
+		e.name = following("")
+	}
+	if e.db, err = openBadger(filepath.Join(dir, e.name), log); err != nil {
+		return nil, err
+	}
+	if fresh {
+		if err := setCurrent(dir, e.name); err != nil {
+			_ = e.db.Close()
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// openBadger opens one state directory. The sizes are for a control plane: little memory
+// when idle, objects of a few KiB that live in the tree itself.
+func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
+	defer func() {
+		// Badger reports some kinds of damage by panicking.
+		if p := recover(); p != nil {
+			db, err = nil, fmt.Errorf("opening %s: damaged state: %v", dir, p)
+		}
+	}()
+	opts := badger.DefaultOptions(dir).
+		WithLogger(badgerLogger{log.With("component", "badger")}).
+		WithSyncWrites(false).
+		WithDetectConflicts(false).
+		WithMetricsEnabled(false).
+		// Of the versions at or below the discard timestamp the newest is kept; above it
+		// all are.
+		WithNumVersionsToKeep(1).
+		WithMemTableSize(memTableSize).
+		WithNumMemtables(2).
+		WithValueThreshold(valueThreshold).
+		WithValueLogFileSize(64 << 20).
+		WithNumCompactors(2).
+		WithCompression(options.Snappy).
+		WithBlockCacheSize(blockCacheSize).
+		WithIndexCacheSize(0).
+		WithNumGoroutines(2)
+	opts.LmaxCompaction = true
+	if db, err = badger.OpenManaged(opts); err != nil {
+		return nil, fmt.Errorf("opening the state in %s: %w", dir, err)
+	}
+	return db, nil
+}
+
+const (
+	memTableSize   = 8 << 20
+	valueThreshold = 1 << 20
+	blockCacheSize = 4 << 20
+)
+
+// Trusted says whether Meta, which is written without fsync, may be believed. If not, the
+// state of the last Sync is what counts and everything behind it is written again.
+func (e *Engine) Trusted() bool { return e.trusted }
+
+// Close makes everything durable and releases the directory.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.db == nil {
+		return nil
+	}
+	path := filepath.Join(e.dir, e.name)
+	err := e.db.Close()
+	e.db = nil
+	if err == nil {
+		err = syncFiles(path)
+	}
+	if err == nil {
+		err = endRun(e.dir)
+	}
+	return errors.Join(err, e.lock.Close())
+}
+
+// Meta reads how far the state has come; zero in a new one.
+func (e *Engine) Meta() (Meta, error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return readMeta(e.db)
+}
+
+func readMeta(db *badger.DB) (Meta, error) {
+	txn := db.NewTransactionAt(^uint64(0), false)
+	defer txn.Discard()
+	it, err := txn.Get(metaKey)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return Meta{}, nil
+	}
+	if err != nil {
+		return Meta{}, fmt.Errorf("reading the state's metadata: %w", err)
+	}
+	var m Meta
+	err = it.Value(func(b []byte) (err error) {
+		m, err = decodeMeta(b)
+		return err
+	})
+	return m, err
+}
+
+// Record is one version to keep. Value is nil for a deletion.
+type Record struct {
+	Key      string
+	Revision uint64
+	Value    value.Value
+}
+
+// Commit writes records. meta describes a state that was complete before this call: the
+// records of one call may land in parts if the process dies in it, so only the next call
+// may vouch for them (or SaveMeta).
+func (e *Engine) Commit(records []Record, meta Meta) error {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.db == nil {
+		return badger.ErrDBClosed
+	}
+	return write(e.db, records, meta)
+}
+
+// SaveMeta vouches for everything committed so far.
+func (e *Engine) SaveMeta(meta Meta) error { return e.Commit(nil, meta) }
+
+func write(db *badger.DB, records []Record, meta Meta) error {
+	size := 0
+	for i := range records {
+		size += 1 + len(records[i].Key)
+	}
+	keys := make([]byte, 0, size)
+	entries := make([]badger.Entry, len(records))
+	wb := db.NewManagedWriteBatch()
+	defer wb.Cancel()
+	if err := wb.SetEntryAt(badger.NewEntry(metaKey, meta.encode()), max(meta.Revision, 1)); err != nil {
+		return fmt.Errorf("writing the state's metadata: %w", err)
+	}
+	for i := range records {
+		r := &records[i]
+		begin := len(keys)
+		keys = append(append(keys, objectPrefix), r.Key...)
+		key := keys[begin:len(keys):len(keys)]
+		var err error
+		if r.Value == nil {
+			err = wb.DeleteAt(key, r.Revision)
+		} else {
+			entries[i].Key, entries[i].Value = key, r.Value
+			err = wb.SetEntryAt(&entries[i], r.Revision)
+		}
+		if err != nil {
+			return fmt.Errorf("writing %s at revision %d: %w", r.Key, r.Revision, err)
+		}
+	}
+	if err := wb.Flush(); err != nil {
+		return fmt.Errorf("writing the state: %w", err)
+	}
+	return nil
+}
+
+// Sync makes everything committed durable. The log may be cut only after it.
+func (e *Engine) Sync() error {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.db == nil {
+		return badger.ErrDBClosed
+	}
+	if err := e.db.Sync(); err != nil {
+		return fmt.Errorf("syncing the state: %w", err)
+	}
+	return syncFiles(filepath.Join(e.dir, e.name))
+}
+
+// SetDiscard allows versions that are older than the newest at revision to go.
+func (e *Engine) SetDiscard(revision uint64) {
+	e.pinMu.Lock()
+	defer e.pinMu.Unlock()
+	e.discard = max(e.discard, revision)
+	e.applyDiscardLocked()
+}
+
+// Pin keeps the state at revision readable until the returned function is called.
+func (e *Engine) Pin(revision uint64) (release func()) {
+	e.pinMu.Lock()
+	defer e.pinMu.Unlock()
+	e.pins[revision]++
+	return sync.OnceFunc(func() {
+		e.pinMu.Lock()
+		defer e.pinMu.Unlock()
+		if e.pins[revision]--; e.pins[revision] == 0 {
+			delete(e.pins, revision)
+		}
+		e.applyDiscardLocked()
+	})
+}
+
+func (e *Engine) applyDiscardLocked() {
+	ts := e.discard
+	for r := range e.pins {
+		ts = min(ts, r)
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.db != nil {
+		e.db.SetDiscardTs(ts)
+	}
+}
+
+// CollectGarbage rewrites value-log files that are mostly dead, one after the other, and
+// returns when there is none left. Only objects of more than 1 MiB live there.
+func (e *Engine) CollectGarbage() error {
+	for {
+		e.mu.RLock()
+		if e.db == nil {
+			e.mu.RUnlock()
+			return nil
+		}
+		err := e.db.RunValueLogGC(0.5)
+		e.mu.RUnlock()
+		if errors.Is(err, badger.ErrNoRewrite) || errors.Is(err, badger.ErrRejected) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("collecting the value log: %w", err)
+		}
+		time.Sleep(10 * time.Millisecond) // Leave the disk to writers between files.
+	}
+}
+
+type badgerLogger struct{ log *slog.Logger }
+
+func (l badgerLogger) Errorf(f string, a ...any)   { l.log.Error(fmt.Sprintf(f, a...)) }
+func (l badgerLogger) Warningf(f string, a ...any) { l.log.Warn(fmt.Sprintf(f, a...)) }
+func (l badgerLogger) Infof(f string, a ...any) {
+	if l.log.Enabled(nil, slog.LevelDebug) { //nolint:staticcheck // no context reaches Badger's logger
+		l.log.Debug(fmt.Sprintf(f, a...))
+	}
+}
+func (l badgerLogger) Debugf(string, ...any) {}

@@ -1,0 +1,265 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/pintle-dev/pintle/core/store/internal/command"
+)
+
+// leadership is what this server knows of who leads.
+type leadership struct {
+	notify <-chan bool
+
+	mu sync.Mutex
+	// ready: this server leads and has applied everything that earlier leaders committed.
+	ready   bool
+	changed chan struct{}
+}
+
+func (l *leadership) set(ready bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ready = ready
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+func (l *leadership) get() (ready bool, changed <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ready, l.changed
+}
+
+// Leadership says whether this server leads, with everything committed before applied,
+// and at which address the leader is ("" where it is not known).
+func (s *Store) Leadership() (leader bool, address string) {
+	ready, _ := s.leading.get()
+	addr, _ := s.raft.LeaderWithID()
+	return ready, string(addr)
+}
+
+// LeadershipChanged is closed at the next change of whether this server leads.
+func (s *Store) LeadershipChanged() <-chan struct{} {
+	_, changed := s.leading.get()
+	return changed
+}
+
+func (s *Store) notLeader() error {
+	addr, id := s.raft.LeaderWithID()
+	if addr == "" || id == raft.ServerID(s.cfg.NodeID) {
+		return fmt.Errorf("%w, and the leader is not known", ErrNotLeader)
+	}
+	return fmt.Errorf("%w: that is %s at %s", ErrNotLeader, id, addr)
+}
+
+// Barrier returns once every write acknowledged before the call is applied here, so that
+// a following read is linearizable. Only the leader can know that; others return
+// ErrNotLeader.
+func (s *Store) Barrier(ctx context.Context) error {
+	ready, _ := s.leading.get()
+	switch {
+	case s.isClosed():
+		return ErrClosed
+	case s.raft.State() != raft.Leader:
+		return s.notLeader()
+	case !ready:
+		if err := s.waitReady(ctx); err != nil {
+			return err
+		}
+	}
+	// The leader acknowledges nothing that it has not applied: what is left to check is
+	// that it still leads.
+	if s.voters() == 1 {
+		return nil
+	}
+	verified := s.raft.VerifyLeader()
+	done := make(chan error, 1)
+	go func() { done <- verified.Error() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrNotLeader, err)
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// waitReady waits until this server leads and has caught up.
+func (s *Store) waitReady(ctx context.Context) error {
+	for {
+		ready, changed := s.leading.get()
+		if ready {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting to lead: %w", ctx.Err())
+		case <-s.closing:
+			return ErrClosed
+		}
+	}
+}
+
+func (s *Store) voters() int {
+	n := 0
+	for _, v := range s.raft.GetConfiguration().Configuration().Servers {
+		if v.Suffrage == raft.Voter {
+			n++
+		}
+	}
+	return n
+}
+
+// Peer is a server that takes part in the replication.
+type Peer struct {
+	ID, Address string
+	// Voter is unset for a server that only follows.
+	Voter bool
+}
+
+// Peers lists the servers that take part, as far as this one knows.
+func (s *Store) Peers() []Peer {
+	var out []Peer
+	for _, v := range s.raft.GetConfiguration().Configuration().Servers {
+		out = append(out, Peer{ID: string(v.ID), Address: string(v.Address), Voter: v.Suffrage == raft.Voter})
+	}
+	return out
+}
+
+// AddVoter makes the server id, which listens at address, a voter, or changes its
+// address. Only the leader can.
+func (s *Store) AddVoter(ctx context.Context, id, address string) error {
+	f := s.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(address), 0, timeLeft(ctx))
+	if err := f.Error(); err != nil {
+		return fmt.Errorf("adding voter %s at %s: %w", id, address, proposalError(err))
+	}
+	return nil
+}
+
+// RemoveServer takes the server id out. Only the leader can.
+func (s *Store) RemoveServer(ctx context.Context, id string) error {
+	if err := s.raft.RemoveServer(raft.ServerID(id), 0, timeLeft(ctx)).Error(); err != nil {
+		return fmt.Errorf("removing server %s: %w", id, proposalError(err))
+	}
+	return nil
+}
+
+// TransferLeadership hands the lead to another voter, for a stop without a pause.
+func (s *Store) TransferLeadership() error {
+	if err := s.raft.LeadershipTransfer().Error(); err != nil {
+		return fmt.Errorf("handing over the lead: %w", err)
+	}
+	return nil
+}
+
+func timeLeft(ctx context.Context) time.Duration {
+	if d, ok := ctx.Deadline(); ok {
+		return max(time.Until(d), time.Millisecond)
+	}
+	return 0
+}
+
+// leadAlone makes the only voter its leader at once: there is nobody whose heartbeat it
+// would have to wait for.
+func (s *Store) leadAlone(ctx context.Context) error {
+	servers := s.raft.GetConfiguration().Configuration().Servers
+	if len(servers) != 1 || servers[0].ID != raft.ServerID(s.cfg.NodeID) {
+		return nil
+	}
+	local := s.transport.LocalAddr()
+	var resp raft.TimeoutNowResponse
+	req := raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{
+		ProtocolVersion: raft.ProtocolVersionMax,
+		ID:              []byte(servers[0].ID),
+		Addr:            s.transport.EncodePeer(servers[0].ID, local),
+	}}
+	if err := s.transport.TimeoutNow(servers[0].ID, local, &req, &resp); err != nil {
+		s.log.Debug("The only voter waits for its election timeout", "error", err)
+	}
+	if err := s.waitReady(ctx); err != nil {
+		return err
+	}
+	if servers[0].Address != local {
+		// It listens elsewhere than before; voters to come must find it there.
+		return s.AddVoter(ctx, s.cfg.NodeID, string(local))
+	}
+	return nil
+}
+
+// watchLeadership follows Raft's changes and does what only the leader does.
+func (s *Store) watchLeadership() {
+	defer s.background.Done()
+	interval := min(max(s.cfg.HistoryWindow/20, 50*time.Millisecond), 30*time.Second)
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	var keeper historyKeeper
+	for {
+		select {
+		case leads := <-s.leading.notify:
+			keeper = historyKeeper{}
+			if !leads {
+				s.leading.set(false)
+				continue
+			}
+			if err := s.raft.Barrier(0).Error(); err != nil {
+				if !errors.Is(err, raft.ErrRaftShutdown) {
+					s.log.Warn("Lost the lead before catching up", "error", err)
+				}
+				continue
+			}
+			s.leading.set(true)
+		case now := <-tick.C:
+			if ready, _ := s.leading.get(); !ready {
+				continue
+			}
+			revision := s.index.Revision()
+			target := keeper.horizon(now, revision, s.cfg.HistoryWindow, s.cfg.HistoryRevisions)
+			if target > s.horizon.Load() {
+				s.compact(target)
+			}
+		case <-s.closing:
+			return
+		}
+	}
+}
+
+// compact proposes a new horizon.
+func (s *Store) compact(revision uint64) {
+	f := s.raft.Apply(command.AppendCompact(nil, revision), enqueueTimeout)
+	if err := f.Error(); err != nil && !errors.Is(err, raft.ErrRaftShutdown) {
+		s.log.Warn("Cutting the history", "revision", revision, "error", err)
+	}
+}
+
+// historyKeeper knows which revision was when. The clock stays with the leader: the state
+// machine is told revisions.
+type historyKeeper struct{ samples []sample }
+
+type sample struct {
+	at       time.Time
+	revision uint64
+}
+
+// horizon notes that revision is the newest now, and returns the newest one that is older
+// than window or more than limit revisions back.
+func (k *historyKeeper) horizon(now time.Time, revision uint64, window time.Duration, limit uint64) uint64 {
+	k.samples = append(k.samples, sample{now, revision})
+	var target uint64
+	for len(k.samples) > 0 && now.Sub(k.samples[0].at) >= window {
+		target = k.samples[0].revision
+		k.samples = k.samples[1:]
+	}
+	if revision > limit {
+		target = max(target, revision-limit)
+	}
+	return target
+}

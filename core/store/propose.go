@@ -1,0 +1,290 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/pintle-dev/pintle/core/store/internal/command"
+	"github.com/pintle-dev/pintle/core/store/internal/fsm"
+)
+
+// MaxObjectBytes is the largest object that a write may carry.
+const MaxObjectBytes = 8 << 20
+
+const (
+	// maxKeyBytes is well below what Badger takes.
+	maxKeyBytes = 4 << 10
+	// A log entry carries at most so many writes and, unless one alone is larger, bytes.
+	maxBatchWrites = 1024
+	maxBatchBytes  = 256 << 10
+	// pipeline is how many entries are on their way at once: one being written to the
+	// log, one being applied, and one or two being filled.
+	pipeline = 4
+	// enqueueTimeout bounds the wait for a Raft that does not take entries.
+	enqueueTimeout = 10 * time.Second
+)
+
+// Stages of a proposal: a caller that gives up before the proposer took it is certain
+// that nothing was written.
+const (
+	waiting int32 = iota
+	taken
+	abandoned
+)
+
+// proposal is one caller's write on its way.
+type proposal struct {
+	write command.Write
+	stage atomic.Int32
+	done  chan outcome
+}
+
+type outcome struct {
+	result fsm.Result
+	err    error
+}
+
+// flight is one log entry on its way.
+type flight struct {
+	batch  []*proposal
+	buf    *[]byte
+	future raft.ApplyFuture
+}
+
+// proposer gathers concurrent writes into log entries: whoever comes while entries are on
+// their way travels in the next one, and who comes alone goes at once.
+type proposer struct {
+	raft    *raft.Raft
+	queue   chan *proposal
+	flights chan flight
+	slots   chan struct{}
+	stop    chan struct{}
+	wg      sync.WaitGroup
+	buffers sync.Pool
+}
+
+func newProposer(r *raft.Raft) *proposer {
+	p := &proposer{
+		raft:    r,
+		queue:   make(chan *proposal, maxBatchWrites),
+		flights: make(chan flight, pipeline),
+		slots:   make(chan struct{}, pipeline),
+		stop:    make(chan struct{}),
+	}
+	p.buffers.New = func() any { b := make([]byte, 0, 32<<10); return &b }
+	p.wg.Add(2)
+	go p.propose()
+	go p.complete()
+	return p
+}
+
+// close stops taking writes and waits for those on their way; Raft must be shut down so
+// that they end.
+func (p *proposer) close() {
+	close(p.stop)
+	p.wg.Wait()
+}
+
+func (p *proposer) propose() {
+	defer p.wg.Done()
+	defer close(p.flights)
+	for {
+		var first *proposal
+		select {
+		case first = <-p.queue:
+		case <-p.stop:
+			p.refuse()
+			return
+		}
+		select {
+		case p.slots <- struct{}{}:
+		case <-p.stop:
+			first.done <- outcome{err: ErrClosed}
+			p.refuse()
+			return
+		}
+		f := p.gather(first)
+		if len(f.batch) == 0 {
+			<-p.slots
+			p.buffers.Put(f.buf)
+			continue
+		}
+		f.future = p.raft.Apply(*f.buf, enqueueTimeout)
+		p.flights <- f
+	}
+}
+
+// gather fills an entry with what waits in the queue.
+func (p *proposer) gather(first *proposal) flight {
+	buf := p.buffers.Get().(*[]byte)
+	*buf = command.BeginWrites((*buf)[:0])
+	f := flight{buf: buf}
+	for next := first; ; {
+		if next.stage.CompareAndSwap(waiting, taken) {
+			*buf = next.write.Append(*buf)
+			f.batch = append(f.batch, next)
+		}
+		if len(f.batch) >= maxBatchWrites || len(*buf) >= maxBatchBytes {
+			return f
+		}
+		select {
+		case next = <-p.queue:
+		default:
+			return f
+		}
+	}
+}
+
+func (p *proposer) refuse() {
+	for {
+		select {
+		case w := <-p.queue:
+			w.done <- outcome{err: ErrClosed}
+		default:
+			return
+		}
+	}
+}
+
+func (p *proposer) complete() {
+	defer p.wg.Done()
+	for f := range p.flights {
+		err := f.future.Error()
+		<-p.slots
+		if err == nil {
+			response := f.future.Response().(fsm.Response)
+			if err = response.Err; err == nil && len(response.Results) == len(f.batch) {
+				for i, w := range f.batch {
+					w.done <- outcome{result: response.Results[i]}
+				}
+				p.reuse(f.buf)
+				continue
+			}
+			err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+		} else {
+			err = proposalError(err)
+		}
+		for _, w := range f.batch {
+			w.done <- outcome{err: err}
+		}
+	}
+}
+
+// reuse keeps the buffer of an applied entry: log and state have their own copies.
+func (p *proposer) reuse(buf *[]byte) {
+	if cap(*buf) <= 2*maxBatchBytes {
+		p.buffers.Put(buf)
+	}
+}
+
+// proposalError says what Raft's error means for the write.
+func proposalError(err error) error {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return fmt.Errorf("%w: %w", ErrNotLeader, err)
+	case errors.Is(err, raft.ErrEnqueueTimeout):
+		return fmt.Errorf("%w: the log takes no entries: %w", ErrNotLeader, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+}
+
+// Write proposes one guarded change and returns the object as stored once it is committed
+// and applied. For deletions the object is the last state with the deletion's revision
+// spliced in. On ErrConflict and ErrExists the object is the current one. Data must not
+// change until Write returns.
+//
+// When ctx ends first, the error is ctx's if certainly nothing was written, and otherwise
+// wraps ErrUnknownOutcome too.
+func (s *Store) Write(ctx context.Context, w Write) (Object, error) {
+	p, err := s.admit(w)
+	if err != nil {
+		return Object{}, fmt.Errorf("write of %s: %w", w.Key, err)
+	}
+	select {
+	case s.proposer.queue <- p:
+	case <-ctx.Done():
+		return Object{}, ctx.Err()
+	case <-s.closing:
+		return Object{}, ErrClosed
+	}
+	select {
+	case o := <-p.done:
+		return s.answer(w.Key, o)
+	case <-s.closed:
+		// Everything on its way has been answered before.
+		select {
+		case o := <-p.done:
+			return s.answer(w.Key, o)
+		default:
+			return Object{}, fmt.Errorf("write of %s: %w", w.Key, ErrClosed)
+		}
+	case <-ctx.Done():
+		if p.stage.CompareAndSwap(waiting, abandoned) {
+			return Object{}, ctx.Err()
+		}
+		return Object{}, fmt.Errorf("write of %s: %w: %w", w.Key, ErrUnknownOutcome, ctx.Err())
+	}
+}
+
+// admit checks what can be refused before anything is proposed.
+func (s *Store) admit(w Write) (*proposal, error) {
+	key := string(w.Key)
+	switch {
+	case s.isClosed():
+		return nil, ErrClosed
+	case strings.Count(key, "/") != 2 || strings.HasPrefix(key, "/") || strings.HasSuffix(key, "/"):
+		return nil, errors.New("a key is \"bucket/namespace/name\"")
+	case len(key) > maxKeyBytes:
+		return nil, fmt.Errorf("a key has at most %d bytes, this one %d", maxKeyBytes, len(key))
+	case len(w.Data) > MaxObjectBytes:
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(w.Data), MaxObjectBytes)
+	case w.Delete != (w.Data == nil):
+		return nil, errors.New("exactly one of Data and Delete must be set")
+	case w.Delete && w.Expect == MustNotExist:
+		return nil, errors.New("a deletion can't expect that the object does not exist")
+	case w.Expect < Any:
+		return nil, fmt.Errorf("expected revision %d is negative", w.Expect)
+	case !w.Delete && w.RevisionAt > len(w.Data):
+		return nil, fmt.Errorf("RevisionAt %d is behind the %d bytes of Data", w.RevisionAt, len(w.Data))
+	}
+	if s.raft.State() != raft.Leader {
+		return nil, s.notLeader()
+	}
+	if err := s.room.check(w.Delete); err != nil {
+		return nil, err
+	}
+	return &proposal{done: make(chan outcome, 1), write: command.Write{
+		Key: key, Data: w.Data, RevisionAt: w.RevisionAt, Delete: w.Delete, Expect: int64(w.Expect),
+	}}, nil
+}
+
+func (s *Store) answer(key Key, o outcome) (Object, error) {
+	if o.err != nil {
+		return Object{}, fmt.Errorf("write of %s: %w", key, o.err)
+	}
+	var err error
+	switch r := &o.result; r.Outcome {
+	case fsm.Done:
+		return Object{Key: key, Revision: r.Revision, Data: r.Value.Data()}, nil
+	case fsm.NotFound:
+		return Object{}, fmt.Errorf("write of %s: %w", key, ErrNotFound)
+	case fsm.Exists:
+		err = ErrExists
+	default:
+		err = ErrConflict
+	}
+	err = fmt.Errorf("write of %s: %w: it is at revision %d", key, err, o.result.Revision)
+	// The current object helps the caller to go on, but the answer is the conflict.
+	current, loadErr := s.object(o.result.Item, false)
+	if loadErr != nil {
+		return Object{Key: key, Revision: o.result.Revision}, err
+	}
+	return current, err
+}

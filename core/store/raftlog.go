@@ -1,0 +1,33 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/hashicorp/go-hclog"
+	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
+)
+
+// raftLog is the durable log with its metadata file, which the log itself leaves open.
+type raftLog struct {
+	*wal.WAL
+	meta *metadb.BoltMetaDB
+}
+
+// Close closes both.
+func (l *raftLog) Close() error { return errors.Join(l.WAL.Close(), l.meta.Close()) }
+
+// openLog opens the durable Raft log in dir.
+func openLog(dir string, logger hclog.Logger) (*raftLog, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("directory of the Raft log: %w", err)
+	}
+	meta := &metadb.BoltMetaDB{}
+	w, err := wal.Open(dir, wal.WithLogger(logger.Named("wal")), wal.WithSegmentSize(segmentBytes), wal.WithMetaStore(meta))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the Raft log in %s: %w", dir, err), meta.Close())
+	}
+	return &raftLog{WAL: w, meta: meta}, nil
+}
