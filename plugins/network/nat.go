@@ -13,22 +13,25 @@ import (
 	"github.com/pintle-dev/pintle/sdk/network"
 )
 
-const (
-	tableName    = "pintle-network"
-	hostPortsMap = "hostports"
-)
+const hostPortsMap = "hostports"
+
+// tableName is the bridge's own, so that two clusters on one machine leave each other's
+// rules alone.
+func tableName(settings Settings) string { return "pintle-" + settings.Bridge }
 
 // nat is the node's nftables table: masquerading and host ports.
 type nat struct {
-	nft knftables.Interface
+	nft   knftables.Interface
+	table string
 }
 
-func newNAT() (*nat, error) {
-	nft, err := knftables.New(knftables.IPv4Family, tableName)
+func newNAT(settings Settings) (*nat, error) {
+	table := tableName(settings)
+	nft, err := knftables.New(knftables.IPv4Family, table)
 	if err != nil {
 		return nil, fmt.Errorf("nftables: %w (install nftables)", err)
 	}
-	return &nat{nft: nft}, nil
+	return &nat{nft: nft, table: table}, nil
 }
 
 // ensure writes the table's chains anew and leaves the host ports that are there, so that
@@ -64,7 +67,7 @@ func (n *nat) ensure(ctx context.Context, settings Settings, cidrs []string) err
 		}
 	}
 	if err := n.nft.Run(ctx, tx); err != nil {
-		return fmt.Errorf("writing nftables table %s: %w", tableName, err)
+		return fmt.Errorf("writing nftables table %s: %w", n.table, err)
 	}
 	return nil
 }
@@ -129,7 +132,7 @@ func (n *nat) remove(ctx context.Context) error {
 	tx.Add(&knftables.Table{})
 	tx.Delete(&knftables.Table{})
 	if err := n.nft.Run(ctx, tx); err != nil && !errors.Is(err, fs.ErrNotExist) && !knftables.IsNotFound(err) {
-		return fmt.Errorf("removing nftables table %s: %w", tableName, err)
+		return fmt.Errorf("removing nftables table %s: %w", n.table, err)
 	}
 	return nil
 }

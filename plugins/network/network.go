@@ -77,7 +77,7 @@ func (n *Network) Setup(ctx context.Context, env plugin.Env, node network.Node) 
 	if err != nil {
 		return err
 	}
-	nat, err := newNAT()
+	nat, err := newNAT(n.settings)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (n *Network) Setup(ctx context.Context, env plugin.Env, node network.Node) 
 	env.Node = node.Name
 	go func() {
 		defer close(done)
-		if err := runRoutes(run, client, env); err != nil && run.Err() == nil {
+		if err := runRoutes(run, client, env, n.settings); err != nil && run.Err() == nil {
 			env.Log.Error("routes to other nodes are no longer kept", "err", err)
 		}
 	}()
@@ -171,8 +171,8 @@ func Clean(ctx context.Context, settings []byte, dir string) error {
 }
 
 func clean(ctx context.Context, settings Settings, dir string) error {
-	errs := []error{removeRoutes(), removeLink(settings.Bridge)}
-	if nat, err := newNAT(); err != nil {
+	errs := []error{removeRoutes(settings), removeLink(settings.Bridge)}
+	if nat, err := newNAT(settings); err != nil {
 		errs = append(errs, err)
 	} else {
 		errs = append(errs, nat.remove(ctx))

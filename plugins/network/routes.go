@@ -22,7 +22,7 @@ import (
 const routeProtocol = 80
 
 // runRoutes keeps a route to the pod ranges of every other node until ctx ends.
-func runRoutes(ctx context.Context, client kubernetes.Interface, env plugin.Env) error {
+func runRoutes(ctx context.Context, client kubernetes.Interface, env plugin.Env, settings Settings) error {
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(projectNode))
 	informer := factory.Core().V1().Nodes()
 	lister := informer.Lister()
@@ -46,7 +46,7 @@ func runRoutes(ctx context.Context, client kubernetes.Interface, env plugin.Env)
 		return context.Cause(ctx)
 	}
 	for {
-		if err := syncRoutes(lister, env.Node); err != nil {
+		if err := syncRoutes(lister, env.Node, settings); err != nil {
 			env.Log.Error("routes to other nodes", "err", err)
 		}
 		select {
@@ -70,21 +70,18 @@ func projectNode(obj any) (any, error) {
 	return out, nil
 }
 
-func syncRoutes(lister listers.NodeLister, self string) error {
+func syncRoutes(lister listers.NodeLister, self string, settings Settings) error {
 	nodes, err := lister.List(labels.Everything())
 	if err != nil {
 		return fmt.Errorf("listing nodes: %w", err)
 	}
 	want := wantedRoutes(nodes, self)
-	have, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: routeProtocol}, netlink.RT_FILTER_PROTOCOL)
+	have, err := ownRoutes(settings)
 	if err != nil {
-		return fmt.Errorf("listing routes: %w", err)
+		return err
 	}
 	var errs []error
 	for _, r := range have {
-		if r.Dst == nil {
-			continue
-		}
 		if gw, ok := want[r.Dst.String()]; ok && gw.Equal(r.Gw) {
 			delete(want, r.Dst.String())
 			continue
@@ -130,10 +127,29 @@ func wantedRoutes(nodes []*corev1.Node, self string) map[string]net.IP {
 	return want
 }
 
-func removeRoutes() error {
-	have, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: routeProtocol}, netlink.RT_FILTER_PROTOCOL)
+// ownRoutes are the routes that we made for this cluster's range.
+func ownRoutes(settings Settings) ([]netlink.Route, error) {
+	_, cluster, err := net.ParseCIDR(settings.ClusterCIDR)
 	if err != nil {
-		return fmt.Errorf("listing routes: %w", err)
+		return nil, fmt.Errorf("settings.clusterCIDR: %w", err)
+	}
+	all, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: routeProtocol}, netlink.RT_FILTER_PROTOCOL)
+	if err != nil {
+		return nil, fmt.Errorf("listing routes: %w", err)
+	}
+	var own []netlink.Route
+	for _, r := range all {
+		if r.Dst != nil && cluster.Contains(r.Dst.IP) {
+			own = append(own, r)
+		}
+	}
+	return own, nil
+}
+
+func removeRoutes(settings Settings) error {
+	have, err := ownRoutes(settings)
+	if err != nil {
+		return err
 	}
 	var errs []error
 	for _, r := range have {

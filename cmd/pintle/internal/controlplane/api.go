@@ -2,6 +2,9 @@ package controlplane
 
 import (
 	"net/http"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
 	"github.com/pintle-dev/pintle/core/apiserver"
@@ -17,10 +20,6 @@ import (
 	"github.com/pintle-dev/pintle/crd/registry"
 	"github.com/pintle-dev/pintle/plugins/kubeapi"
 	"github.com/pintle-dev/pintle/sdk/resource"
-
-	"k8s.io/apimachinery/pkg/runtime/schema"
-
-	"time"
 )
 
 func (s *Server) newAPI(reg *registry.Registry) error {
@@ -66,9 +65,10 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 	kubernetes := kubeapi.New(kubeapi.Options{
 		ServiceCIDRs:        []string{s.cfg.API.ServiceCIDR},
 		ServiceAccountToken: review.TokenRequest(s.access.tokens),
+		RBACAdmission:       rbac.Guard(s.access.rbac, s.access.authorizer),
 	})
 	for _, b := range []resource.Bundle{
-		rbac.Guard(kubernetes, s.access.rbac, s.access.authorizer),
+		kubernetes,
 		review.New(review.Config{
 			Authorizer: s.access.authorizer, Rules: s.access.rbac, Tokens: s.access.authenticator,
 			Audiences: s.access.tokens.Audiences(), Schemas: kubeapi.Schema,
