@@ -2,11 +2,16 @@ package kubeapi
 
 import (
 	"fmt"
-	"net/netip"
+	"sync"
 
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/pintle-dev/pintle/crd"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/apps"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/core"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/define"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/others"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/rbac"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -18,19 +23,12 @@ type Options struct {
 	// NodePortMin and NodePortMax bound the node ports, both included. Default
 	// 30000 and 32767.
 	NodePortMin, NodePortMax int
-	// ServiceAccountToken answers creates of serviceaccounts/token. Nil leaves the
-	// subresource unserved.
-	ServiceAccountToken resource.Subresourcer
-	// RBACAdmission is called for each write of an RBAC kind, after its own Prepare: the
-	// place of the escalation check. Nil checks nothing.
-	RBACAdmission resource.Preparer
 }
 
 // Bundle is the set of Kubernetes types. It is safe for concurrent use.
 type Bundle struct {
-	definitions []*crd.Definition
-	hooks       map[runtimeschema.GroupResource]any
-	err         error
+	types func() ([]define.Type, error)
+	hooks func() map[runtimeschema.GroupResource]any
 }
 
 var _ resource.Bundle = (*Bundle)(nil)
@@ -43,32 +41,43 @@ func New(o Options) *Bundle {
 	if o.NodePortMin == 0 && o.NodePortMax == 0 {
 		o.NodePortMin, o.NodePortMax = 30000, 32767
 	}
-	b := &Bundle{hooks: map[runtimeschema.GroupResource]any{}}
-	b.err = o.validate()
+	b := &Bundle{types: sync.OnceValues(func() ([]define.Type, error) { return types(o) })}
+	b.hooks = sync.OnceValue(func() map[runtimeschema.GroupResource]any {
+		all, _ := b.types()
+		m := make(map[runtimeschema.GroupResource]any, len(all))
+		for _, t := range all {
+			m[t.GroupResource()] = t.Hooks
+		}
+		return m
+	})
 	return b
 }
 
-func (o *Options) validate() error {
-	if len(o.ServiceCIDRs) > 2 {
-		return fmt.Errorf("serviceCIDRs: at most one range of each address family, have %d", len(o.ServiceCIDRs))
-	}
-	for i, c := range o.ServiceCIDRs {
-		if _, err := netip.ParsePrefix(c); err != nil {
-			return fmt.Errorf("serviceCIDRs[%d]: %w", i, err)
-		}
-	}
+func types(o Options) ([]define.Type, error) {
 	if o.NodePortMin < 1 || o.NodePortMax > 65535 || o.NodePortMin > o.NodePortMax {
-		return fmt.Errorf("node ports %d-%d: must be a range within 1-65535", o.NodePortMin, o.NodePortMax)
+		return nil, fmt.Errorf("kubeapi: node ports %d-%d: must be a range within 1-65535", o.NodePortMin, o.NodePortMax)
 	}
-	return nil
+	all, err := core.Types(core.Options{ServiceCIDRs: o.ServiceCIDRs, NodePortMin: o.NodePortMin, NodePortMax: o.NodePortMax})
+	if err != nil {
+		return nil, fmt.Errorf("kubeapi: %w", err)
+	}
+	all = append(all, apps.Types()...)
+	all = append(all, rbac.Types()...)
+	return append(all, others.Types()...), nil
 }
 
 // Definitions implements resource.Bundle.
 func (b *Bundle) Definitions() ([]*crd.Definition, error) {
-	return b.definitions, b.err
+	all, err := b.types()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*crd.Definition, len(all))
+	for i, t := range all {
+		out[i] = t.Definition
+	}
+	return out, nil
 }
 
 // Hooks implements resource.Bundle.
-func (b *Bundle) Hooks(gr runtimeschema.GroupResource) any {
-	return b.hooks[gr]
-}
+func (b *Bundle) Hooks(gr runtimeschema.GroupResource) any { return b.hooks()[gr] }

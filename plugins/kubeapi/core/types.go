@@ -1,0 +1,100 @@
+package core
+
+import (
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/define"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/hook"
+)
+
+// Options are the settings of the group.
+type Options struct {
+	// ServiceCIDRs are the ranges of cluster IPs, the primary one first.
+	ServiceCIDRs []string
+	// NodePortMin and NodePortMax bound node ports, both included.
+	NodePortMin, NodePortMax int
+}
+
+// Types returns the types of the group. An error names the setting that is wrong.
+func Types(o Options) ([]define.Type, error) {
+	services, err := newServices(o)
+	if err != nil {
+		return nil, err
+	}
+	kind := func(kind, plural string, options ...define.Option) define.Type {
+		return define.Type{Definition: define.Kind("", "v1", kind, plural, options...)}
+	}
+	with := func(t define.Type, hooks any) define.Type {
+		t.Hooks = hooks
+		return t
+	}
+	return []define.Type{
+		with(kind("Pod", "pods", define.Short("po"), define.All, define.Status,
+			define.Sub("binding", "Binding", "create"),
+			define.SubOf("eviction", "policy", "v1", "Eviction", "create"),
+			define.Sub("ephemeralcontainers", "Pod", "get", "patch", "update"),
+			define.Sub("resize", "Pod", "get", "patch", "update"),
+			define.Connect("log", "Pod", "get"),
+			define.Connect("exec", "PodExecOptions", "create", "get"),
+			define.Connect("attach", "PodAttachOptions", "create", "get"),
+			define.Connect("portforward", "PodPortForwardOptions", "create", "get"),
+			define.Connect("proxy", "PodProxyOptions", "create", "delete", "get", "patch", "update"),
+			define.Selectable(".spec.nodeName", ".spec.restartPolicy", ".spec.schedulerName",
+				".spec.serviceAccountName", ".spec.hostNetwork", ".status.phase", ".status.podIP",
+				".status.nominatedNodeName"),
+			define.Columns("Ready", "Status", "Restarts", "Age", "IP/1", "Node/1", "Nominated Node/1", "Readiness Gates/1"),
+		), Pods{}),
+		with(kind("Namespace", "namespaces", define.Short("ns"), define.Cluster, define.Status,
+			define.Verbs("create", "delete", "get", "list", "patch", "update", "watch"),
+			define.Sub("finalize", "Namespace", "update"),
+			define.Selectable(".status.phase"),
+			define.Columns("Status", "Age"),
+		), namespaces{hook.Kind{
+			OnDefault: defaultNamespace, OnPrepare: prepareNamespace, OnValidate: validateNamespace, OnPrint: printNamespace,
+		}}),
+		with(kind("Node", "nodes", define.Short("no"), define.Cluster, define.Status,
+			define.Connect("proxy", "NodeProxyOptions", "create", "delete", "get", "patch", "update"),
+			define.Selectable(".spec.unschedulable"),
+			define.Columns("Status", "Roles", "Age", "Version", "Internal-IP/1", "External-IP/1", "OS-Image/1",
+				"Kernel-Version/1", "Container-Runtime/1"),
+		), hook.Kind{OnDefault: defaultNode, OnValidate: validateNode, OnPrint: printNode}),
+		with(kind("Service", "services", define.Short("svc"), define.All, define.Status,
+			define.Connect("proxy", "ServiceProxyOptions", "create", "delete", "get", "patch", "update"),
+			define.Selectable(".spec.clusterIP", ".spec.type"),
+			define.Columns("Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "Selector/1"),
+		), services),
+		with(kind("Endpoints", "endpoints", define.Short("ep"),
+			define.Columns("Endpoints", "Age"),
+		), hook.Kind{OnValidate: validateEndpoints, OnPrint: printEndpoints}),
+		with(kind("ConfigMap", "configmaps", define.Short("cm"), define.Columns("Data", "Age")),
+			hook.Kind{OnValidate: validateConfigMap, OnPrint: printConfigMap}),
+		with(kind("Secret", "secrets", define.Selectable(".type"), define.Columns("Type", "Data", "Age")),
+			hook.Kind{OnDefault: defaultSecret, OnValidate: validateSecret, OnPrint: printSecret}),
+		with(kind("ServiceAccount", "serviceaccounts", define.Short("sa"),
+			define.SubOf("token", "authentication.k8s.io", "v1", "TokenRequest", "create"),
+			define.Columns("Age"),
+		), hook.Kind{OnValidate: validateServiceAccount, OnPrint: printAge}),
+		with(kind("Event", "events", define.Short("ev"),
+			define.Selectable(".involvedObject.kind", ".involvedObject.namespace", ".involvedObject.name",
+				".involvedObject.uid", ".involvedObject.apiVersion", ".involvedObject.resourceVersion",
+				".involvedObject.fieldPath", ".reason", ".reportingComponent", ".source", ".type"),
+			define.Columns("Last Seen", "Type", "Reason", "Object", "Subobject/1", "Source/1", "Message", "First Seen/1", "Count/1", "Name/1"),
+		), hook.Kind{OnValidate: validateEvent, OnPrint: printEvent}),
+		with(kind("LimitRange", "limitranges", define.Short("limits"), define.Columns("Created At:date")),
+			hook.Kind{OnDefault: defaultLimitRange, OnValidate: validateLimitRange, OnPrint: printCreated}),
+		with(kind("ResourceQuota", "resourcequotas", define.Short("quota"), define.Status,
+			define.Columns("Request", "Limit", "Age")),
+			hook.Kind{OnPrepare: hook.DropStatus, OnValidate: validateQuota, OnPrint: printQuota}),
+		with(kind("PersistentVolume", "persistentvolumes", define.Short("pv"), define.Cluster, define.Status,
+			define.Columns("Capacity", "Access Modes", "Reclaim Policy", "Status", "Claim", "StorageClass",
+				"VolumeAttributesClass", "Reason", "Age", "VolumeMode/1")),
+			hook.Kind{OnPrepare: preparePhase, OnValidate: validateVolume, OnPrint: printVolume}),
+		with(kind("PersistentVolumeClaim", "persistentvolumeclaims", define.Short("pvc"), define.Status,
+			define.Columns("Status", "Volume", "Capacity", "Access Modes", "StorageClass", "VolumeAttributesClass", "Age", "VolumeMode/1")),
+			hook.Kind{OnPrepare: preparePhase, OnValidate: validateClaim, OnPrint: printClaim}),
+		with(kind("PodTemplate", "podtemplates", define.Columns("Containers", "Images", "Pod Labels")),
+			hook.Kind{OnDefault: defaultPodTemplate, OnValidate: validatePodTemplate, OnPrint: printPodTemplate}),
+		with(kind("ReplicationController", "replicationcontrollers", define.Short("rc"), define.All, define.Status, define.Scale,
+			define.Selectable(".status.replicas"),
+			define.Columns("Desired:integer", "Current:integer", "Ready:integer", "Age", "Containers/1", "Images/1", "Selector/1")),
+			hook.Kind{OnDefault: defaultController, OnPrepare: hook.ZeroReplicas, OnValidate: validateController, OnPrint: printController}),
+	}, nil
+}

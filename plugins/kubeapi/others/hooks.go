@@ -1,0 +1,286 @@
+package others
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
+
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/check"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
+	"github.com/pintle-dev/pintle/sdk/resource"
+)
+
+// validator is an OnValidate.
+type validator = func(context.Context, *resource.Request) field.ErrorList
+
+// named is a validator of the name alone.
+func named(valid func(string) []string) validator {
+	return func(_ context.Context, r *resource.Request) field.ErrorList { return check.Name(r.Object, valid) }
+}
+
+func validateLease(_ context.Context, r *resource.Request) field.ErrorList {
+	errs := check.Name(r.Object, check.DNSSubdomain)
+	spec, path := tree.Map(r.Object, "spec"), field.NewPath("spec")
+	if n, ok := tree.Int(spec, "leaseDurationSeconds"); ok && n <= 0 {
+		errs = append(errs, field.Invalid(path.Child("leaseDurationSeconds"), n, "must be greater than 0"))
+	}
+	errs = append(errs, check.NonNegative(spec, path, "leaseTransitions")...)
+	if tree.Str(spec, "preferredHolder") != "" && tree.Str(spec, "strategy") == "" {
+		errs = append(errs, field.Forbidden(path.Child("preferredHolder"), "may only be specified if `strategy` is defined"))
+	}
+	return errs
+}
+
+// The most that a slice may hold.
+const (
+	maxEndpoints = 1000
+	maxAddresses = 100
+	maxPorts     = 20000
+)
+
+func validateSlice(_ context.Context, r *resource.Request) field.ErrorList {
+	errs := check.Name(r.Object, check.DNSSubdomain)
+	family := tree.Str(r.Object, "addressType")
+	if family == "" {
+		errs = append(errs, field.Required(field.NewPath("addressType"), ""))
+	}
+	errs = append(errs, slicePorts(tree.List(r.Object, "ports"), field.NewPath("ports"))...)
+	list, path := tree.List(r.Object, "endpoints"), field.NewPath("endpoints")
+	if len(list) > maxEndpoints {
+		return append(errs, field.TooMany(path, len(list), maxEndpoints))
+	}
+	for i, v := range list {
+		errs = append(errs, sliceEndpoint(tree.Object(v), family, path.Index(i))...)
+	}
+	if r.Operation == resource.Update {
+		errs = append(errs, check.Unchanged(field.NewPath("addressType"), r.Object["addressType"], r.Old["addressType"])...)
+	}
+	return errs
+}
+
+func slicePorts(ports []any, path *field.Path) field.ErrorList {
+	if len(ports) > maxPorts {
+		return field.ErrorList{field.TooMany(path, len(ports), maxPorts)}
+	}
+	var errs field.ErrorList
+	seen := map[string]bool{}
+	for i, v := range ports {
+		p, at := tree.Object(v), path.Index(i)
+		name := tree.Str(p, "name")
+		if name != "" {
+			errs = append(errs, check.Invalid(at.Child("name"), name, check.DNSLabel(name))...)
+		}
+		if seen[name] {
+			errs = append(errs, field.Duplicate(at.Child("name"), name))
+		}
+		seen[name] = true
+		if a := tree.Str(p, "appProtocol"); a != "" {
+			errs = append(errs, check.Invalid(at.Child("appProtocol"), a, validation.IsQualifiedName(a))...)
+		}
+	}
+	return errs
+}
+
+func sliceEndpoint(e map[string]any, family string, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	path := at.Child("addresses")
+	addresses := tree.Strings(e, "addresses")
+	switch n := len(addresses); {
+	case n == 0:
+		errs = append(errs, field.Required(path, "must contain at least 1 address"))
+	case n > maxAddresses:
+		errs = append(errs, field.TooMany(path, n, maxAddresses))
+	}
+	for i, a := range addresses {
+		switch family {
+		case "IPv4", "IPv6":
+			if wrong := check.IP(path.Index(i), a); len(wrong) > 0 {
+				errs = append(errs, wrong...)
+			} else if netutils.IsIPv6String(a) != (family == "IPv6") {
+				errs = append(errs, field.Invalid(path, a, "must be an "+family+" address"))
+			}
+		case "FQDN":
+			errs = append(errs, validation.IsFullyQualifiedDomainName(path.Index(i), a)...)
+		}
+	}
+	if n := tree.Str(e, "nodeName"); n != "" {
+		errs = append(errs, check.Invalid(at.Child("nodeName"), n, check.DNSSubdomain(n))...)
+	}
+	if h := tree.Str(e, "hostname"); h != "" {
+		errs = append(errs, check.Invalid(at.Child("hostname"), h, check.DNSLabel(h))...)
+	}
+	return errs
+}
+
+func validateEvent(_ context.Context, r *resource.Request) field.ErrorList {
+	errs := check.Name(r.Object, check.DNSSubdomain)
+	o := r.Object
+	if r.Operation == resource.Update {
+		for _, key := range [...]string{"regarding", "reason", "note", "type", "action", "reportingController", "reportingInstance"} {
+			errs = append(errs, check.Unchanged(field.NewPath(key), o[key], r.Old[key])...)
+		}
+		return errs
+	}
+	for _, key := range [...]string{"eventTime", "reportingController", "reportingInstance", "action", "reason"} {
+		errs = append(errs, check.Required(o, nil, key)...)
+	}
+	if t := tree.Str(o, "type"); t != "Normal" && t != "Warning" {
+		errs = append(errs, field.Invalid(field.NewPath("type"), "", "has invalid value: "+t))
+	}
+	return errs
+}
+
+func prepareBudget(_ context.Context, r *resource.Request) error {
+	if r.Operation == resource.Create {
+		r.Object["status"] = map[string]any{
+			"disruptionsAllowed": int64(0), "currentHealthy": int64(0), "desiredHealthy": int64(0), "expectedPods": int64(0),
+		}
+	}
+	return nil
+}
+
+func validateBudget(_ context.Context, r *resource.Request) field.ErrorList {
+	errs := check.Name(r.Object, check.DNSSubdomain)
+	spec, path := tree.Map(r.Object, "spec"), field.NewPath("spec")
+	if spec["minAvailable"] != nil && spec["maxUnavailable"] != nil {
+		errs = append(errs, field.Invalid(path, spec, "minAvailable and maxUnavailable cannot be both set"))
+	}
+	for _, key := range [...]string{"minAvailable", "maxUnavailable"} {
+		errs = append(errs, check.IntOrPercent(spec[key], path.Child(key))...)
+		errs = append(errs, check.NotOverAll(spec[key], path.Child(key))...)
+	}
+	return append(errs, check.Selector(tree.Map(spec, "selector"), path.Child("selector"))...)
+}
+
+// highestUserPriority is the most that a priority of a user's may be.
+const highestUserPriority = 1000000000
+
+func validatePriorityClass(_ context.Context, r *resource.Request) field.ErrorList {
+	errs := check.Name(r.Object, check.DNSSubdomain)
+	name, value := tree.Str(tree.Map(r.Object, "metadata"), "name"), tree.Int0(r.Object, "value")
+	const reserved = "priority class names with 'system-' prefix are reserved for system use only. error: "
+	switch {
+	case name == "system-node-critical" && value == 2000001000, name == "system-cluster-critical" && value == 2000000000:
+	case strings.HasPrefix(name, "system-"):
+		errs = append(errs, field.Forbidden(field.NewPath("metadata", "name"), reserved+name+" is not a known system priority class"))
+	case value > highestUserPriority:
+		errs = append(errs, field.Forbidden(field.NewPath("value"), "maximum allowed value of a user defined priority is 1000000000"))
+	}
+	if r.Operation == resource.Update {
+		if value != tree.Int0(r.Old, "value") {
+			errs = append(errs, field.Forbidden(field.NewPath("value"), "may not be changed in an update."))
+		}
+		errs = append(errs, check.Unchanged(field.NewPath("preemptionPolicy"), r.Object["preemptionPolicy"], r.Old["preemptionPolicy"])...)
+	}
+	return errs
+}
+
+func validateRuntimeClass(_ context.Context, r *resource.Request) field.ErrorList {
+	errs := check.Name(r.Object, check.DNSSubdomain)
+	handler, at := tree.Str(r.Object, "handler"), field.NewPath("handler")
+	if handler == "" {
+		errs = append(errs, field.Required(at, ""))
+	} else {
+		errs = append(errs, check.Invalid(at, handler, check.DNSLabel(handler))...)
+	}
+	if r.Operation == resource.Update {
+		errs = append(errs, check.Unchanged(at, r.Object["handler"], r.Old["handler"])...)
+	}
+	return errs
+}
+
+func validateStorageClass(_ context.Context, r *resource.Request) field.ErrorList {
+	errs := check.Name(r.Object, check.DNSSubdomain)
+	provisioner, at := tree.Str(r.Object, "provisioner"), field.NewPath("provisioner")
+	if provisioner == "" {
+		errs = append(errs, field.Required(at, ""))
+	} else {
+		errs = append(errs, check.Invalid(at, provisioner, validation.IsQualifiedName(strings.ToLower(provisioner)))...)
+	}
+	if r.Operation != resource.Update {
+		return errs
+	}
+	if !tree.Equal(r.Object["parameters"], r.Old["parameters"]) {
+		errs = append(errs, field.Forbidden(field.NewPath("parameters"), "updates to parameters are forbidden."))
+	}
+	if provisioner != tree.Str(r.Old, "provisioner") {
+		errs = append(errs, field.Forbidden(at, "updates to provisioner are forbidden."))
+	}
+	for _, key := range [...]string{"reclaimPolicy", "volumeBindingMode"} {
+		errs = append(errs, check.Unchanged(field.NewPath(key), r.Object[key], r.Old[key])...)
+	}
+	return errs
+}
+
+// prepareRequest records who asks for a certificate; later nobody changes it.
+func prepareRequest(_ context.Context, r *resource.Request) error {
+	spec := tree.Ensure(r.Object, "spec")
+	if r.Operation == resource.Create {
+		spec["username"] = r.User.Name
+		if r.User.UID != "" {
+			spec["uid"] = r.User.UID
+		}
+		spec["groups"] = tree.Of(r.User.Groups...)
+		delete(spec, "extra")
+		if len(r.User.Extra) > 0 {
+			extra := map[string]any{}
+			for k, v := range r.User.Extra {
+				extra[k] = tree.Of(v...)
+			}
+			spec["extra"] = extra
+		}
+		r.Object["status"] = map[string]any{}
+		return nil
+	}
+	r.Object["spec"] = tree.CopyMap(tree.Map(r.Old, "spec"))
+	if r.Subresource == "approval" {
+		// Only the conditions of an approval are the approver's to set.
+		status := tree.CopyMap(tree.Map(r.Old, "status"))
+		if status == nil {
+			status = map[string]any{}
+		}
+		status["conditions"] = tree.In(r.Object, "status")["conditions"]
+		r.Object["status"] = status
+	}
+	return nil
+}
+
+func validateRequest(_ context.Context, r *resource.Request) field.ErrorList {
+	errs := check.Name(r.Object, check.DNSSubdomain)
+	spec, path := tree.Map(r.Object, "spec"), field.NewPath("spec")
+	errs = append(errs, check.Required(spec, path, "request")...)
+	if len(tree.List(spec, "usages")) == 0 {
+		errs = append(errs, field.Required(path.Child("usages"), ""))
+	}
+	signer := tree.Str(spec, "signerName")
+	switch {
+	case signer == "":
+		errs = append(errs, field.Required(path.Child("signerName"), ""))
+	case !strings.Contains(signer, "/"):
+		errs = append(errs, field.Invalid(path.Child("signerName"), signer, "must be a fully qualified domain and path of the form 'example.com/signer-name'"))
+	}
+	const shortest = 600
+	if n, ok := tree.Int(spec, "expirationSeconds"); ok && n < shortest {
+		errs = append(errs, field.Invalid(path.Child("expirationSeconds"), n, "may not specify a duration less than 600 seconds (10 minutes)"))
+	}
+	var types []string
+	for i, v := range tree.List(tree.Map(r.Object, "status"), "conditions") {
+		c, at := tree.Object(v), field.NewPath("status", "conditions").Index(i)
+		typ := tree.Str(c, "type")
+		if typ == "" {
+			errs = append(errs, field.Required(at.Child("type"), ""))
+		}
+		if slices.Contains(types, typ) {
+			errs = append(errs, field.Duplicate(at.Child("type"), typ))
+		}
+		types = append(types, typ)
+	}
+	if slices.Contains(types, "Approved") && slices.Contains(types, "Denied") {
+		errs = append(errs, field.Invalid(field.NewPath("status", "conditions"), types, "Approved and Denied conditions are mutually exclusive"))
+	}
+	return errs
+}

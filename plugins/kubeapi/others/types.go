@@ -1,0 +1,197 @@
+package others
+
+import (
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/check"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/define"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/hook"
+)
+
+// in returns a maker of types of one group and version.
+func in(group, version string) func(kind, plural string, hooks hook.Kind, options ...define.Option) define.Type {
+	return func(kind, plural string, hooks hook.Kind, options ...define.Option) define.Type {
+		if hooks.OnValidate == nil {
+			hooks.OnValidate = named(check.DNSSubdomain)
+		}
+		return define.Type{Definition: define.Kind(group, version, kind, plural, options...), Hooks: hooks}
+	}
+}
+
+// Types returns the types of all the groups.
+func Types() []define.Type {
+	var types []define.Type
+	for _, group := range [][]define.Type{
+		coordination(), discovery(), events(), batch(), autoscaling(), policy(), networking(), runtimeClasses(),
+		scheduling(), storage(), certificates(), admission(), flowcontrol(), devices(),
+	} {
+		types = append(types, group...)
+	}
+	return types
+}
+
+func coordination() []define.Type {
+	kind := in("coordination.k8s.io", "v1")
+	return []define.Type{
+		kind("Lease", "leases", hook.Kind{OnValidate: validateLease, OnPrint: printLease}, define.Columns("Holder", "Age")),
+	}
+}
+
+func discovery() []define.Type {
+	kind := in("discovery.k8s.io", "v1")
+	return []define.Type{
+		kind("EndpointSlice", "endpointslices", hook.Kind{OnValidate: validateSlice, OnPrint: printSlice},
+			define.Columns("AddressType", "Ports", "Endpoints", "Age")),
+	}
+}
+
+func events() []define.Type {
+	kind := in("events.k8s.io", "v1")
+	return []define.Type{
+		kind("Event", "events", hook.Kind{OnValidate: validateEvent, OnPrint: printEvent}, define.Short("ev"),
+			define.Selectable(".regarding.kind", ".regarding.namespace", ".regarding.name", ".regarding.uid",
+				".regarding.apiVersion", ".regarding.resourceVersion", ".regarding.fieldPath", ".reason",
+				".reportingController", ".type"),
+			define.Columns("Last Seen", "Type", "Reason", "Object", "Subobject/1", "Source/1", "Message", "First Seen/1", "Count/1", "Name/1")),
+	}
+}
+
+func batch() []define.Type {
+	kind := in("batch", "v1")
+	return []define.Type{
+		kind("Job", "jobs", hook.Kind{
+			OnDefault: defaultJob, OnPrepare: prepareJob, OnValidate: validateJob, OnPrint: printJob,
+		}, define.All, define.Status, define.Selectable(".status.successful"),
+			define.Columns("Status", "Completions", "Duration", "Age", "Containers/1", "Images/1", "Selector/1")),
+		kind("CronJob", "cronjobs", hook.Kind{
+			OnDefault: defaultCronJob, OnPrepare: hook.DropStatus, OnValidate: validateCronJob, OnPrint: printCronJob,
+		}, define.Short("cj"), define.All, define.Status,
+			define.Columns("Schedule", "Timezone", "Suspend:boolean", "Active:integer", "Last Schedule", "Age",
+				"Containers/1", "Images/1", "Selector/1")),
+	}
+}
+
+func autoscaling() []define.Type {
+	kind := in("autoscaling", "v2")
+	return []define.Type{
+		kind("HorizontalPodAutoscaler", "horizontalpodautoscalers", hook.Kind{
+			OnDefault: defaultAutoscaler, OnPrepare: hook.DropStatus, OnValidate: validateAutoscaler, OnPrint: printAutoscaler,
+		}, define.Short("hpa"), define.All, define.Status,
+			define.Columns("Reference", "Targets", "MinPods", "MaxPods", "Replicas", "Age")),
+	}
+}
+
+func policy() []define.Type {
+	kind := in("policy", "v1")
+	return []define.Type{
+		kind("PodDisruptionBudget", "poddisruptionbudgets", hook.Kind{
+			OnPrepare: prepareBudget, OnValidate: validateBudget, OnPrint: printBudget,
+		}, define.Short("pdb"), define.Status,
+			define.Columns("Min Available", "Max Unavailable", "Allowed Disruptions:integer", "Age")),
+	}
+}
+
+func networking() []define.Type {
+	kind := in("networking.k8s.io", "v1")
+	return []define.Type{
+		kind("Ingress", "ingresses", hook.Kind{OnPrepare: prepareIngress, OnValidate: validateIngress, OnPrint: printIngress},
+			define.Short("ing"), define.Status, define.Columns("Class", "Hosts", "Address", "Ports", "Age")),
+		kind("IngressClass", "ingressclasses", hook.Kind{OnPrint: printIngressClass}, define.Cluster,
+			define.Columns("Name", "Controller", "Parameters", "Age")),
+		kind("NetworkPolicy", "networkpolicies", hook.Kind{
+			OnDefault: defaultNetworkPolicy, OnValidate: validateNetworkPolicy, OnPrint: printNetworkPolicy,
+		}, define.Short("netpol"), define.Columns("Pod-Selector", "Age")),
+		kind("ServiceCIDR", "servicecidrs", hook.Kind{OnPrepare: hook.DropStatus, OnPrint: printServiceCIDR},
+			define.Cluster, define.Status, define.Columns("CIDRs", "Age")),
+		kind("IPAddress", "ipaddresses", hook.Kind{OnPrint: printIPAddress}, define.Short("ip"), define.Cluster,
+			define.Columns("ParentRef", "Age")),
+	}
+}
+
+func runtimeClasses() []define.Type {
+	kind := in("node.k8s.io", "v1")
+	return []define.Type{
+		kind("RuntimeClass", "runtimeclasses", hook.Kind{OnValidate: validateRuntimeClass, OnPrint: printRuntimeClass},
+			define.Cluster, define.Columns("Handler", "Age")),
+	}
+}
+
+func scheduling() []define.Type {
+	kind := in("scheduling.k8s.io", "v1")
+	return []define.Type{
+		kind("PriorityClass", "priorityclasses", hook.Kind{OnValidate: validatePriorityClass, OnPrint: printPriorityClass},
+			define.Short("pc"), define.Cluster,
+			define.Columns("Value:integer", "Global-Default:boolean", "Age", "PreemptionPolicy/1")),
+	}
+}
+
+func storage() []define.Type {
+	kind := in("storage.k8s.io", "v1")
+	return []define.Type{
+		kind("StorageClass", "storageclasses", hook.Kind{OnValidate: validateStorageClass, OnPrint: printStorageClass},
+			define.Short("sc"), define.Cluster,
+			define.Columns("Name", "Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion", "Age")),
+		kind("VolumeAttachment", "volumeattachments", hook.Kind{OnPrint: printAttachment}, define.Cluster, define.Status,
+			define.Columns("Attacher", "PV", "Node", "Attached:boolean", "Age")),
+		kind("VolumeAttributesClass", "volumeattributesclasses", hook.Kind{OnPrint: printAttributesClass},
+			define.Short("vac"), define.Cluster, define.Columns("DriverName", "Age")),
+		kind("CSIDriver", "csidrivers", hook.Kind{OnPrint: printCSIDriver}, define.Cluster,
+			define.Columns("AttachRequired:boolean", "PodInfoOnMount:boolean", "StorageCapacity:boolean", "TokenRequests",
+				"RequiresRepublish:boolean", "Modes", "Age")),
+		kind("CSINode", "csinodes", hook.Kind{OnPrint: printCSINode}, define.Cluster, define.Columns("Drivers:integer", "Age")),
+		kind("CSIStorageCapacity", "csistoragecapacities", hook.Kind{OnPrint: printCapacity},
+			define.Columns("StorageClassName", "Capacity")),
+	}
+}
+
+func certificates() []define.Type {
+	kind := in("certificates.k8s.io", "v1")
+	return []define.Type{
+		kind("CertificateSigningRequest", "certificatesigningrequests", hook.Kind{
+			OnPrepare: prepareRequest, OnValidate: validateRequest, OnPrint: printRequest,
+		}, define.Short("csr"), define.Cluster, define.Status,
+			define.Sub("approval", "CertificateSigningRequest", "get", "patch", "update"),
+			define.Selectable(".spec.signerName"),
+			define.Columns("Age", "SignerName", "Requestor", "RequestedDuration", "Condition")),
+	}
+}
+
+func admission() []define.Type {
+	kind := in("admissionregistration.k8s.io", "v1")
+	return []define.Type{
+		kind("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", hook.Kind{OnPrint: printWebhooks},
+			define.Cluster, define.APIExtensions, define.Columns("Webhooks:integer", "Age")),
+		kind("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", hook.Kind{OnPrint: printWebhooks},
+			define.Cluster, define.APIExtensions, define.Columns("Webhooks:integer", "Age")),
+		kind("ValidatingAdmissionPolicy", "validatingadmissionpolicies", hook.Kind{OnPrepare: hook.DropStatus, OnPrint: printPolicy("validations")},
+			define.Cluster, define.APIExtensions, define.Status, define.Columns("Validations:integer", "ParamKind", "Age")),
+		kind("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", hook.Kind{OnPrint: printPolicyBinding},
+			define.Cluster, define.APIExtensions, define.Columns("PolicyName", "ParamRef", "Age")),
+		kind("MutatingAdmissionPolicy", "mutatingadmissionpolicies", hook.Kind{OnPrint: printPolicy("mutations")},
+			define.Cluster, define.APIExtensions, define.Columns("Mutations:integer", "ParamKind", "Age")),
+		kind("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", hook.Kind{OnPrint: printPolicyBinding},
+			define.Cluster, define.APIExtensions, define.Columns("PolicyName", "ParamRef", "Age")),
+	}
+}
+
+func flowcontrol() []define.Type {
+	kind := in("flowcontrol.apiserver.k8s.io", "v1")
+	return []define.Type{
+		kind("FlowSchema", "flowschemas", hook.Kind{OnPrepare: hook.DropStatus, OnPrint: printFlowSchema}, define.Cluster, define.Status,
+			define.Columns("PriorityLevel", "MatchingPrecedence", "DistinguisherMethod", "Age", "MissingPL")),
+		kind("PriorityLevelConfiguration", "prioritylevelconfigurations", hook.Kind{OnPrepare: hook.DropStatus, OnPrint: printPriorityLevel},
+			define.Cluster, define.Status,
+			define.Columns("Type", "NominalConcurrencyShares", "Queues", "HandSize", "QueueLengthLimit", "Age")),
+	}
+}
+
+func devices() []define.Type {
+	kind := in("resource.k8s.io", "v1")
+	return []define.Type{
+		kind("DeviceClass", "deviceclasses", hook.Kind{OnPrint: printAge}, define.Cluster, define.Columns("Age")),
+		kind("ResourceClaim", "resourceclaims", hook.Kind{OnPrepare: hook.DropStatus, OnPrint: printResourceClaim}, define.Status,
+			define.Columns("State", "Age")),
+		kind("ResourceClaimTemplate", "resourceclaimtemplates", hook.Kind{OnPrint: printAge}, define.Columns("Age")),
+		kind("ResourceSlice", "resourceslices", hook.Kind{OnPrint: printResourceSlice}, define.Cluster,
+			define.Selectable(".spec.nodeName", ".spec.driver"),
+			define.Columns("Node", "Driver", "Pool", "Age")),
+	}
+}

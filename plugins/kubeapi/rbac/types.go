@@ -1,0 +1,27 @@
+package rbac
+
+import (
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/define"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/hook"
+)
+
+const group = "rbac.authorization.k8s.io"
+
+// Types returns the types of the group.
+func Types() []define.Type {
+	kind := func(kind, plural string, hooks any, options ...define.Option) define.Type {
+		return define.Type{Definition: define.Kind(group, "v1", kind, plural, options...), Hooks: hooks}
+	}
+	role := define.Columns("Created At:date")
+	binding := define.Columns("Role", "Age", "Users/1", "Groups/1", "ServiceAccounts/1")
+	return []define.Type{
+		kind("Role", "roles", hook.Kind{OnValidate: validateRole, OnPrint: printRole}, role),
+		kind("ClusterRole", "clusterroles", hook.Kind{OnValidate: validateClusterRole, OnPrint: printRole}, define.Cluster, role),
+		kind("RoleBinding", "rolebindings", hook.Kind{
+			OnDefault: defaultSubjects, OnValidate: validateRoleBinding, OnPrint: printBinding,
+		}, binding),
+		kind("ClusterRoleBinding", "clusterrolebindings", hook.Kind{
+			OnDefault: defaultSubjects, OnValidate: validateClusterRoleBinding, OnPrint: printBinding,
+		}, define.Cluster, binding),
+	}
+}
