@@ -24,8 +24,11 @@ import (
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/defaults"
 	"github.com/pintle-dev/pintle/plugins/workloads/deployment"
+	"github.com/pintle-dev/pintle/plugins/workloads/endpoints"
 	"github.com/pintle-dev/pintle/plugins/workloads/garbage"
 	"github.com/pintle-dev/pintle/plugins/workloads/namespace"
+	"github.com/pintle-dev/pintle/plugins/workloads/nodelifecycle"
+	"github.com/pintle-dev/pintle/plugins/workloads/podgc"
 	"github.com/pintle-dev/pintle/plugins/workloads/replicaset"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 )
@@ -50,6 +53,8 @@ func (w *Workloads) Run(ctx context.Context, env plugin.Env) error {
 		// The server has a flow control of its own.
 		config.QPS = -1
 	}
+	// Warnings are for people who wrote an object; here they repeat with every list.
+	config.WarningHandler, config.WarningHandlerWithContext = rest.NoWarnings{}, nil
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("connect to the API server: %w", err)
@@ -98,6 +103,12 @@ func (w *Workloads) build(kit control.Kit, meta metadata.Interface, config *rest
 		{garbageName, func() (runner, error) {
 			return garbage.New(kit, kit.Client.Discovery(), meta, sharedInformers(kit)), nil
 		}},
+		{endpointsName, func() (runner, error) { return endpoints.NewEndpoints(kit) }},
+		{endpointSliceName, func() (runner, error) { return endpoints.NewSlices(kit) }},
+		{nodeLifecycleName, func() (runner, error) {
+			return nodelifecycle.New(kit, w.settings.monitorPeriod(), w.settings.gracePeriod())
+		}},
+		{podGCName, func() (runner, error) { return podgc.New(kit, w.settings.TerminatedPodGCThreshold), nil }},
 		{namespaceName, func() (runner, error) { return namespace.New(kit, kit.Client.Discovery(), meta) }},
 	}
 	for _, m := range makers {
