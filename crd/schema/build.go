@@ -2,6 +2,7 @@ package schema
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,6 +29,10 @@ type builder struct {
 }
 
 func (b *builder) root(s *Schema, o Options) (root *node, err error) {
+	if s == nil {
+		return nil, errors.New("no schema")
+	}
+	b.components = s.Root
 	defer func() {
 		if err != nil {
 			for _, k := range b.added {
@@ -121,6 +126,9 @@ func (b *builder) component(name string) (*node, error) {
 
 // node returns the node of a schema at a path in the type's schema.
 func (b *builder) node(s *Schema, path string) (*node, error) {
+	if s == nil {
+		return nil, fmt.Errorf("%s: null is not a schema", orRoot(path))
+	}
 	if ref := s.reference(); ref != "" {
 		n, err := b.component(ref)
 		if err != nil {
@@ -135,7 +143,7 @@ func (b *builder) node(s *Schema, path string) (*node, error) {
 // reference returns the component a schema stands for: its $ref, or that of an allOf with
 // one member, as OpenAPI v3 documents write a reference that has a description.
 func (s *Schema) reference() string {
-	if s.Ref == "" && s.Type == "" && len(s.AllOf) == 1 && s.Properties == nil {
+	if s.Ref == "" && s.Type == "" && len(s.AllOf) == 1 && s.AllOf[0] != nil && s.Properties == nil {
 		return s.AllOf[0].Ref
 	}
 	return s.Ref

@@ -2,6 +2,8 @@ package schema
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	utiljson "k8s.io/apimachinery/pkg/util/json"
@@ -115,16 +117,9 @@ func (s *Schema) hasRules(root *Components, seen map[string]bool) bool {
 
 // children calls f for each schema directly within s.
 func (s *Schema) children(f func(*Schema)) {
-	for _, c := range s.Properties {
-		f(c)
-	}
-	for _, c := range []*Schema{s.AdditionalProperties, s.Items, s.Not} {
+	all := slices.Concat(slices.Collect(maps.Values(s.Properties)), []*Schema{s.AdditionalProperties, s.Items, s.Not}, s.AllOf, s.AnyOf, s.OneOf)
+	for _, c := range all {
 		if c != nil {
-			f(c)
-		}
-	}
-	for _, list := range [][]*Schema{s.AllOf, s.AnyOf, s.OneOf} {
-		for _, c := range list {
 			f(c)
 		}
 	}

@@ -57,7 +57,7 @@ func Compile(s *Schema) (*Compiled, error) {
 func (c *Compiler) Compile(s *Schema, o Options) (*Compiled, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	b := &builder{compiler: c, components: s.Root, typed: o.Builtin}
+	b := &builder{compiler: c, typed: o.Builtin}
 	root, err := b.root(s, o)
 	if err != nil {
 		return nil, err
