@@ -9,7 +9,7 @@ import (
 	"github.com/pintle-dev/pintle/core/apiserver/internal/jsontree"
 )
 
-// Stored objects are encoded with sorted keys, so they begin with their apiVersion.
+// Stored objects begin with their apiVersion; see jsontree.Encode.
 var versionField = []byte(`{"apiVersion":"`)
 
 // storedAs reports whether bytes are of an apiVersion.

@@ -45,6 +45,15 @@ type encoder struct {
 
 func (e *encoder) root(tree map[string]any) {
 	start := e.pushKeys(tree)
+	// apiVersion leads whatever sorts before it (a ClusterRole's aggregationRule), so that
+	// the version of stored bytes is known without decoding them.
+	for i := start + 1; i < len(e.keys) && e.keys[i-1] < "apiVersion"; i++ {
+		if e.keys[i] == "apiVersion" {
+			copy(e.keys[start+1:i+1], e.keys[start:i])
+			e.keys[start] = "apiVersion"
+			break
+		}
+	}
 	e.b = append(e.b, '{')
 	for i := start; i < len(e.keys); i++ {
 		if i > start {
