@@ -23,6 +23,11 @@ type Options struct {
 	// NodePortMin and NodePortMax bound the node ports, both included. Default
 	// 30000 and 32767.
 	NodePortMin, NodePortMax int
+	// ServiceAccountToken answers creates of serviceaccounts/token. Nil answers none.
+	ServiceAccountToken resource.Subresourcer
+	// RBACAdmission is called for each write of an RBAC kind: the place of the check that
+	// nobody grants what they lack. Nil checks nothing.
+	RBACAdmission resource.Preparer
 }
 
 // Bundle is the set of Kubernetes types. It is safe for concurrent use.
@@ -57,12 +62,14 @@ func types(o Options) ([]define.Type, error) {
 	if o.NodePortMin < 1 || o.NodePortMax > 65535 || o.NodePortMin > o.NodePortMax {
 		return nil, fmt.Errorf("kubeapi: node ports %d-%d: must be a range within 1-65535", o.NodePortMin, o.NodePortMax)
 	}
-	all, err := core.Types(core.Options{ServiceCIDRs: o.ServiceCIDRs, NodePortMin: o.NodePortMin, NodePortMax: o.NodePortMax})
+	all, err := core.Types(core.Options{
+		ServiceCIDRs: o.ServiceCIDRs, NodePortMin: o.NodePortMin, NodePortMax: o.NodePortMax, Tokens: o.ServiceAccountToken,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("kubeapi: %w", err)
 	}
 	all = append(all, apps.Types()...)
-	all = append(all, rbac.Types()...)
+	all = append(all, rbac.Types(o.RBACAdmission)...)
 	return append(all, others.Types()...), nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/check"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/hook"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
@@ -158,4 +159,16 @@ func secretOfType(secret, data map[string]any, path *field.Path) field.ErrorList
 
 func validateServiceAccount(_ context.Context, r *resource.Request) field.ErrorList {
 	return check.Name(r.Object, check.DNSSubdomain)
+}
+
+// accounts is the hooks of service accounts: without tokens they have no subresource.
+func accounts(tokens resource.Subresourcer) any {
+	kind := hook.Kind{OnValidate: validateServiceAccount, OnPrint: printAge}
+	if tokens == nil {
+		return kind
+	}
+	return struct {
+		hook.Kind
+		resource.Subresourcer
+	}{kind, tokens}
 }

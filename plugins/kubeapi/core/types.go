@@ -2,7 +2,9 @@ package core
 
 import (
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/define"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/events"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/hook"
+	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
 // Options are the settings of the group.
@@ -11,6 +13,8 @@ type Options struct {
 	ServiceCIDRs []string
 	// NodePortMin and NodePortMax bound node ports, both included.
 	NodePortMin, NodePortMax int
+	// Tokens answers creates of serviceaccounts/token; nil answers none.
+	Tokens resource.Subresourcer
 }
 
 // Types returns the types of the group. An error names the setting that is wrong.
@@ -71,13 +75,13 @@ func Types(o Options) ([]define.Type, error) {
 		with(kind("ServiceAccount", "serviceaccounts", define.Short("sa"),
 			define.SubOf("token", "authentication.k8s.io", "v1", "TokenRequest", "create"),
 			define.Columns("Age"),
-		), hook.Kind{OnValidate: validateServiceAccount, OnPrint: printAge}),
+		), accounts(o.Tokens)),
 		with(kind("Event", "events", define.Short("ev"),
 			define.Selectable(".involvedObject.kind", ".involvedObject.namespace", ".involvedObject.name",
 				".involvedObject.uid", ".involvedObject.apiVersion", ".involvedObject.resourceVersion",
 				".involvedObject.fieldPath", ".reason", ".reportingComponent", ".source", ".type"),
 			define.Columns("Last Seen", "Type", "Reason", "Object", "Subobject/1", "Source/1", "Message", "First Seen/1", "Count/1", "Name/1"),
-		), hook.Kind{OnValidate: validateEvent, OnPrint: printEvent}),
+		), events.Hooks{Kind: hook.Kind{OnValidate: validateEvent, OnPrint: printEvent}}),
 		with(kind("LimitRange", "limitranges", define.Short("limits"), define.Columns("Created At:date")),
 			hook.Kind{OnDefault: defaultLimitRange, OnValidate: validateLimitRange, OnPrint: printCreated}),
 		with(kind("ResourceQuota", "resourcequotas", define.Short("quota"), define.Status,

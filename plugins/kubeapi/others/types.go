@@ -3,6 +3,7 @@ package others
 import (
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/check"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/define"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/events"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/hook"
 )
 
@@ -20,7 +21,7 @@ func in(group, version string) func(kind, plural string, hooks hook.Kind, option
 func Types() []define.Type {
 	var types []define.Type
 	for _, group := range [][]define.Type{
-		coordination(), discovery(), events(), batch(), autoscaling(), policy(), networking(), runtimeClasses(),
+		coordination(), discovery(), newEvents(), batch(), autoscaling(), policy(), networking(), runtimeClasses(),
 		scheduling(), storage(), certificates(), admission(), flowcontrol(), devices(),
 	} {
 		types = append(types, group...)
@@ -43,15 +44,15 @@ func discovery() []define.Type {
 	}
 }
 
-func events() []define.Type {
-	kind := in("events.k8s.io", "v1")
-	return []define.Type{
-		kind("Event", "events", hook.Kind{OnValidate: validateEvent, OnPrint: printEvent}, define.Short("ev"),
+func newEvents() []define.Type {
+	return []define.Type{{
+		Definition: define.Kind(events.Group, "v1", "Event", "events", define.Short("ev"), define.Bucket(events.Bucket),
 			define.Selectable(".regarding.kind", ".regarding.namespace", ".regarding.name", ".regarding.uid",
 				".regarding.apiVersion", ".regarding.resourceVersion", ".regarding.fieldPath", ".reason",
 				".reportingController", ".type"),
 			define.Columns("Last Seen", "Type", "Reason", "Object", "Subobject/1", "Source/1", "Message", "First Seen/1", "Count/1", "Name/1")),
-	}
+		Hooks: events.Hooks{Kind: hook.Kind{OnValidate: validateEvent, OnPrint: printEvent}},
+	}}
 }
 
 func batch() []define.Type {

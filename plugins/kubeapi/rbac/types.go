@@ -3,13 +3,18 @@ package rbac
 import (
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/define"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/hook"
+	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
 const group = "rbac.authorization.k8s.io"
 
-// Types returns the types of the group.
-func Types() []define.Type {
-	kind := func(kind, plural string, hooks any, options ...define.Option) define.Type {
+// Types returns the types of the group. admission is called for each write of any of
+// them; nil calls nothing.
+func Types(admission resource.Preparer) []define.Type {
+	kind := func(kind, plural string, hooks hook.Kind, options ...define.Option) define.Type {
+		if admission != nil {
+			hooks.OnPrepare = admission.Prepare
+		}
 		return define.Type{Definition: define.Kind(group, "v1", kind, plural, options...), Hooks: hooks}
 	}
 	role := define.Columns("Created At:date")
