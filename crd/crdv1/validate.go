@@ -100,6 +100,12 @@ func validateSpec(ctx context.Context, c, old *apiextensionsv1.CustomResourceDef
 	if !unique {
 		errs = append(errs, field.Invalid(versions, spec.Versions, "must contain unique version names"))
 	}
+	if len(spec.Versions) > 0 {
+		// The first version is also the one of upstream's deprecated field.
+		if msgs := utilvalidation.IsDNS1035Label(spec.Versions[0].Name); len(msgs) > 0 {
+			errs = append(errs, field.Invalid(path.Child("version"), spec.Versions[0].Name, strings.Join(msgs, ",")))
+		}
+	}
 	if storage != 1 {
 		errs = append(errs, field.Invalid(versions, spec.Versions, "must have exactly one version marked as storage version"))
 	}
