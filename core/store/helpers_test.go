@@ -14,12 +14,13 @@ import (
 	"github.com/pintle-dev/pintle/core/store"
 )
 
-// testConfig is small and quiet.
+// testConfig is small and quiet; PINTLE_TEST_LOG=1 makes it talk.
 func testConfig(dir string) store.Config {
-	return store.Config{
-		Dir: dir, Bootstrap: true, MinFreeBytes: 1 << 20,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+	var handler slog.Handler = slog.DiscardHandler
+	if os.Getenv("PINTLE_TEST_LOG") != "" {
+		handler = slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})
 	}
+	return store.Config{Dir: dir, Bootstrap: true, MinFreeBytes: 1 << 20, Logger: slog.New(handler)}
 }
 
 func open(t testing.TB, cfg store.Config) *store.Store {
@@ -53,8 +54,14 @@ type parsed struct {
 	Value string `json:"value"`
 }
 
+// failer is a test or a property.
+type failer interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
 // check fails unless o's bytes carry its own revision, and returns the value in them.
-func check(t testing.TB, data []byte, revision uint64) string {
+func check(t failer, data []byte, revision uint64) string {
 	t.Helper()
 	var p parsed
 	if err := json.Unmarshal(data, &p); err != nil {

@@ -263,3 +263,6 @@ func (k *historyKeeper) horizon(now time.Time, revision uint64, window time.Dura
 	}
 	return target
 }
+
+// Address is where this server takes part in the replication, as the others are told.
+func (s *Store) Address() string { return string(s.transport.LocalAddr()) }

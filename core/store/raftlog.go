@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/metadb"
 )
@@ -14,6 +15,19 @@ import (
 type raftLog struct {
 	*wal.WAL
 	meta *metadb.BoltMetaDB
+}
+
+// GetLog implements raft.LogStore. Entries that were cut off stay readable in the log as
+// long as their segment's file has others; here they are gone at once, as Raft expects.
+func (l *raftLog) GetLog(index uint64, entry *raft.Log) error {
+	first, err := l.FirstIndex()
+	if err != nil {
+		return err
+	}
+	if index < first {
+		return raft.ErrLogNotFound
+	}
+	return l.WAL.GetLog(index, entry)
 }
 
 // Close closes both.

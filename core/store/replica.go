@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -101,6 +102,15 @@ func (r replica) Restore(rc io.ReadCloser) error {
 	s.applied.Store(meta.Applied)
 	s.reached.wake()
 	return s.snapshots.Absorbed(snapshot.State(meta))
+}
+
+// TakeSnapshot makes the state durable now and cuts the log behind it, as happens by
+// itself from time to time.
+func (s *Store) TakeSnapshot() error {
+	if err := s.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return fmt.Errorf("taking a snapshot: %w", err)
+	}
+	return nil
 }
 
 // capture is a snapshot being taken.
