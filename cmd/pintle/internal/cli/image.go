@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -44,7 +45,7 @@ func newImageImport() *cobra.Command {
 				return fmt.Errorf("importing %s: %w", args[0], err)
 			}
 			for _, i := range images {
-				cmd.Println(i.Names)
+				cmd.Println(strings.Join(i.RepoTags, "\n"))
 			}
 			return nil
 		},
@@ -74,8 +75,8 @@ func newImageList() *cobra.Command {
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "IMAGE\tID\tSIZE")
 			for _, i := range images {
-				for _, name := range i.Names {
-					fmt.Fprintf(w, "%s\t%s\t%s\n", name, i.ID, resource.NewQuantity(i.Size, resource.BinarySI))
+				for _, name := range i.RepoTags {
+					fmt.Fprintf(w, "%s\t%s\t%s\n", name, i.ID, resource.NewQuantity(i.SizeBytes, resource.BinarySI))
 				}
 			}
 			return w.Flush()
