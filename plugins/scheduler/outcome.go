@@ -20,7 +20,7 @@ import (
 const (
 	// backlog is how many events and conditions may wait to be written; what is more is
 	// dropped, as events are best effort and conditions are written again.
-	backlog = 4096
+	backlog = 8192
 	writers = 4
 	// remembered is how many failures are counted up instead of being written anew.
 	remembered = 2048

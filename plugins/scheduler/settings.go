@@ -19,7 +19,8 @@ type Settings struct {
 	// PercentageOfNodesToScore bounds how many of the feasible nodes are scored for one
 	// pod; 0 adapts to the size of the cluster, 100 scores all of them.
 	PercentageOfNodesToScore int `json:"percentageOfNodesToScore,omitempty"`
-	// BindConcurrency is how many bindings may be in flight.
+	// BindConcurrency is how many bindings may be in flight. client-go keeps 25 idle
+	// connections to a host; more would be opened anew for each request over HTTP/1.1.
 	BindConcurrency int `json:"bindConcurrency,omitempty"`
 	// PodInitialBackoffSeconds and PodMaxBackoffSeconds bound the exponential back-off of
 	// a pod that could not be scheduled.
@@ -57,7 +58,7 @@ const settingsSchema = `{
 func defaultSettings() Settings {
 	return Settings{
 		SchedulerNames:           []string{DefaultSchedulerName},
-		BindConcurrency:          64,
+		BindConcurrency:          20,
 		PodInitialBackoffSeconds: 1,
 		PodMaxBackoffSeconds:     10,
 	}

@@ -72,6 +72,9 @@ func (c *Endpoints) sync(ctx context.Context, namespace, name string) error {
 	if err == nil || apierrors.HasStatusCause(err, v1.NamespaceTerminatingCause) {
 		return nil
 	}
+	if apierrors.IsConflict(err) {
+		return err // the cache lagged behind; nobody needs to know
+	}
 	if existing == nil {
 		c.events.Eventf(service, v1.EventTypeWarning, "FailedToCreateEndpoint", "Failed to create endpoint for service %v/%v: %v", namespace, name, err)
 	} else {
