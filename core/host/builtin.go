@@ -26,13 +26,11 @@ func (s *supervisor) embed(env protocol.Environment) (*guest, error) {
 		return nil, err
 	}
 	g := &guest{
-		base:  impl,
-		env:   e,
-		ended: make(chan struct{}),
-		why:   func() error { return nil },
-		ping:  func(context.Context) error { return nil },
-		stop:  func() {},
-		kill:  func() {},
+		base: impl,
+		env:  e,
+		ping: func(context.Context) error { return nil },
+		stop: func() {},
+		kill: func() {},
 	}
 	if c, ok := impl.(controller.Controller); ok {
 		g.points, g.controller = append(g.points, protocol.PointController), guardedController{c, s.out}

@@ -29,8 +29,11 @@ func (h *Host) WaitFor(ctx context.Context, name string, f func(Status) bool) (S
 // PublishTo makes the host publish through the given client.
 func (h *Host) PublishTo(client dynamic.Interface) { h.publisher = newPublisher(h, client) }
 
-// CheckSettings is checkSettings.
-var CheckSettings = checkSettings
-
 // SocketDir is where plugins' sockets are.
 func (h *Host) SocketDir() string { return h.sockets }
+
+// SpecTree and StatusTree make the parts of a Plugin object.
+var (
+	SpecTree   = specTree
+	StatusTree = statusTree
+)

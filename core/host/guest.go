@@ -22,7 +22,8 @@ type guest struct {
 	bundle     func(context.Context) (guestBundle, error)
 	env        plugin.Env
 
-	// ended is closed when the plugin is gone; why says how that came about.
+	// ended is closed when the plugin's process is gone, and nil where it has none; why
+	// says how that came about.
 	ended <-chan struct{}
 	why   func() error
 	// ping fails where the plugin does not answer.

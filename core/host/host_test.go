@@ -137,17 +137,10 @@ func (r *running) wait(t *testing.T, name string, f func(host.Status) bool) host
 	return st
 }
 
-func (r *running) report(t *testing.T, name string) report {
-	t.Helper()
+// report returns what a test controller wrote; ok is false until it has.
+func (r *running) report(name string) (out report, ok bool) {
 	raw, err := os.ReadFile(filepath.Join(r.dir, "plugins", name, "report"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out report
-	if err := json.Unmarshal(raw, &out); err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return out, err == nil && json.Unmarshal(raw, &out) == nil
 }
 
 func healthy(st host.Status) bool { return st.Health == host.HealthHealthy }
@@ -193,13 +186,8 @@ func TestPluginRunsWithAnIdentityAndWithoutTheHostsEnvironment(t *testing.T) {
 	if st.Version != "1.2.3" || st.PID == 0 || st.Restarts != 0 || !slices.Contains(st.Points, "controller") {
 		t.Errorf("status: %+v", st)
 	}
-	path := filepath.Join(r.dir, "plugins", "steady", "report")
-	eventually(t, patience, "report", func() bool { _, err := os.Stat(path); return err == nil })
 	var rep report
-	eventually(t, patience, "whole report", func() bool {
-		raw, err := os.ReadFile(path)
-		return err == nil && json.Unmarshal(raw, &rep) == nil
-	})
+	eventually(t, patience, "report", func() (ok bool) { rep, ok = r.report("steady"); return ok })
 	env := strings.Join(rep.Environ, "\n")
 	if strings.Contains(env, "HOST_SECRET") {
 		t.Error("the host's environment was inherited")

@@ -101,11 +101,17 @@ func (n *networkProxy) Setup(ctx context.Context, _ plugin.Env, node network.Nod
 	if err != nil {
 		return err
 	}
+	n.mu.Lock()
+	done := n.ready && n.node == &node // by attach, as the plugin has just started
+	n.mu.Unlock()
+	if done {
+		return nil
+	}
 	if err := net.Setup(ctx, env, node); err != nil {
 		return n.named(err)
 	}
 	n.set(func() {
-		if n.current == net {
+		if n.current == net && n.node == &node {
 			n.ready = true
 		}
 	})

@@ -183,7 +183,7 @@ func (s *supervisor) introduce(ctx context.Context, g *guest) error {
 		st.Version, st.Description, st.Points = info.Version, info.Description, g.points
 		st.Requested, st.Granted = info.Permissions, granted
 	})
-	settings, err := checkSettings(ctx, g.base.ConfigSchema(), s.spec.Settings)
+	settings, err := protocol.CheckSettings(ctx, g.base.ConfigSchema(), s.spec.Settings)
 	if err != nil {
 		return refuse("settings: %w", err)
 	}
@@ -282,7 +282,7 @@ func (s *supervisor) watchOver(ctx context.Context, g *guest, failed <-chan erro
 // orDeath replaces an error by the way the process ended, where it is ending.
 func (s *supervisor) orDeath(ctx context.Context, g *guest, err error) error {
 	var hung *hungError
-	if ctx.Err() != nil || isRefused(err) || errors.Is(err, errLostLeadership) || errors.As(err, &hung) {
+	if g.ended == nil || ctx.Err() != nil || isRefused(err) || errors.Is(err, errLostLeadership) || errors.As(err, &hung) {
 		return err
 	}
 	patience := time.NewTimer(deathNotice)

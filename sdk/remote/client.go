@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	goplugin "github.com/hashicorp/go-plugin"
@@ -27,6 +28,9 @@ type Client struct {
 	schema []byte
 	points []protocol.Point
 	env    atomic.Pointer[protocol.Environment]
+
+	running     chan struct{}
+	runningOnce sync.Once
 }
 
 var _ plugin.Plugin = (*Client)(nil)
@@ -34,7 +38,7 @@ var _ plugin.Plugin = (*Client)(nil)
 // Connect asks a plugin who it is. It fails where the plugin offers an extension point in
 // no version, or with a mandatory capability, that this host knows.
 func Connect(ctx context.Context, conn grpc.ClientConnInterface, hostVersion string) (*Client, error) {
-	c := &Client{conn: conn, base: pluginv1.NewBaseClient(conn)}
+	c := &Client{conn: conn, base: pluginv1.NewBaseClient(conn), running: make(chan struct{})}
 	info, err := c.base.Info(ctx, &pluginv1.InfoRequest{HostVersion: hostVersion})
 	if err != nil {
 		return nil, fmt.Errorf("info: %w", unwire(err))
@@ -92,6 +96,9 @@ func (c *Client) Configure(ctx context.Context, settings []byte) error {
 	}
 	return nil
 }
+
+// Running is closed when the plugin has first said that its work (Run, Schedule) has begun.
+func (c *Client) Running() <-chan struct{} { return c.running }
 
 // SetEnvironment sets what the plugin is given when it is started. A plugin.Env has no
 // form on the wire, so the Env arguments of Run, Schedule and Setup are not used.

@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/pintle-dev/pintle/sdk/controller"
 	"github.com/pintle-dev/pintle/sdk/plugin"
@@ -94,10 +96,16 @@ func (c *Client) run(ctx context.Context, open func(context.Context) (runStream,
 		<-stopped
 	}()
 	for {
-		if _, err := stream.Recv(); errors.Is(err, io.EOF) {
+		m, err := stream.Recv()
+		switch {
+		case errors.Is(err, io.EOF):
 			return nil
-		} else if err != nil {
+		case status.Code(err) == codes.Canceled && ctx.Err() == nil:
+			return fmt.Errorf("the plugin's process cannot be reached: %w", err)
+		case err != nil:
 			return unwire(err)
+		case m.GetRunning() != nil:
+			c.runningOnce.Do(func() { close(c.running) })
 		}
 	}
 }

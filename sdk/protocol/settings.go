@@ -1,4 +1,4 @@
-package host
+package protocol
 
 import (
 	"context"
@@ -11,9 +11,9 @@ import (
 	"github.com/pintle-dev/pintle/crd/schema"
 )
 
-// checkSettings checks a plugin's settings against its schema and returns them with the
+// CheckSettings checks a plugin's settings against its schema and returns them with the
 // schema's defaults. Errors name fields by their path below "settings".
-func checkSettings(ctx context.Context, rawSchema, settings []byte) ([]byte, error) {
+func CheckSettings(ctx context.Context, rawSchema, settings []byte) ([]byte, error) {
 	var tree any = map[string]any{}
 	if len(settings) > 0 && string(settings) != "null" {
 		if err := kjson.UnmarshalCaseSensitivePreserveInts(settings, &tree); err != nil {
