@@ -8,19 +8,17 @@ import (
 
 // normalizer is one walk of Normalize.
 type normalizer struct {
-	options *Options
-	path    []element
-	// owners are the named types around the present value, innermost last, for messages.
-	owners  []*node
-	unknown []string
-	err     *DecodeError
+	compiled *Compiled
+	path     []element
+	unknown  []string
+	err      *DecodeError
 }
 
 var normalizers = sync.Pool{New: func() any { return new(normalizer) }}
 
 func (c *Compiled) normalize(tree map[string]any) ([]string, *DecodeError) {
 	w := normalizers.Get().(*normalizer)
-	w.options = &c.options
+	w.compiled = c
 	if c.root.typed {
 		w.typedObject(c.root, tree)
 	} else {
@@ -28,7 +26,7 @@ func (c *Compiled) normalize(tree map[string]any) ([]string, *DecodeError) {
 	}
 	unknown, err := w.unknown, w.err
 	slices.Sort(unknown)
-	w.path, w.owners, w.unknown, w.err, w.options = w.path[:0], w.owners[:0], nil, nil, nil
+	w.path, w.unknown, w.err, w.compiled = w.path[:0], nil, nil, nil
 	normalizers.Put(w)
 	return unknown, err
 }
@@ -61,11 +59,9 @@ func (w *normalizer) custom(n *node, v any, keep bool) {
 				w.drop(v, k)
 			case next.typed:
 				w.push(element{key: k, index: noIndex})
-				w.owners = append(w.owners, n)
 				if r, changed := w.typed(next, c); changed {
 					v[k] = r
 				}
-				w.owners = w.owners[:len(w.owners)-1]
 				w.pop()
 			default:
 				if isContainer(c) {
@@ -107,7 +103,6 @@ func (w *normalizer) typedObject(n *node, x map[string]any) {
 	if n.values == nil && n.props == nil {
 		return
 	}
-	w.owners = append(w.owners, n)
 	for k, v := range x {
 		p := n.props[k]
 		var next *node
@@ -142,7 +137,6 @@ func (w *normalizer) typedObject(n *node, x map[string]any) {
 		}
 		w.pop()
 	}
-	w.owners = w.owners[:len(w.owners)-1]
 }
 
 // typed decodes a value that is not null. It returns the value to put in its place where

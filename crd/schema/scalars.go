@@ -191,12 +191,26 @@ func (w *normalizer) mismatchValue(n *node, got string) {
 
 // owner is the name of the innermost named type around the present value.
 func (w *normalizer) owner() string {
-	for i := len(w.owners) - 1; i > 0; i-- {
-		if name := w.owners[i].name; name != "" {
-			return name[strings.LastIndexByte(name, '.')+1:]
+	owner := w.compiled.options.Kind
+	n := w.compiled.root
+	for _, e := range w.path {
+		if n == nil {
+			break
+		}
+		if n.name != "" {
+			owner = n.name[strings.LastIndexByte(n.name, '.')+1:]
+		}
+		p := n.props[e.key]
+		switch {
+		case e.index != noIndex:
+			n = n.items
+		case p != nil:
+			n = p.node
+		default:
+			n = n.values
 		}
 	}
-	return w.options.Kind
+	return owner
 }
 
 // goType names the Go type that upstream decodes a node's values into.

@@ -358,4 +358,3 @@ func mustJSON(v any) string {
 }
 
 func equalJSON(a, b any) bool { return mustJSON(a) == mustJSON(b) }
-
