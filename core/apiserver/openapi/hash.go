@@ -2,10 +2,13 @@ package openapi
 
 import (
 	"crypto/sha256"
+	"debug/elf"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"hash"
+	"os"
+	"sync"
 
 	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/crd/registry"
@@ -35,7 +38,7 @@ func (h *Handler) current() (*state, error) {
 	all := sha256.New()
 	for _, gv := range s.list {
 		sum := sha256.New()
-		fmt.Fprintf(sum, "%s\x00%s\x00", h.cfg.Version, gv.id)
+		fmt.Fprintf(sum, "%s\x00%s\x00%s\x00", build(), h.cfg.Version, gv.id)
 		for _, t := range gv.types {
 			var known string
 			if old != nil {
@@ -59,7 +62,7 @@ func (h *Handler) current() (*state, error) {
 }
 
 // hashType covers all of a type that a document shows. The schemas of types that come
-// with the server change with its version only and are not read.
+// with the server change with the program only (see build) and are not read.
 func hashType(t *registry.Type) (string, error) {
 	sum := sha256.New()
 	shown := struct {
@@ -102,3 +105,26 @@ func hashSchema(sum hash.Hash, s *schema.Schema, root *schema.Components, seen m
 	}
 	return nil
 }
+
+// build identifies the running program: what comes with it changes when it does. It is the
+// linker's build id, so that servers that run the same program give the same hashes; where
+// there is none, size and time of the file.
+var build = sync.OnceValue(func() string {
+	path, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	if f, err := elf.Open(path); err == nil {
+		defer f.Close()
+		if note := f.Section(".note.go.buildid"); note != nil {
+			if id, err := note.Data(); err == nil {
+				return string(id)
+			}
+		}
+	}
+	s, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%d %d", s.Size(), s.ModTime().UnixNano())
+})

@@ -24,8 +24,7 @@ type Config struct {
 	// it must not change the schema it is given. Nil means that schemas are served as
 	// they are.
 	Describe func(component string, s *schema.Schema) *schema.Schema
-	// Version of the server, shown in documents. It is part of their hashes and stands
-	// there for the schemas that come with the server, so each build needs its own.
+	// Version of the server, shown in documents.
 	Version string
 	// MaxBytes bounds the documents that are kept; 0 means 32 MiB.
 	MaxBytes int
