@@ -17,6 +17,7 @@ import (
 
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/firstparty"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/process"
 	"github.com/pintle-dev/pintle/sdk/serve"
 )
 
@@ -248,6 +249,7 @@ func newPluginServe() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			process.TrimAfterStart()
 			serve.Serve(impl)
 			return nil
 		},

@@ -30,6 +30,7 @@ func newServer() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, lock.Close()) }()
+			process.TrimAfterStart()
 			return controlplane.Run(cmd.Context(), cfg, dir, newLogger(cfg.Log))
 		},
 	}
@@ -51,6 +52,7 @@ func newAgent() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, lock.Close()) }()
+			process.TrimAfterStart()
 			return node.Run(cmd.Context(), cfg, dir, newLogger(cfg.Log))
 		},
 	}

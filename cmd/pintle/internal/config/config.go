@@ -130,7 +130,7 @@ type Plugin struct {
 	// MemoryLimit is the soft limit of the plugin's heap.
 	MemoryLimit Bytes `json:"memoryLimit"`
 	// Settings are the plugin's own, checked against its schema.
-	Settings json.RawMessage `json:"settings"`
+	Settings json.RawMessage `json:"settings,omitempty"`
 }
 
 // Log configures logging.

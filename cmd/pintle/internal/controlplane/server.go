@@ -146,7 +146,11 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 	s.access.markReady()
 	s.log.Info("ready", "address", s.cfg.API.Listen, "after", time.Since(started).Round(time.Millisecond))
 
-	specs, err := firstparty.Specs(s.cfg.Plugins, false)
+	plugins, err := firstparty.PublishRootCA(s.cfg.Plugins, s.authority.CAPEM())
+	if err != nil {
+		return err
+	}
+	specs, err := firstparty.Specs(plugins, false)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,44 @@
 package firstparty
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/config"
 	"github.com/pintle-dev/pintle/core/host"
 )
+
+// PublishRootCA makes the workloads plugin publish the cluster's CA to every namespace,
+// unless its settings name another: on the unix socket it does not see one.
+func PublishRootCA(plugins []config.Plugin, pem []byte) ([]config.Plugin, error) {
+	out := slices.Clone(plugins)
+	for i, p := range out {
+		if p.Name != "workloads" || p.Path != "" {
+			continue
+		}
+		var settings map[string]any
+		if len(p.Settings) > 0 {
+			if err := json.Unmarshal(p.Settings, &settings); err != nil {
+				return nil, fmt.Errorf("plugins[%d].settings: %w", i, err)
+			}
+		}
+		if settings == nil {
+			settings = map[string]any{}
+		}
+		if settings["rootCA"] != nil {
+			continue
+		}
+		settings["rootCA"] = string(pem)
+		raw, err := json.Marshal(settings)
+		if err != nil {
+			return nil, fmt.Errorf("plugins[%d].settings: %w", i, err)
+		}
+		out[i].Settings = raw
+	}
+	return out, nil
+}
 
 // Specs turns the configuration's plugins into a host's catalogue: those that run on
 // nodes, or those that run beside the server. Third parties' plugins run beside the
