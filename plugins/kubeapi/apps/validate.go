@@ -31,8 +31,11 @@ func selectorOf(spec map[string]any, path *field.Path, where string) field.Error
 	raw, given := spec["selector"].(map[string]any)
 	at := path.Child("selector")
 	var errs field.ErrorList
+	have := tree.StringMap(tree.In(spec, "template", "metadata"), "labels")
+	mismatch := field.Invalid(path.Child("template", "metadata", "labels"), have, "`selector` does not match template `labels`")
 	if !given {
-		return field.ErrorList{field.Required(at, "")}
+		// No selector selects nothing.
+		return field.ErrorList{field.Required(at, ""), mismatch}
 	}
 	errs = append(errs, check.Selector(raw, at)...)
 	if len(tree.Map(raw, "matchLabels"))+len(tree.List(raw, "matchExpressions")) == 0 {
@@ -47,9 +50,8 @@ func selectorOf(spec map[string]any, path *field.Path, where string) field.Error
 	if err != nil {
 		return append(errs, field.Invalid(at, raw, "invalid label selector"))
 	}
-	have := tree.StringMap(tree.In(spec, "template", "metadata"), "labels")
 	if !selector.Matches(labels.Set(have)) {
-		errs = append(errs, field.Invalid(path.Child("template", "metadata", "labels"), have, "`selector` does not match template `labels`"))
+		errs = append(errs, mismatch)
 	}
 	return errs
 }

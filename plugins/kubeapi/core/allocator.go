@@ -28,6 +28,7 @@ type allocator struct {
 	read     time.Time
 	taken    map[any]string    // netip.Addr or int → owner
 	reserved map[any]time.Time // given out, and when
+	got      []any             // given out in the present reading
 	now      func() time.Time
 }
 
@@ -43,10 +44,17 @@ func newAllocator(ranges []netip.Prefix, first, last int) *allocator {
 }
 
 // reading calls list for what services have and runs f under the lock. Where f finds
-// something taken by an old reading, it is called again after a new one.
-func (a *allocator) reading(list func(take func(key any, owner string)) error, f func() error) error {
+// something taken by an old reading, it is called again after a new one. What a failed f
+// got is given back, and with dryRun also what another got.
+func (a *allocator) reading(list func(take func(key any, owner string)) error, f func() error, dryRun bool) (err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	defer func() {
+		if err != nil || dryRun {
+			a.giveBack()
+		}
+	}()
+	a.got = nil
 	fresh := false
 	if a.taken == nil || a.now().Sub(a.read) > readAgain {
 		if err := a.reread(list); err != nil {
@@ -54,14 +62,22 @@ func (a *allocator) reading(list func(take func(key any, owner string)) error, f
 		}
 		fresh = true
 	}
-	err := f()
+	err = f()
 	if fresh || err == nil || errors.Is(err, errNotInRange) {
 		return err
 	}
+	a.giveBack()
 	if err := a.reread(list); err != nil {
 		return err
 	}
 	return f()
+}
+
+func (a *allocator) giveBack() {
+	for _, key := range a.got {
+		delete(a.reserved, key)
+	}
+	a.got = nil
 }
 
 func (a *allocator) reread(list func(take func(key any, owner string)) error) error {
@@ -92,6 +108,9 @@ func (a *allocator) free(key any, owner string) bool {
 func (a *allocator) reserve(key any) {
 	if a.reserved == nil {
 		a.reserved = map[any]time.Time{}
+	}
+	if _, ok := a.reserved[key]; !ok {
+		a.got = append(a.got, key)
 	}
 	a.reserved[key] = a.now()
 }

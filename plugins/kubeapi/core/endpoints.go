@@ -49,5 +49,5 @@ func endpointAddress(a map[string]any, at *field.Path) field.ErrorList {
 	if n := tree.Str(a, "nodeName"); n != "" {
 		errs = append(errs, check.Invalid(at.Child("nodeName"), n, check.DNSSubdomain(n))...)
 	}
-	return append(errs, endpointIP(ip, at.Child("ip"))...)
+	return append(errs, check.EndpointIP(ip, at.Child("ip"))...)
 }

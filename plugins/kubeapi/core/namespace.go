@@ -76,11 +76,9 @@ func validateNamespace(_ context.Context, r *resource.Request) field.ErrorList {
 }
 
 func finalizer(name string, path *field.Path) field.ErrorList {
-	if messages := validation.IsQualifiedName(name); len(messages) > 0 {
-		return check.Invalid(path, name, messages)
-	}
+	errs := check.Invalid(path, name, validation.IsQualifiedName(name))
 	if !slices.Contains([]string{namespaceFinalizer, "orphan", "foregroundDeletion"}, name) && !slices.Contains([]byte(name), '/') {
-		return field.ErrorList{field.Invalid(path, name, "name is neither a standard finalizer name nor is it fully qualified")}
+		errs = append(errs, field.Invalid(path, name, "name is neither a standard finalizer name nor is it fully qualified"))
 	}
-	return nil
+	return errs
 }

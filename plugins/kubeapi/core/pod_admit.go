@@ -17,6 +17,7 @@ import (
 var (
 	serviceAccounts = runtimeschema.GroupResource{Resource: "serviceaccounts"}
 	priorityClasses = runtimeschema.GroupResource{Group: "scheduling.k8s.io", Resource: "priorityclasses"}
+	runtimeClasses  = runtimeschema.GroupResource{Group: "node.k8s.io", Resource: "runtimeclasses"}
 	budgets         = runtimeschema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}
 	pods            = runtimeschema.GroupResource{Resource: "pods"}
 )
@@ -31,7 +32,7 @@ const (
 )
 
 // admit does to a new pod what upstream's admission plugins do that are on by default:
-// ServiceAccount, Priority and DefaultTolerationSeconds.
+// ServiceAccount, Priority, DefaultTolerationSeconds and RuntimeClass.
 func admit(ctx context.Context, r *resource.Request, spec map[string]any) error {
 	if _, mirror := tree.In(r.Object, "metadata", "annotations")[mirrorAnnotation]; mirror {
 		if err := admitMirror(r, spec); err != nil {
@@ -44,7 +45,7 @@ func admit(ctx context.Context, r *resource.Request, spec map[string]any) error 
 		return err
 	}
 	tolerateOutages(spec)
-	return nil
+	return admitRuntimeClass(ctx, r, spec)
 }
 
 func forbidden(r *resource.Request, format string, args ...any) error {
@@ -270,4 +271,38 @@ func tolerates(spec map[string]any, key string) bool {
 		}
 	}
 	return false
+}
+
+// admitRuntimeClass gives a pod the overhead and the scheduling of its runtime class.
+func admitRuntimeClass(ctx context.Context, r *resource.Request, spec map[string]any) error {
+	name := tree.Str(spec, "runtimeClassName")
+	if name == "" || r.Reader == nil {
+		return nil
+	}
+	class, err := r.Reader.Get(ctx, runtimeClasses, "", name)
+	if err != nil {
+		return fmt.Errorf("reading runtime class %s: %w", name, err)
+	}
+	if class == nil {
+		return forbidden(r, "pod rejected: RuntimeClass %q not found", name)
+	}
+	overhead := tree.In(class, "overhead", "podFixed")
+	if have := tree.Map(spec, "overhead"); have != nil && !tree.Equal(have, overhead) {
+		return forbidden(r, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
+	}
+	if len(overhead) > 0 {
+		spec["overhead"] = tree.CopyMap(overhead)
+	}
+	scheduling := tree.Map(class, "scheduling")
+	for k, v := range tree.Map(scheduling, "nodeSelector") {
+		selector := tree.Ensure(spec, "nodeSelector")
+		if have, ok := selector[k]; ok && have != v {
+			return forbidden(r, "conflict: runtimeClass.scheduling.nodeSelector[%s] = %v; pod.spec.nodeSelector[%s] = %v", k, v, k, have)
+		}
+		selector[k] = v
+	}
+	if more := tree.List(scheduling, "tolerations"); len(more) > 0 {
+		spec["tolerations"] = append(tree.List(spec, "tolerations"), tree.Copy(more).([]any)...)
+	}
+	return nil
 }

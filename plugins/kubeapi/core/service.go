@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -155,14 +156,23 @@ func (s *services) prepare(ctx context.Context, r *resource.Request) error {
 		owner = ""
 	}
 	var errs field.ErrorList
+	var given map[string]any
 	err := s.reading(func(take func(any, string)) error { return list(ctx, r.Reader, take) }, func() error {
-		errs = s.allocate(spec, owner)
-		return taken(errs)
-	})
+		given = tree.CopyMap(spec)
+		errs = s.allocate(given, owner)
+		if len(errs) > 0 {
+			return errConflict
+		}
+		return nil
+	}, r.DryRun)
 	if len(errs) > 0 {
 		return apierrors.NewInvalid(serviceKind, tree.Str(meta, "name"), errs)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	r.Object["spec"] = given
+	return nil
 }
 
 // list tells what the services of the cluster have.
@@ -197,13 +207,6 @@ func list(ctx context.Context, reader resource.Reader, take func(any, string)) e
 // errConflict marks refusals that a newer reading might not give.
 var errConflict = errors.New("taken")
 
-func taken(errs field.ErrorList) error {
-	if len(errs) == 0 {
-		return nil
-	}
-	return errConflict
-}
-
 // allocate gives a service what it lacks, and takes what it asks for by name.
 func (s *services) allocate(spec map[string]any, owner string) field.ErrorList {
 	errs := s.allocateIPs(spec, owner)
@@ -213,7 +216,9 @@ func (s *services) allocate(spec map[string]any, owner string) field.ErrorList {
 
 func (s *services) allocateIPs(spec map[string]any, owner string) field.ErrorList {
 	if headless(spec) {
-		spec["clusterIPs"] = tree.Of("None")
+		if len(tree.List(spec, "clusterIPs")) == 0 {
+			spec["clusterIPs"] = tree.Of("None")
+		}
 		return nil
 	}
 	path := field.NewPath("spec", "clusterIPs")
@@ -243,7 +248,8 @@ func (s *services) allocateIPs(spec map[string]any, owner string) field.ErrorLis
 		ips = append(ips, ip.String())
 	}
 	if len(ips) > 0 {
-		spec["clusterIPs"], spec["clusterIP"] = tree.Of(ips...), ips[0]
+		spec["clusterIPs"] = tree.Of(ips...)
+		tree.SetDefault(spec, "clusterIP", ips[0])
 	}
 	return nil
 }
@@ -276,15 +282,23 @@ func familyOf(a netip.Addr) string {
 func (s *services) allocatePorts(spec map[string]any, owner string) field.ErrorList {
 	var errs field.ErrorList
 	path := field.NewPath("spec", "ports")
-	byNumber := map[int64]bool{}
+	used := map[int64][]string{}
 	// A number may be used twice by one service, for different protocols.
 	for i, v := range tree.List(spec, "ports") {
 		p := tree.Object(v)
 		n := tree.Int0(p, "nodePort")
-		if n == 0 || byNumber[n] || !external(spec) {
+		if n == 0 || !external(spec) {
 			continue
 		}
-		byNumber[n] = true
+		protocol := tree.Str(p, "protocol")
+		if protocols := used[n]; len(protocols) > 0 {
+			if slices.Contains(protocols, protocol) {
+				errs = append(errs, field.Invalid(path.Index(i).Child("nodePort"), n, errPortTaken.Error()))
+			}
+			used[n] = append(protocols, protocol)
+			continue
+		}
+		used[n] = []string{protocol}
 		if err := s.port(int(n), owner); err != nil {
 			errs = append(errs, field.Invalid(path.Index(i).Child("nodePort"), n, s.portMessage(err)))
 		}

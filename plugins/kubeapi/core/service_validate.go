@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"strings"
 
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -19,8 +18,7 @@ import (
 func validateService(_ context.Context, r *resource.Request) field.ErrorList {
 	spec := tree.Map(r.Object, "spec")
 	path := field.NewPath("spec")
-	// Services had DNS-1035 names before they might have others, and still must.
-	errs := check.Name(r.Object, validation.IsDNS1035Label)
+	errs := check.Name(r.Object, check.DNSLabel)
 	if r.Subresource != "" {
 		return errs
 	}
@@ -51,7 +49,7 @@ func validateService(_ context.Context, r *resource.Request) field.ErrorList {
 		if wrong := check.IP(at, ip); len(wrong) > 0 {
 			errs = append(errs, wrong...)
 		} else {
-			errs = append(errs, endpointIP(ip, at)...)
+			errs = append(errs, check.EndpointIP(ip, at)...)
 		}
 	}
 	errs = append(errs, balancer(spec, typ, path)...)
@@ -150,9 +148,6 @@ func clusterIPs(spec map[string]any, path *field.Path) field.ErrorList {
 	families := tree.Strings(spec, "ipFamilies")
 	seen := map[string]bool{}
 	for i, f := range families {
-		if f != "IPv4" && f != "IPv6" {
-			errs = append(errs, field.NotSupported(path.Child("ipFamilies").Index(i), f, []string{"IPv4", "IPv6"}))
-		}
 		if seen[f] {
 			errs = append(errs, field.Duplicate(path.Child("ipFamilies").Index(i), f))
 		}
@@ -250,26 +245,6 @@ func serviceUpdate(spec, was map[string]any, path *field.Path) field.ErrorList {
 	case len(before) > len(now) && tree.Str(spec, "ipFamilyPolicy") != "SingleStack":
 		return field.ErrorList{field.Invalid(path.Child("ipFamilyPolicy"), spec["ipFamilyPolicy"],
 			"must be set to 'SingleStack' when releasing the secondary clusterIP")}
-	}
-	return nil
-}
-
-// endpointIP checks that traffic can be sent to an address.
-func endpointIP(s string, path *field.Path) field.ErrorList {
-	ip, err := netip.ParseAddr(s)
-	if err != nil {
-		return nil
-	}
-	wrong := func(why string) field.ErrorList { return field.ErrorList{field.Invalid(path, s, why)} }
-	switch {
-	case ip.IsUnspecified():
-		return wrong(fmt.Sprintf("may not be unspecified (%v)", s))
-	case ip.IsLoopback():
-		return wrong("may not be in the loopback range (127.0.0.0/8, ::1/128)")
-	case ip.IsLinkLocalUnicast():
-		return wrong("may not be in the link-local range (169.254.0.0/16, fe80::/10)")
-	case ip.IsLinkLocalMulticast():
-		return wrong("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
 	}
 	return nil
 }

@@ -29,9 +29,6 @@ func validateLease(_ context.Context, r *resource.Request) field.ErrorList {
 		errs = append(errs, field.Invalid(path.Child("leaseDurationSeconds"), n, "must be greater than 0"))
 	}
 	errs = append(errs, check.NonNegative(spec, path, "leaseTransitions")...)
-	if tree.Str(spec, "preferredHolder") != "" && tree.Str(spec, "strategy") == "" {
-		errs = append(errs, field.Forbidden(path.Child("preferredHolder"), "may only be specified if `strategy` is defined"))
-	}
 	return errs
 }
 
@@ -100,9 +97,12 @@ func sliceEndpoint(e map[string]any, family string, at *field.Path) field.ErrorL
 		case "IPv4", "IPv6":
 			if wrong := check.IP(path.Index(i), a); len(wrong) > 0 {
 				errs = append(errs, wrong...)
-			} else if netutils.IsIPv6String(a) != (family == "IPv6") {
+				continue
+			}
+			if netutils.IsIPv6String(a) != (family == "IPv6") {
 				errs = append(errs, field.Invalid(path, a, "must be an "+family+" address"))
 			}
+			errs = append(errs, check.EndpointIP(a, path.Index(i))...)
 		case "FQDN":
 			errs = append(errs, validation.IsFullyQualifiedDomainName(path.Index(i), a)...)
 		}

@@ -166,7 +166,7 @@ func divisor(name, value string, path *field.Path) field.ErrorList {
 	}
 	_, resource, _ := strings.Cut(name, ".")
 	wrong := func(message string) field.ErrorList {
-		return field.ErrorList{field.Invalid(path.Child("divisor"), resourceOfField(name), message)}
+		return field.ErrorList{field.Invalid(path.Child("divisor"), name, message)}
 	}
 	kind := ""
 	switch {
@@ -190,8 +190,6 @@ func divisor(name, value string, path *field.Path) field.ErrorList {
 	return nil
 }
 
-func resourceOfField(name string) string { return name }
-
 func validateEnvFrom(list []any, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i, e := range list {
@@ -214,9 +212,9 @@ func validateEnvFrom(list []any, path *field.Path) field.ErrorList {
 		}
 		switch {
 		case sources == 0:
-			errs = append(errs, field.Invalid(at, "", "must specify one of: `configMapRef` or `secretRef`"))
+			errs = append(errs, field.Invalid(path, "", "must specify one of: `configMapRef` or `secretRef`"))
 		case sources > 1:
-			errs = append(errs, field.Invalid(at, "", "may not have more than one field specified at a time"))
+			errs = append(errs, field.Invalid(path, "", "may not have more than one field specified at a time"))
 		}
 	}
 	return errs

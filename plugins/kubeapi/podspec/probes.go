@@ -19,7 +19,6 @@ func (v *validator) lifecycleAndProbes(c map[string]any, at *field.Path) field.E
 				errs = append(errs, v.handler(h, at.Child("lifecycle", key))...)
 			}
 		}
-		errs = append(errs, v.stopSignal(l, at.Child("lifecycle", "stopSignal"))...)
 	}
 	for _, key := range [...]string{"livenessProbe", "readinessProbe", "startupProbe"} {
 		p := tree.Map(c, key)
@@ -37,22 +36,6 @@ func (v *validator) lifecycleAndProbes(c map[string]any, at *field.Path) field.E
 		}
 	}
 	return errs
-}
-
-func (v *validator) stopSignal(lifecycle map[string]any, path *field.Path) field.ErrorList {
-	signal := tree.Str(lifecycle, "stopSignal")
-	if signal == "" {
-		return nil
-	}
-	switch tree.Str(tree.Map(v.spec, "os"), "name") {
-	case "":
-		return field.ErrorList{field.Forbidden(path, "may not be set for containers with empty `spec.os.name`")}
-	case "windows":
-		if signal != "SIGKILL" && signal != "SIGTERM" {
-			return field.ErrorList{field.NotSupported(path, signal, []string{"SIGKILL", "SIGTERM"})}
-		}
-	}
-	return nil
 }
 
 func (v *validator) probe(p map[string]any, path *field.Path) field.ErrorList {
@@ -108,7 +91,7 @@ func (v *validator) action(key string, a map[string]any, path *field.Path) field
 		grace := tree.Int0(v.spec, "terminationGracePeriodSeconds")
 		if s := tree.Int0(a, "seconds"); s < 0 || s > grace {
 			errs = append(errs, field.Invalid(path, s, fmt.Sprintf(
-				"must be non-negative and less than terminationGracePeriodSeconds (%d). Enable AllowPodLifecycleSleepActionZeroValue feature gate for zero sleep.", grace)))
+				"must be non-negative and less than terminationGracePeriodSeconds (%d)", grace)))
 		}
 	}
 	return errs
@@ -217,11 +200,11 @@ func (v *validator) sysctls(s map[string]any, path *field.Path) field.ErrorList 
 		seen[name] = true
 		dotted := strings.ReplaceAll(name, "/", ".")
 		if tree.Bool(v.spec, "hostNetwork") && strings.HasPrefix(dotted, "net.") {
-			errs = append(errs, field.Invalid(path.Index(i), name, "may not be specified when 'hostNetwork' is true"))
+			errs = append(errs, field.Invalid(at, name, "may not be specified when 'hostNetwork' is true"))
 		}
 		if tree.Bool(v.spec, "hostIPC") && (strings.HasPrefix(dotted, "kernel.shm") || strings.HasPrefix(dotted, "kernel.msg") ||
 			dotted == "kernel.sem" || strings.HasPrefix(dotted, "fs.mqueue.")) {
-			errs = append(errs, field.Invalid(path.Index(i), name, "may not be specified when 'hostIPC' is true"))
+			errs = append(errs, field.Invalid(at, name, "may not be specified when 'hostIPC' is true"))
 		}
 	}
 	return errs

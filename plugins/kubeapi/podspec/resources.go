@@ -262,12 +262,9 @@ var quotaNames = []string{
 }
 
 func validateResourceName(name string, path *field.Path) field.ErrorList {
-	if messages := validation.IsQualifiedName(name); len(messages) > 0 {
-		return check.Invalid(path, name, messages)
-	}
-	var errs field.ErrorList
+	errs := check.Invalid(path, name, validation.IsQualifiedName(name))
 	if !strings.Contains(name, "/") {
-		if !slices.Contains(quotaNames, name) {
+		if len(errs) == 0 && !slices.Contains(quotaNames, name) {
 			errs = append(errs, field.Invalid(path, name, "must be a standard resource type or fully qualified"))
 		}
 		return append(errs, field.Invalid(path, name, "must be a standard resource for containers"))

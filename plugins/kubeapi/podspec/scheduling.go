@@ -202,7 +202,9 @@ func nodeField(r map[string]any, at *field.Path) field.ErrorList {
 
 func validateSpread(list []any, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	var kinds []string
+	kind := func(c map[string]any) string {
+		return fmt.Sprintf("{%s, %s}", tree.Str(c, "topologyKey"), tree.Str(c, "whenUnsatisfiable"))
+	}
 	for i, e := range list {
 		c, at := tree.Object(e), path.Index(i)
 		if skew := tree.Int0(c, "maxSkew"); skew <= 0 {
@@ -212,11 +214,9 @@ func validateSpread(list []any, path *field.Path) field.ErrorList {
 		if topology == "" {
 			errs = append(errs, field.Required(at.Child("topologyKey"), "can not be empty"))
 		}
-		kind := fmt.Sprintf("{%s, %s}", topology, when)
-		if slices.Contains(kinds, kind) {
-			errs = append(errs, field.Duplicate(at.Child("{topologyKey, whenUnsatisfiable}"), kind))
+		if slices.ContainsFunc(list[i+1:], func(o any) bool { return kind(tree.Object(o)) == kind(c) }) {
+			errs = append(errs, field.Duplicate(at.Child("{topologyKey, whenUnsatisfiable}"), kind(c)))
 		}
-		kinds = append(kinds, kind)
 		if n, ok := tree.Int(c, "minDomains"); ok {
 			if n <= 0 {
 				errs = append(errs, field.Invalid(at.Child("minDomains"), n, "must be greater than zero"))

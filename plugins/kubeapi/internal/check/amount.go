@@ -21,7 +21,7 @@ func IntOrPercent(v any, path *field.Path) field.ErrorList {
 		}
 	case string:
 		if !percent.MatchString(v) {
-			return field.ErrorList{field.Invalid(path, v, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%', or '93%', regex used for validation is '[0-9]+%')")}
+			return field.ErrorList{field.Invalid(path, v, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')")}
 		}
 	default:
 		return field.ErrorList{field.Invalid(path, v, "must be an integer or percentage (e.g '5%%')")}

@@ -10,8 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
-	netutils "k8s.io/utils/net"
-
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
 )
 
@@ -214,12 +212,4 @@ func LocalPath(path *field.Path, target string) field.ErrorList {
 		errs = append(errs, field.Invalid(path, target, "must not start with '..'"))
 	}
 	return errs
-}
-
-// IP checks an address in a field that has always taken what older parsers took.
-func IP(path *field.Path, s string) field.ErrorList {
-	if netutils.ParseIPSloppy(s) == nil {
-		return field.ErrorList{field.Invalid(path, s, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")}
-	}
-	return nil
 }
