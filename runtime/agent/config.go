@@ -83,6 +83,9 @@ type Config struct {
 	// CgroupRoot is the cgroup all pods live under, "/pintle" by default.
 	CgroupRoot string
 
+	// NoCgroups makes no control groups for pods; for drivers without processes.
+	NoCgroups bool
+
 	// LeaseInterval, StatusInterval and ResyncInterval: 10 s, 5 min and 30 s by default.
 	LeaseInterval, StatusInterval, ResyncInterval time.Duration
 

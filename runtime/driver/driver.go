@@ -35,7 +35,8 @@ type Sandboxes interface {
 // Containers runs the processes of a pod.
 type Containers interface {
 	// CreateContainer prepares a container up to the point where its process only has to
-	// be let go, and returns its id.
+	// be let go, and returns its id. A process that cannot be made, as where its command
+	// does not exist, is StartContainer's error, and the container is then exited.
 	CreateContainer(ctx context.Context, sandboxID string, cfg ContainerConfig) (string, error)
 	// StartContainer lets the process of a created container go.
 	StartContainer(ctx context.Context, id string) error
@@ -176,6 +177,8 @@ type ContainerConfig struct {
 	TTY           bool
 	Stdin         bool
 	StdinOnce     bool
+	// StopSignal overrides the image's, such as "SIGUSR1".
+	StopSignal string
 	// LogPath is the log file, in the CRI's format; its directory must exist.
 	LogPath string
 	Labels  map[string]string
@@ -204,10 +207,12 @@ type Container struct {
 	ExitCode            int32
 	// OOMKilled is set where the kernel ended it for want of memory.
 	OOMKilled bool
-	LogPath   string
-	PID       int
-	// User is who the process runs as.
-	Labels map[string]string
+	// Error is why the process could not be started; such a container is exited with
+	// code 128 and has no StartedAt.
+	Error   string
+	LogPath string
+	PID     int
+	Labels  map[string]string
 }
 
 // EventType is what happened.

@@ -45,7 +45,10 @@ func TestExec(t *testing.T) {
 		err  bool
 	}{
 		{"zero", func(context.Context, []string, io.Writer) (int, error) { return 0, nil }, true, "", false},
-		{"not zero", func(_ context.Context, _ []string, w io.Writer) (int, error) { io.WriteString(w, "sick"); return 1, nil }, false, "sick", false},
+		{"not zero", func(_ context.Context, _ []string, w io.Writer) (int, error) {
+			io.WriteString(w, "sick")
+			return 1, nil
+		}, false, "sick", false},
 		{"too slow", func(ctx context.Context, _ []string, _ io.Writer) (int, error) { <-ctx.Done(); return 0, ctx.Err() }, false, "timed out after 1s", false},
 		{"not to be started", func(context.Context, []string, io.Writer) (int, error) { return 0, errors.New("no such file") }, false, "no such file", false},
 		{"container gone", func(context.Context, []string, io.Writer) (int, error) { return 0, driver.ErrNotFound }, false, "", true},

@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -57,7 +58,7 @@ func (c *container) status() driver.Container {
 	out := driver.Container{
 		ID: r.ID, Name: r.Name, SandboxID: r.SandboxID, PodUID: r.PodUID, Attempt: r.Attempt,
 		Image: r.Image, ImageID: r.ImageID, CreatedAt: r.CreatedAt, StartedAt: r.StartedAt,
-		FinishedAt: r.FinishedAt, ExitCode: r.ExitCode, OOMKilled: r.OOMKilled,
+		FinishedAt: r.FinishedAt, ExitCode: r.ExitCode, OOMKilled: r.OOMKilled, Error: r.Error,
 		LogPath: r.LogPath, PID: r.PID, Labels: r.Labels, State: driver.ContainerCreated,
 	}
 	switch {
@@ -97,7 +98,7 @@ func (d *Driver) CreateContainer(ctx context.Context, sandboxID string, cfg driv
 		ID: id, SandboxID: sandboxID, PodUID: s.record.Config.UID, Name: cfg.Name, Attempt: cfg.Attempt,
 		Image: cfg.Image, ImageID: info.ID, Labels: cfg.Labels, LogPath: cfg.LogPath,
 		TTY: cfg.TTY, Stdin: cfg.Stdin, StdinOnce: cfg.StdinOnce,
-		StopSignal: info.stopSignal, CreatedAt: time.Now(),
+		StopSignal: cmp.Or(cfg.StopSignal, info.stopSignal), CreatedAt: time.Now(),
 		KillAll: s.record.Config.HostPID || s.record.Config.SharePID,
 	})
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
@@ -127,8 +128,11 @@ func (d *Driver) CreateContainer(ctx context.Context, sandboxID string, cfg driv
 		}
 	})
 	task, err := cc.NewTask(ctx, c.io.creator)
-	if err != nil {
+	if err != nil && ctx.Err() != nil {
 		return "", err
+	}
+	if err != nil {
+		return id, d.keepUnstartable(cleanup, c, cc, err)
 	}
 	c.record.PID = int(task.Pid())
 	if err := writeRecord(c.dir, c.record); err != nil {
@@ -139,6 +143,23 @@ func (d *Driver) CreateContainer(ctx context.Context, sandboxID string, cfg driv
 	d.mu.Unlock()
 	d.watchTask(c, task)
 	return id, nil
+}
+
+// keepUnstartable puts a container on record whose process could not be made.
+func (d *Driver) keepUnstartable(ctx context.Context, c *container, cc containerd.Container, cause error) error {
+	if err := d.deleteContainerd(ctx, cc); err != nil {
+		d.log.Warn("cannot remove a failed container", "container", c.record.ID, "err", err)
+	}
+	c.io.release()
+	c.record.Finished, c.record.FinishedAt, c.record.ExitCode, c.record.Error = true, time.Now(), 128, cause.Error()
+	close(c.done)
+	if err := writeRecord(c.dir, c.record); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.containers[c.record.ID] = c
+	d.mu.Unlock()
+	return nil
 }
 
 // newContainerd makes the container's metadata, snapshot and specification.
@@ -183,12 +204,22 @@ func (d *Driver) StartContainer(ctx context.Context, id string) error {
 		return err
 	}
 	c.mu.Lock()
-	task := c.task
+	task, cause := c.task, c.record.Error
 	c.mu.Unlock()
-	if task == nil {
+	switch {
+	case cause != "":
+		return fmt.Errorf("start container %s: %s", c.record.Name, cause)
+	case task == nil:
 		return fmt.Errorf("start container %s: it has ended", c.record.Name)
 	}
 	if err := task.Start(d.in(ctx)); err != nil {
+		c.mu.Lock()
+		c.record.Error = err.Error()
+		c.mu.Unlock()
+		// The shim reports no exit of what never ran.
+		if kerr := task.Kill(d.in(context.WithoutCancel(ctx)), syscall.SIGKILL); kerr == nil {
+			<-c.done
+		}
 		return fmt.Errorf("start container %s: %w", c.record.Name, err)
 	}
 	c.mu.Lock()

@@ -199,4 +199,3 @@ func (d *Driver) PortForward(ctx context.Context, sandboxID string, port int32, 
 	<-back
 	return nil
 }
-

@@ -49,6 +49,7 @@ type containerRecord struct {
 	FinishedAt time.Time `json:"finishedAt,omitzero"`
 	ExitCode   int32     `json:"exitCode,omitempty"`
 	OOMKilled  bool      `json:"oomKilled,omitempty"`
+	Error      string    `json:"error,omitempty"`
 }
 
 // writeRecord replaces the record in dir so that a reader sees the old or the new one.
