@@ -39,3 +39,34 @@ func TestConvert(t *testing.T) {
 		t.Errorf("storage version %v", v)
 	}
 }
+
+func TestScaleValidate(t *testing.T) {
+	scale := &crd.Scale{SpecReplicasPath: ".spec.size", StatusReplicasPath: ".status.size", LabelSelectorPath: ".status.selector"}
+	tests := []struct {
+		name   string
+		object map[string]any
+		want   string
+	}{
+		{"absent", map[string]any{}, ""},
+		{"good", map[string]any{"spec": map[string]any{"size": int64(3)}, "status": map[string]any{"size": int64(1), "selector": "a=b"}}, ""},
+		{"negative", map[string]any{"spec": map[string]any{"size": int64(-1)}}, ".spec.size: Invalid value: -1: should be a non-negative integer"},
+		{"large", map[string]any{"status": map[string]any{"size": int64(1) << 40}}, ".status.size: Invalid value: 1099511627776: should be less than or equal to 2147483647"},
+		{"not a number", map[string]any{"spec": map[string]any{"size": "x"}}, `.spec.size: Invalid value: 0: .spec.size accessor error: x is of the type string, expected int64`},
+		{"selector", map[string]any{"status": map[string]any{"selector": int64(1)}}, `.status.selector: Invalid value: "": .status.selector accessor error: 1 is of the type int64, expected string`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got string
+			if errs := scale.Validate(tt.object); len(errs) > 0 {
+				got = errs.ToAggregate().Error()
+			}
+			if got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+	var none *crd.Scale
+	if errs := none.Validate(map[string]any{}); len(errs) > 0 {
+		t.Error(errs)
+	}
+}

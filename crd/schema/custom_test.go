@@ -83,10 +83,18 @@ func TestMetadataOfCustomResources(t *testing.T) {
 	if want := []string{"metadata.nonsense", "spec.e.metadata.what", "spec.e.other"}; !slices.Equal(unknown, want) {
 		t.Errorf("unknown %v, want %v", unknown, want)
 	}
-	_, err = c.Normalize(tree(t, `{"metadata":{"labels":{"a":1}}}`))
-	var decode *schema.DecodeError
-	if !errors.As(err, &decode) || decode.Path != "metadata.labels.a" {
-		t.Errorf("a label that is a number: got %v", err)
+	for object, want := range map[string]string{
+		`{"metadata":{"labels":{"a":1}}}`:              `json: cannot unmarshal number into Go struct field ObjectMeta.labels of type string`,
+		`{"metadata":"x"}`:                             `json: cannot unmarshal string into Go value of type v1.ObjectMeta`,
+		`{"metadata":{"creationTimestamp":"zz"}}`:      `parsing time "zz" as "2006-01-02T15:04:05Z07:00": cannot parse "zz" as "2006"`,
+		`{"spec":{"e":{"metadata":{"name":{}}}}}`:      `spec.e.metadata: Invalid value: {"name":{}}: json: cannot unmarshal object into Go struct field ObjectMeta.name of type string`,
+		`{"metadata":{"ownerReferences":[{"uid":1}]}}`: `json: cannot unmarshal number into Go struct field OwnerReference.ownerReferences.uid of type string`,
+	} {
+		_, err = c.Normalize(tree(t, object))
+		var decode *schema.DecodeError
+		if !errors.As(err, &decode) || decode.Message != want {
+			t.Errorf("%s\ngot  %v\nwant %s", object, err, want)
+		}
 	}
 }
 

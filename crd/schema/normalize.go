@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // normalizer is one walk of Normalize.
@@ -59,9 +61,7 @@ func (w *normalizer) custom(n *node, v any, keep bool) {
 				w.drop(v, k)
 			case next.typed:
 				w.push(element{key: k, index: noIndex})
-				if r, changed := w.typed(next, c); changed {
-					v[k] = r
-				}
+				w.metadata(next, v, k)
 				w.pop()
 			default:
 				if isContainer(c) {
@@ -87,6 +87,17 @@ func (w *normalizer) custom(n *node, v any, keep bool) {
 				w.pop()
 			}
 		}
+	}
+}
+
+// metadata decodes the metadata of a custom resource, or of a resource embedded in one.
+func (w *normalizer) metadata(n *node, owner map[string]any, key string) {
+	failed := w.err != nil
+	if r, changed := w.typed(n, owner[key]); changed {
+		owner[key] = r
+	}
+	if w.err != nil && !failed && len(w.path) > 1 {
+		w.err.Message = field.Invalid(field.NewPath(joinPath(w.path)), owner[key], w.err.Message).Error()
 	}
 }
 

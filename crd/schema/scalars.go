@@ -179,19 +179,19 @@ func (w *normalizer) mismatchValue(n *node, got string) {
 	if w.err != nil {
 		return
 	}
-	// The decoder names the struct, then the fields from the root without indices and keys.
-	names := []string{w.owner()}
-	for _, e := range w.path {
-		if e.index == noIndex && !e.isKey {
-			names = append(names, e.key)
-		}
+	owner, fields := w.place()
+	if len(fields) == 0 {
+		w.fail(fmt.Sprintf("json: cannot unmarshal %s into Go value of type %s", got, goType(n)))
+		return
 	}
-	w.fail(fmt.Sprintf("json: cannot unmarshal %s into Go struct field %s of type %s", got, strings.Join(names, "."), goType(n)))
+	w.fail(fmt.Sprintf("json: cannot unmarshal %s into Go struct field %s.%s of type %s", got, owner, strings.Join(fields, "."), goType(n)))
 }
 
-// owner is the name of the innermost named type around the present value.
-func (w *normalizer) owner() string {
-	owner := w.compiled.options.Kind
+// place says where the present value is in the decoder's words: the name of the innermost
+// Go type around it, and the fields that lead to it, without indices and keys of maps,
+// from what is decoded as a Go value: a built-in object, or the metadata of a custom one.
+func (w *normalizer) place() (owner string, fields []string) {
+	owner = w.compiled.options.Kind
 	n := w.compiled.root
 	for _, e := range w.path {
 		if n == nil {
@@ -199,6 +199,9 @@ func (w *normalizer) owner() string {
 		}
 		if n.name != "" {
 			owner = n.name[strings.LastIndexByte(n.name, '.')+1:]
+		}
+		if n.typed && e.index == noIndex && !e.isKey {
+			fields = append(fields, e.key)
 		}
 		p := n.props[e.key]
 		switch {
@@ -210,7 +213,7 @@ func (w *normalizer) owner() string {
 			n = n.values
 		}
 	}
-	return owner
+	return owner, fields
 }
 
 // goType names the Go type that upstream decodes a node's values into.
