@@ -44,18 +44,23 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Install registers a bundle's definitions and the hooks that go with them.
+// Install registers a bundle's definitions and the hooks that go with them. A bundle that
+// is installed again, as a plugin's is after a restart, takes the place of its former
+// self; names that another source holds are an error.
 func (s *Server) Install(bundle resource.Bundle) error {
 	defs, err := bundle.Definitions()
 	if err != nil {
 		return fmt.Errorf("definitions of a bundle: %w", err)
 	}
 	for _, d := range defs {
-		if h := bundle.Hooks(d.GroupResource()); h != nil {
-			s.kinds.setHooks(d.GroupResource(), h)
+		gr := d.GroupResource()
+		s.kinds.setHooks(gr, bundle.Hooks(gr))
+		add := s.cfg.Registry.Register
+		if old, ok := s.cfg.Registry.Snapshot().Definition(gr); ok && old.Source != "" && old.Source == d.Source {
+			add = s.cfg.Registry.Replace
 		}
-		if err := s.cfg.Registry.Register(d); err != nil {
-			return fmt.Errorf("register %s: %w", d.GroupResource(), err)
+		if err := add(d); err != nil {
+			return fmt.Errorf("register %s: %w", gr, err)
 		}
 	}
 	return nil
