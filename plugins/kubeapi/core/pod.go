@@ -83,7 +83,7 @@ func prepareStatus(pod, spec map[string]any) {
 		status["conditions"] = []any{map[string]any{
 			"type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
 			"message":       "Scheduling is blocked due to non-empty scheduling gates",
-			"lastProbeTime": nil, "lastTransitionTime": nil,
+			"lastProbeTime": nil, "lastTransitionTime": now(),
 		}}
 	}
 	pod["status"] = status

@@ -13,7 +13,11 @@ import (
 // preparePhase gives new volumes and claims their first phase.
 func preparePhase(_ context.Context, r *resource.Request) error {
 	if r.Operation == resource.Create && r.Subresource == "" {
-		r.Object["status"] = map[string]any{"phase": "Pending"}
+		status := map[string]any{"phase": "Pending"}
+		if r.Kind.Kind == "PersistentVolume" {
+			status["lastPhaseTransitionTime"] = now()
+		}
+		r.Object["status"] = status
 	}
 	return nil
 }

@@ -33,6 +33,9 @@ func defaultJobSpec(spec map[string]any) {
 		spec["completions"] = int64(1)
 	}
 	tree.SetDefault(spec, "parallelism", int64(1))
+	tree.SetDefault(spec, "completionMode", "NonIndexed")
+	tree.SetDefault(spec, "suspend", false)
+	tree.SetDefault(spec, "manualSelector", false)
 	const retries = 6
 	limit := int64(retries)
 	if spec["backoffLimitPerIndex"] != nil {
