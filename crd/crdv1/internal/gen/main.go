@@ -28,27 +28,7 @@ func main() {
 }
 
 func run() error {
-	definitions := openapi.GetOpenAPIDefinitions(func(path string) spec.Ref { return spec.MustCreateRef(path) })
-	out := map[string]*schema.Schema{}
-	for name, d := range definitions {
-		if !strings.HasPrefix(name, prefix) {
-			continue
-		}
-		s, err := convert(d)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		out[name] = s
-	}
-	if out[prefix+"CustomResourceDefinition"] == nil {
-		return fmt.Errorf("upstream's definitions have no %sCustomResourceDefinition", prefix)
-	}
-	// A schema may also be written as true, or as a list: known fields are known all the
-	// same. Without a type other values pass as they are.
-	for _, union := range []string{"JSONSchemaPropsOrBool", "JSONSchemaPropsOrArray"} {
-		out[prefix+union].Properties = out[prefix+"JSONSchemaProps"].Properties
-	}
-	text, err := json.Marshal(out)
+	text, err := build()
 	if err != nil {
 		return err
 	}
@@ -64,6 +44,31 @@ func run() error {
 		return err
 	}
 	return os.WriteFile("schema.json.gz", b.Bytes(), 0o644)
+}
+
+// build returns the components as JSON.
+func build() ([]byte, error) {
+	definitions := openapi.GetOpenAPIDefinitions(func(path string) spec.Ref { return spec.MustCreateRef(path) })
+	out := map[string]*schema.Schema{}
+	for name, d := range definitions {
+		if !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		s, err := convert(d)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		out[name] = s
+	}
+	if out[prefix+"CustomResourceDefinition"] == nil {
+		return nil, fmt.Errorf("upstream's definitions have no %sCustomResourceDefinition", prefix)
+	}
+	// A schema may also be written as true, or as a list: known fields are known all the
+	// same. Without a type other values pass as they are.
+	for _, union := range []string{"JSONSchemaPropsOrBool", "JSONSchemaPropsOrArray"} {
+		out[prefix+union].Properties = out[prefix+"JSONSchemaProps"].Properties
+	}
+	return json.Marshal(out)
 }
 
 func convert(d common.OpenAPIDefinition) (*schema.Schema, error) {
