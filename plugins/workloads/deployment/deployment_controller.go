@@ -105,9 +105,6 @@ func (c *Controller) wake(obj any) {
 
 func (c *Controller) updateSet(old, obj any) {
 	a, b := old.(*appsv1.ReplicaSet), obj.(*appsv1.ReplicaSet)
-	if a.ResourceVersion == b.ResourceVersion {
-		return
-	}
 	before, after := metav1.GetControllerOfNoCopy(a), metav1.GetControllerOfNoCopy(b)
 	if before != nil && (after == nil || before.UID != after.UID) {
 		c.wake(a)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -104,43 +105,35 @@ func (m *monitors) resource(kind schema.GroupVersionKind) (served, bool) {
 	return s, ok
 }
 
-// ignored are resources that have no owners, or too many objects for what it is worth.
-func ignored(r schema.GroupVersionResource) bool {
-	return r.Resource == "events" && (r.Group == "" || r.Group == "events.k8s.io")
+// collectable reports whether objects of a resource can be watched and deleted. Events
+// are left out: they have no owners, and there are too many of them.
+func collectable(r control.Resource) bool {
+	if r.Resource == "events" && (r.Group == "" || r.Group == "events.k8s.io") {
+		return false
+	}
+	return slices.Contains(r.Verbs, "list") && slices.Contains(r.Verbs, "watch") && slices.Contains(r.Verbs, "delete")
 }
 
 // scan starts and stops monitors by what is served now.
 func (m *monitors) scan(ctx context.Context, wg *sync.WaitGroup) error {
-	_, all, err := m.disco.ServerGroupsAndResources()
+	all, err := control.Discover(m.disco)
 	failed := map[schema.GroupVersion]bool{}
 	var partial *discovery.ErrGroupDiscoveryFailed
-	switch {
-	case err == nil:
-	case errors.As(err, &partial):
+	if errors.As(err, &partial) {
 		for gv := range partial.Groups {
 			failed[gv] = true
 		}
-	default:
+	} else if err != nil {
 		return err
-	}
-	preferred, preferredErr := m.disco.ServerPreferredResources()
-	if preferredErr != nil && !errors.As(preferredErr, &partial) {
-		return preferredErr
-	}
-	watchable := map[schema.GroupVersionResource]schema.GroupVersionKind{}
-	for _, list := range discovery.FilteredBy(discovery.SupportsAllVerbs{Verbs: []string{"list", "watch", "delete"}}, preferred) {
-		eachResource(list, func(r schema.GroupVersionResource, kind schema.GroupVersionKind, _ bool) {
-			if !ignored(r) {
-				watchable[r] = kind
-			}
-		})
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, list := range all {
-		eachResource(list, func(r schema.GroupVersionResource, kind schema.GroupVersionKind, namespaced bool) {
-			m.kinds[kind] = served{resource: r, namespaced: namespaced}
-		})
+	watchable := map[schema.GroupVersionResource]schema.GroupVersionKind{}
+	for _, r := range all {
+		m.kinds[r.Kind] = served{resource: r.GroupVersionResource, namespaced: r.Namespaced}
+		if r.Preferred && collectable(r) {
+			watchable[r.GroupVersionResource] = r.Kind
+		}
 	}
 	for r, running := range m.running {
 		if _, ok := watchable[r]; !ok && !failed[r.GroupVersion()] && ctx.Err() == nil {
@@ -156,27 +149,6 @@ func (m *monitors) scan(ctx context.Context, wg *sync.WaitGroup) error {
 		}
 	}
 	return err
-}
-
-// eachResource calls f for the resources of a list, without subresources.
-func eachResource(list *metav1.APIResourceList, f func(r schema.GroupVersionResource, kind schema.GroupVersionKind, namespaced bool)) {
-	gv, err := schema.ParseGroupVersion(list.GroupVersion)
-	if err != nil {
-		return
-	}
-	for _, r := range list.APIResources {
-		at, isSub := gv, false
-		for _, b := range r.Name {
-			isSub = isSub || b == '/'
-		}
-		if isSub {
-			continue
-		}
-		if r.Version != "" {
-			at = schema.GroupVersion{Group: r.Group, Version: r.Version}
-		}
-		f(at.WithResource(r.Name), at.WithKind(r.Kind), r.Namespaced)
-	}
 }
 
 func (m *monitors) start(ctx context.Context, wg *sync.WaitGroup, r schema.GroupVersionResource, kind schema.GroupVersionKind) *monitor {

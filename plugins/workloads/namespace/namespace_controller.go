@@ -145,28 +145,25 @@ func (c *Controller) empty(ctx context.Context, namespace string) *finding {
 
 // resources asks the API server which types of objects can be in a namespace.
 func (c *Controller) resources(found *finding) []resource {
-	lists, err := discovery.ServerPreferredNamespacedResources(c.disco)
-	if err != nil {
+	all, err := control.Discover(c.disco)
+	var partial *discovery.ErrGroupDiscoveryFailed
+	switch {
+	case err == nil:
+	case errors.As(err, &partial) || all == nil:
 		found.discovery = err
+	default:
+		found.parsing = err
 	}
 	var out []resource
-	for _, list := range discovery.FilteredBy(discovery.SupportsAllVerbs{Verbs: []string{"delete"}}, lists) {
-		gv, err := schema.ParseGroupVersion(list.GroupVersion)
-		if err != nil {
-			found.parsing = errors.Join(found.parsing, err)
+	for _, r := range all {
+		if !r.Preferred || !r.Namespaced || !slices.Contains(r.Verbs, "delete") {
 			continue
 		}
-		for _, r := range list.APIResources {
-			at := gv
-			if r.Version != "" {
-				at = schema.GroupVersion{Group: r.Group, Version: r.Version}
-			}
-			out = append(out, resource{
-				GroupVersionResource: at.WithResource(r.Name),
-				collection:           slices.Contains(r.Verbs, "deletecollection"),
-				list:                 slices.Contains(r.Verbs, "list"),
-			})
-		}
+		out = append(out, resource{
+			GroupVersionResource: r.GroupVersionResource,
+			collection:           slices.Contains(r.Verbs, "deletecollection"),
+			list:                 slices.Contains(r.Verbs, "list"),
+		})
 	}
 	return out
 }

@@ -132,9 +132,6 @@ func (c *Controller) offer(p *v1.Pod) {
 
 func (c *Controller) updatePod(oldObj, obj any) {
 	old, p := oldObj.(*v1.Pod), obj.(*v1.Pod)
-	if old.ResourceVersion == p.ResourceVersion {
-		return
-	}
 	if p.DeletionTimestamp != nil {
 		c.deletePod(p)
 		return

@@ -1,0 +1,4 @@
+package replicaset
+
+// LeastUseful is the order in which pods are deleted.
+var LeastUseful = leastUseful

@@ -1,0 +1,235 @@
+package replicaset_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/pintle-dev/pintle/plugins/workloads/control"
+	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
+	"github.com/pintle-dev/pintle/plugins/workloads/replicaset"
+)
+
+func build(kit control.Kit) ([]controltest.Runner, error) {
+	c, err := replicaset.New(kit)
+	return []controltest.Runner{c}, err
+}
+
+var appLabels = map[string]string{"app": "a"}
+
+func set(replicas int32) *appsv1.ReplicaSet {
+	return &appsv1.ReplicaSet{
+		ObjectMeta: metav1.ObjectMeta{Name: "rs", Namespace: "default", UID: "rs-uid", Generation: 1},
+		Spec: appsv1.ReplicaSetSpec{
+			Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: appLabels},
+			Template: v1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: appLabels}},
+		},
+	}
+}
+
+func bare(name string, labels map[string]string) *v1.Pod {
+	return &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", UID: types.UID("uid-" + name), Labels: labels}}
+}
+
+func owned(name string, rs *appsv1.ReplicaSet, change ...func(*v1.Pod)) *v1.Pod {
+	p := bare(name, appLabels)
+	p.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(rs, appsv1.SchemeGroupVersion.WithKind("ReplicaSet"))}
+	for _, c := range change {
+		c(p)
+	}
+	return p
+}
+
+func pods(e *controltest.Env) []v1.Pod {
+	list, err := e.Client.CoreV1().Pods("default").List(e.Ctx, metav1.ListOptions{})
+	if err != nil {
+		e.Fatal(err)
+	}
+	return list.Items
+}
+
+func status(e *controltest.Env) appsv1.ReplicaSetStatus {
+	rs, err := e.Client.AppsV1().ReplicaSets("default").Get(e.Ctx, "rs", metav1.GetOptions{})
+	if err != nil {
+		e.Fatal(err)
+	}
+	return rs.Status
+}
+
+func TestMakesPods(t *testing.T) {
+	controltest.Run(t, []runtime.Object{set(5)}, build, func(e *controltest.Env) {
+		list := pods(e)
+		if len(list) != 5 {
+			e.Fatalf("%d pods", len(list))
+		}
+		p := list[0]
+		if ref := metav1.GetControllerOf(&p); ref == nil || ref.UID != "rs-uid" || !*ref.BlockOwnerDeletion || p.Labels["app"] != "a" || !strings.HasPrefix(p.Name, "rs-") {
+			e.Errorf("pod: %+v", p.ObjectMeta)
+		}
+		if s := status(e); s.Replicas != 5 || s.FullyLabeledReplicas != 5 || s.ReadyReplicas != 0 || s.ObservedGeneration != 1 {
+			e.Errorf("status: %+v", s)
+		}
+		created := 0
+		for _, event := range e.Events() {
+			if strings.HasPrefix(event, "Normal SuccessfulCreate Created pod: rs-") {
+				created++
+			}
+		}
+		if created != 5 {
+			e.Errorf("events: %v", e.Events())
+		}
+		if err := e.Client.CoreV1().Pods("default").Delete(e.Ctx, p.Name, metav1.DeleteOptions{}); err != nil {
+			e.Fatal(err)
+		}
+		e.Settle()
+		if n := len(pods(e)); n != 5 {
+			e.Errorf("%d pods after one was deleted", n)
+		}
+	})
+}
+
+func TestScalesDownAndCountsReady(t *testing.T) {
+	rs := set(3)
+	ready := func(p *v1.Pod) {
+		p.Spec.NodeName, p.Status.Phase = "n", v1.PodRunning
+		p.Status.Conditions = []v1.PodCondition{{Type: v1.PodReady, Status: v1.ConditionTrue, LastTransitionTime: metav1.NewTime(time.Unix(1, 0))}}
+	}
+	objects := []runtime.Object{rs, owned("a", rs, ready), owned("b", rs), owned("c", rs, ready)}
+	controltest.Run(t, objects, build, func(e *controltest.Env) {
+		if s := status(e); s.ReadyReplicas != 2 || s.AvailableReplicas != 2 || s.Replicas != 3 {
+			e.Errorf("status: %+v", s)
+		}
+		smaller, err := e.Client.AppsV1().ReplicaSets("default").Get(e.Ctx, "rs", metav1.GetOptions{})
+		if err != nil {
+			e.Fatal(err)
+		}
+		*smaller.Spec.Replicas = 2
+		if _, err := e.Client.AppsV1().ReplicaSets("default").Update(e.Ctx, smaller, metav1.UpdateOptions{}); err != nil {
+			e.Fatal(err)
+		}
+		e.Settle()
+		for _, p := range pods(e) {
+			if p.Name == "b" {
+				e.Error("the pod without a node was kept")
+			}
+		}
+		if n := len(pods(e)); n != 2 {
+			e.Errorf("%d pods", n)
+		}
+	})
+}
+
+func TestAdoptsAndReleases(t *testing.T) {
+	rs := set(2)
+	orphan, stranger := bare("orphan", appLabels), bare("stranger", map[string]string{"app": "b"})
+	lost := owned("lost", rs)
+	lost.Labels = map[string]string{"app": "changed"}
+	controltest.Run(t, []runtime.Object{rs, orphan, stranger, lost}, build, func(e *controltest.Env) {
+		mine := map[string]bool{}
+		for _, p := range pods(e) {
+			if ref := metav1.GetControllerOf(&p); ref != nil && ref.UID == rs.UID {
+				mine[p.Name] = true
+			}
+		}
+		if !mine["orphan"] || mine["stranger"] || mine["lost"] || len(mine) != 2 {
+			e.Errorf("controlled: %v", mine)
+		}
+	})
+}
+
+func TestFailedCreation(t *testing.T) {
+	controltest.Run(t, nil, build, func(e *controltest.Env) {
+		attempts := 0
+		e.Client.PrependReactor("create", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+			attempts++
+			return true, nil, errors.New("exceeded quota")
+		})
+		if _, err := e.Client.AppsV1().ReplicaSets("default").Create(e.Ctx, set(100), metav1.CreateOptions{}); err != nil {
+			e.Fatal(err)
+		}
+		e.Settle()
+		if attempts > 3 {
+			e.Errorf("%d attempts at once; a few that fail should be enough", attempts)
+		}
+		s := status(e)
+		if len(s.Conditions) != 1 || s.Conditions[0].Type != appsv1.ReplicaSetReplicaFailure || s.Conditions[0].Reason != "FailedCreate" {
+			e.Errorf("conditions: %+v", s.Conditions)
+		}
+		if events := e.Events(); len(events) == 0 || events[0] != "Warning FailedCreate Error creating: exceeded quota" {
+			e.Errorf("events: %v", events)
+		}
+	})
+}
+
+func TestAvailableAfterMinReadySeconds(t *testing.T) {
+	rs := set(1)
+	rs.Spec.MinReadySeconds = 30
+	controltest.Run(t, []runtime.Object{rs}, build, func(e *controltest.Env) {
+		p := pods(e)[0]
+		p.Status = v1.PodStatus{Phase: v1.PodRunning, Conditions: []v1.PodCondition{{Type: v1.PodReady, Status: v1.ConditionTrue, LastTransitionTime: metav1.Now()}}}
+		if _, err := e.Client.CoreV1().Pods("default").UpdateStatus(e.Ctx, &p, metav1.UpdateOptions{}); err != nil {
+			e.Fatal(err)
+		}
+		e.Settle()
+		if s := status(e); s.ReadyReplicas != 1 || s.AvailableReplicas != 0 {
+			e.Errorf("at once: %+v", s)
+		}
+		time.Sleep(31 * time.Second) // virtual
+		e.Settle()
+		if s := status(e); s.AvailableReplicas != 1 {
+			e.Errorf("after 31 s: %+v", s)
+		}
+	})
+}
+
+func TestWhichPodsGoFirst(t *testing.T) {
+	now := time.Unix(10_000, 0)
+	running := func(name string, readyFor time.Duration, change func(*v1.Pod)) *v1.Pod {
+		p := bare(name, appLabels)
+		p.Spec.NodeName, p.Status.Phase = "node-"+name, v1.PodRunning
+		p.CreationTimestamp = metav1.NewTime(now.Add(-time.Hour))
+		p.Status.Conditions = []v1.PodCondition{{Type: v1.PodReady, Status: v1.ConditionTrue, LastTransitionTime: metav1.NewTime(now.Add(-readyFor))}}
+		if change != nil {
+			change(p)
+		}
+		return p
+	}
+	tests := []struct {
+		name        string
+		first, last *v1.Pod
+	}{
+		{"without a node", bare("x", nil), running("y", time.Minute, func(p *v1.Pod) { p.Status.Phase = v1.PodPending })},
+		{"pending", running("x", time.Hour, func(p *v1.Pod) { p.Status.Phase = v1.PodPending }), running("y", time.Minute, nil)},
+		{"not ready", running("x", time.Hour, func(p *v1.Pod) { p.Status.Conditions = nil }), running("y", time.Second, nil)},
+		{"cheap to delete", running("x", time.Hour, func(p *v1.Pod) { p.Annotations = map[string]string{control.DeletionCost: "-5"} }), running("y", time.Second, nil)},
+		{"ready for a short time", running("x", time.Second, nil), running("y", time.Hour, nil)},
+		{"often restarted", running("x", time.Hour, func(p *v1.Pod) { p.Status.ContainerStatuses = []v1.ContainerStatus{{RestartCount: 3}} }), running("y", time.Hour, nil)},
+		{"young", running("x", time.Hour, func(p *v1.Pod) { p.CreationTimestamp = metav1.NewTime(now.Add(-time.Minute)) }), running("y", time.Hour, nil)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for i, list := range [][]*v1.Pod{{tt.first, tt.last}, {tt.last, tt.first}} {
+				got := replicaset.LeastUseful(list, list, 1, now)
+				if len(got) != 1 || got[0] != tt.first {
+					t.Errorf("order %d: %s goes first", i, got[0].Name)
+				}
+			}
+		})
+	}
+	crowded := []*v1.Pod{running("a", time.Hour, nil), running("b", time.Hour, nil), running("c", time.Hour, nil)}
+	crowded[1].Spec.NodeName, crowded[2].Spec.NodeName = "same", "same"
+	for range 3 {
+		if got := replicaset.LeastUseful(crowded, crowded, 1, now)[0].Name; got == "a" {
+			t.Error("the pod alone on its node goes before those that share one")
+		}
+		crowded = append(crowded[1:], crowded[0])
+	}
+}
