@@ -1,12 +1,12 @@
 package crdv1
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
 
-	"crypto/x509"
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"

@@ -92,6 +92,10 @@ func (w *normalizer) custom(n *node, v any, keep bool) {
 
 // metadata decodes the metadata of a custom resource, or of a resource embedded in one.
 func (w *normalizer) metadata(n *node, owner map[string]any, key string) {
+	if owner[key] == nil {
+		delete(owner, key)
+		return
+	}
 	failed := w.err != nil
 	if r, changed := w.typed(n, owner[key]); changed {
 		owner[key] = r
@@ -162,9 +166,6 @@ func (w *normalizer) typed(n *node, v any) (r any, changed bool) {
 	case kindObject:
 		if x, ok := v.(map[string]any); ok {
 			w.typedObject(n, x)
-			return nil, false
-		}
-		if v == nil {
 			return nil, false
 		}
 	case kindArray:

@@ -1,5 +1,3 @@
-// Command gen writes schema.json.gz: the components of CustomResourceDefinition, derived
-// from upstream's generated OpenAPI definitions. Run it with go generate.
 package main
 
 import (
