@@ -75,7 +75,7 @@ func agentTransport(base *tls.Config) *http.Transport {
 			handshake, cancel := context.WithTimeout(ctx, dialTimeout)
 			defer cancel()
 			if err := conn.HandshakeContext(handshake); err != nil {
-				raw.Close()
+				_ = raw.Close() // the handshake's error is the one to tell
 				return nil, fmt.Errorf("node %s at %s: %w", node, addr, err)
 			}
 			return conn, nil

@@ -60,7 +60,7 @@ func (h *Handler) proxyService(w http.ResponseWriter, r *http.Request, c Request
 			return apierrors.NewServiceUnavailable(fmt.Sprintf("no service port %d found for service %q", number, name))
 		}
 	}
-	var endpoints corev1.Endpoints
+	var endpoints corev1.Endpoints //nolint:staticcheck // one object with all there is to know
 	if err := h.get(r.Context(), "endpoints", c.Namespace, name, &endpoints); err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (h *Handler) proxyService(w http.ResponseWriter, r *http.Request, c Request
 }
 
 // choose returns the address of a random endpoint that is a pod and has the port.
-func (h *Handler) choose(ctx context.Context, endpoints *corev1.Endpoints, c Request, port string) (string, error) {
+func (h *Handler) choose(ctx context.Context, endpoints *corev1.Endpoints, c Request, port string) (string, error) { //nolint:staticcheck // as above
 	var candidates []string
 	for _, subset := range endpoints.Subsets {
 		for _, p := range subset.Ports {

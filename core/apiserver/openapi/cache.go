@@ -12,7 +12,7 @@ type docKey struct{ id, hash string }
 // asked for one for a while: clients fetch documents in bursts and keep their own copies.
 type cache struct {
 	mu    sync.Mutex
-	max   int
+	limit int
 	idle  time.Duration
 	size  int
 	docs  map[docKey][]byte
@@ -20,8 +20,8 @@ type cache struct {
 	timer *time.Timer
 }
 
-func newCache(max int, idle time.Duration) *cache {
-	return &cache{max: max, idle: idle, docs: map[docKey][]byte{}}
+func newCache(limit int, idle time.Duration) *cache {
+	return &cache{limit: limit, idle: idle, docs: map[docKey][]byte{}}
 }
 
 func (c *cache) get(k docKey) ([]byte, bool) {
@@ -37,7 +37,7 @@ func (c *cache) get(k docKey) ([]byte, bool) {
 func (c *cache) put(k docKey, body []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(body) > c.max || c.docs[k] != nil {
+	if len(body) > c.limit || c.docs[k] != nil {
 		return
 	}
 	for old := range c.docs {
@@ -45,7 +45,7 @@ func (c *cache) put(k docKey, body []byte) {
 			c.drop(old) // made from what has changed since
 		}
 	}
-	for c.size+len(body) > c.max {
+	for c.size+len(body) > c.limit {
 		c.drop(c.order[0])
 	}
 	c.docs[k] = body

@@ -38,7 +38,7 @@ func (h *Handler) current() (*state, error) {
 	all := sha256.New()
 	for _, gv := range s.list {
 		sum := sha256.New()
-		fmt.Fprintf(sum, "%s\x00%s\x00%s\x00", build(), h.cfg.Version, gv.id)
+		feed(sum, build(), h.cfg.Version, gv.id)
 		for _, t := range gv.types {
 			var known string
 			if old != nil {
@@ -51,14 +51,22 @@ func (h *Handler) current() (*state, error) {
 				}
 			}
 			s.types[t] = known
-			fmt.Fprintf(sum, "%s\x00", known)
+			feed(sum, known)
 		}
 		s.hashes[gv.id] = hex.EncodeToString(sum.Sum(nil))
-		fmt.Fprintf(all, "%s\x00", s.hashes[gv.id])
+		feed(all, s.hashes[gv.id])
 	}
 	s.hashes[""] = hex.EncodeToString(all.Sum(nil))
 	h.state.Store(s)
 	return s, nil
+}
+
+// feed adds texts to a hash so that where one ends matters.
+func feed(h hash.Hash, texts ...string) {
+	for _, t := range texts {
+		h.Write([]byte(t))
+		h.Write([]byte{0})
+	}
 }
 
 // hashType covers all of a type that a document shows. The schemas of types that come

@@ -102,7 +102,7 @@ func groupVersions(s *registry.Snapshot) []groupVersion {
 }
 
 // render returns a document from the cache or makes it.
-func (h *Handler) render(id, hash string, make func() ([]byte, error)) ([]byte, error) {
+func (h *Handler) render(id, hash string, produce func() ([]byte, error)) ([]byte, error) {
 	key := docKey{id, hash}
 	if body, ok := h.docs.get(key); ok {
 		return body, nil
@@ -112,7 +112,7 @@ func (h *Handler) render(id, hash string, make func() ([]byte, error)) ([]byte, 
 	if body, ok := h.docs.get(key); ok {
 		return body, nil
 	}
-	body, err := make()
+	body, err := produce()
 	if err != nil {
 		return nil, fmt.Errorf("build OpenAPI document %s: %w", id, err)
 	}

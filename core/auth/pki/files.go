@@ -19,8 +19,8 @@ func WriteFile(path string, data []byte) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			tmp.Close()
-			os.Remove(tmp.Name())
+			_ = tmp.Close()           // the error that led here is the one to tell
+			_ = os.Remove(tmp.Name()) // as above
 		}
 	}()
 	if err := tmp.Chmod(0o600); err != nil {
