@@ -1,7 +1,6 @@
 package apiserver_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -349,10 +348,11 @@ func (e *events) expect(want ...string) (last event) {
 	return last
 }
 
-func compact(s string) string {
-	var b bytes.Buffer
-	if json.Compact(&b, []byte(s)) != nil {
-		return s
+// compactTree is a tree as text, to search in.
+func compactTree(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
 	}
-	return b.String()
+	return string(b)
 }
