@@ -39,6 +39,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetOut(os.Stdout) // cobra's Print functions would go to standard error
 	root.AddCommand(
 		newUp(), newDown(), newStatus(), newServer(), newAgent(),
 		newPlugin(), newImage(), newKubectl(), newPause(),

@@ -9,6 +9,7 @@ import (
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
 	"github.com/pintle-dev/pintle/core/apiserver"
 	"github.com/pintle-dev/pintle/core/apiserver/connect"
+	"github.com/pintle-dev/pintle/core/apiserver/customresources"
 	"github.com/pintle-dev/pintle/core/apiserver/discovery"
 	"github.com/pintle-dev/pintle/core/apiserver/openapi"
 	"github.com/pintle-dev/pintle/core/auth"
@@ -69,6 +70,7 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 	})
 	for _, b := range []resource.Bundle{
 		kubernetes,
+		customresources.Bundle(),
 		review.New(review.Config{
 			Authorizer: s.access.authorizer, Rules: s.access.rbac, Tokens: s.access.authenticator,
 			Audiences: s.access.tokens.Audiences(), Schemas: kubeapi.Schema,

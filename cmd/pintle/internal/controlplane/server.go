@@ -19,6 +19,7 @@ import (
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
 	"github.com/pintle-dev/pintle/core/apiserver"
+	"github.com/pintle-dev/pintle/core/apiserver/customresources"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/auth/pki"
 	"github.com/pintle-dev/pintle/core/host"
@@ -70,6 +71,11 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	if err := s.newAPI(reg); err != nil {
 		return errors.Join(err, closeAll(listeners))
 	}
+	types := customresources.New(customresources.Config{
+		Store: s.store, Registry: reg, Purger: s.api, Logger: log,
+		Leading: func() bool { leads, _ := s.store.Leadership(); return leads },
+	})
+	group.Go(func() error { return types.Run(ctx) })
 	group.Go(func() error { return s.api.Serve(ctx, listeners...) })
 	group.Go(func() error { return s.populate(ctx, started) })
 	return group.Wait()
