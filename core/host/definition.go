@@ -14,7 +14,8 @@ const (
 
 	// labelPlugin is the plugin's name; a node-scoped plugin has an object on each node.
 	labelPlugin = Group + "/plugin"
-	// labelHost says which host keeps the object: "server" or "node.NAME".
+	// labelHost says which host keeps the object: "server" or "node.NAME"
+	// (hashed where NAME is long).
 	labelHost = Group + "/host"
 )
 

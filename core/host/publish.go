@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"sync"
 	"time"
@@ -10,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/tools/cache"
@@ -38,14 +41,24 @@ type publisher struct {
 }
 
 func newPublisher(h *Host, client dynamic.Interface) *publisher {
-	owner := "server"
-	if h.config.Node != "" {
-		owner = "node." + h.config.Node
-	}
 	return &publisher{
-		host: h, client: client.Resource(Resource()), all: client, owner: owner,
+		host: h, client: client.Resource(Resource()), all: client, owner: ownerOf(h.config.Node),
 		dirty: map[string]bool{}, wake: make(chan struct{}, 1), restartedAt: map[string]string{},
 	}
+}
+
+// ownerOf is the value of labelHost for a host on the given node. Names of nodes may be
+// longer than values of labels.
+func ownerOf(node string) string {
+	if node == "" {
+		return "server"
+	}
+	owner := "node." + node
+	if len(owner) > validation.LabelValueMaxLength {
+		sum := sha256.Sum256([]byte(node))
+		owner = "node-" + hex.EncodeToString(sum[:16])
+	}
+	return owner
 }
 
 // notify says that a plugin's status has changed.

@@ -28,7 +28,8 @@ const (
 	HealthUnhealthy Health = "Unhealthy"
 	// HealthBackOff: it died and waits for its next start.
 	HealthBackOff Health = "BackOff"
-	// HealthRefused: it will not be started until its entry, or its binary, changes.
+	// HealthRefused: something is wrong that trying again does not heal (its entry, its
+	// binary, its settings). It is not started again unless a restart is asked for.
 	HealthRefused Health = "Refused"
 	// HealthStopped: stopped with the host.
 	HealthStopped Health = "Stopped"
@@ -72,13 +73,13 @@ type Exit struct {
 	At time.Time
 	// Code is the exit status, or -1 where a signal ended it.
 	Code int
-	// Signal is the signal's name, such as "killed", or empty.
+	// Signal is the name of the signal that ended it, such as "killed", or empty.
 	Signal string
 }
 
 func (e Exit) String() string {
 	if e.Signal != "" {
-		return "killed by signal " + e.Signal
+		return "signal: " + e.Signal
 	}
 	return fmt.Sprintf("exit status %d", e.Code)
 }

@@ -61,6 +61,7 @@ func (c Connection) RESTConfig(userAgent string) (*rest.Config, error) {
 	case c.Socket != "":
 		socket := c.Socket
 		cfg.Host = "http://localhost"
+		cfg.DisableCompression = true // costs more on one machine than it saves
 		cfg.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			d := net.Dialer{Timeout: dialTimeout}
 			return d.DialContext(ctx, "unix", socket)

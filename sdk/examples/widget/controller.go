@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,8 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
@@ -43,8 +44,15 @@ type reconciler struct {
 func (r *reconciler) run(ctx context.Context) error {
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[types.NamespacedName]())
 	defer queue.ShutDown()
-	factory := dynamicinformer.NewDynamicSharedInformerFactory(r.client, 10*time.Minute)
-	informer := factory.ForResource(gvr).Informer()
+	widgets := r.client.Resource(gvr)
+	informer := cache.NewSharedIndexInformer(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return widgets.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return widgets.Watch(ctx, o)
+		},
+	}, &unstructured.Unstructured{}, 10*time.Minute, cache.Indexers{})
 	enqueue := func(o any) {
 		if u, ok := o.(*unstructured.Unstructured); ok {
 			queue.Add(types.NamespacedName{Namespace: u.GetNamespace(), Name: u.GetName()})
@@ -56,8 +64,9 @@ func (r *reconciler) run(ctx context.Context) error {
 	}); err != nil {
 		return fmt.Errorf("watch widgets: %w", err)
 	}
-	factory.Start(ctx.Done())
-	defer factory.Shutdown()
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() { informer.RunWithContext(ctx) })
 	stop := context.AfterFunc(ctx, queue.ShutDown)
 	defer stop()
 	for {
