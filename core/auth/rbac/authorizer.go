@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/component-helpers/auth/rbac/validation"
 
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/sdk/resource"
@@ -69,9 +70,6 @@ func (a *Authorizer) Authorize(_ context.Context, at auth.Attributes) (bool, str
 // be changed.
 func (a *Authorizer) Rules(user resource.User, namespace string) []rbacv1.PolicyRule {
 	var rules []rbacv1.PolicyRule
-	if slices.Contains(user.Groups, auth.MastersGroup) {
-		rules = slices.Clone(everything)
-	}
 	seen := map[*ruleSet]bool{}
 	a.index.visit(&user, namespace, func(g *grant) bool {
 		if s := g.role.rules; s != nil && !seen[s] {
@@ -80,6 +78,11 @@ func (a *Authorizer) Rules(user resource.User, namespace string) []rbacv1.Policy
 		}
 		return true
 	})
+	if slices.Contains(user.Groups, auth.MastersGroup) {
+		if ok, _ := validation.Covers(rules, everything); !ok {
+			rules = append(slices.Clone(everything), rules...)
+		}
+	}
 	return rules
 }
 

@@ -203,6 +203,15 @@ func TestRules(t *testing.T) {
 			t.Errorf("%q: %v, want %s", namespace, got, want)
 		}
 	}
+	root := resource.User{Name: "root", Groups: []string{auth.MastersGroup}}
+	if got := a.Rules(root, "ns"); len(got) != 2 {
+		t.Errorf("masters: %v", got)
+	}
+	put(t, a, clusterRoleKind, "", "cluster-admin", rules(everything...))
+	put(t, a, clusterBindingKind, "", "cluster-admin", bind("ClusterRole", "cluster-admin", groupSubject(auth.MastersGroup)))
+	if got := a.Rules(root, "ns"); len(got) != 2 {
+		t.Errorf("masters with a binding: %v", got)
+	}
 }
 
 // world is the stored objects, to be evaluated the slow way.
