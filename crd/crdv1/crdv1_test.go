@@ -240,7 +240,6 @@ func TestDefinitionOfDefinitions(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := widget()
-	crdv1.UpdateStatus(c, nil, metav1.Now())
 	tree, err := crdv1.Encode(c)
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package crdv1
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
@@ -21,6 +22,10 @@ func Encode(c *apiextensionsv1.CustomResourceDefinition) (map[string]any, error)
 	tree["apiVersion"], tree["kind"] = apiextensionsv1.SchemeGroupVersion.String(), "CustomResourceDefinition"
 	if meta, ok := tree["metadata"].(map[string]any); ok && meta["creationTimestamp"] == nil {
 		delete(meta, "creationTimestamp")
+	}
+	// Go writes null for empty lists that it always writes.
+	if status, ok := tree["status"].(map[string]any); ok {
+		maps.DeleteFunc(status, func(_ string, v any) bool { return v == nil })
 	}
 	return tree, nil
 }
