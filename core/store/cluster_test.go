@@ -188,6 +188,8 @@ func TestLateFollowerGetsASnapshot(t *testing.T) {
 	cfg.Address = late.Address()
 	closeStore(t, late)
 	late = open(t, cfg)
+	// Alone, neither of two voters could lead: either may do so now.
+	lead = leader(t, []*store.Store{lead, late})
 	last = mustPut(t, lead, "pods/a/p002", "2")
 	waitFor(t, late, last.Revision)
 	same(late)

@@ -45,3 +45,24 @@ func openLog(dir string, logger hclog.Logger) (*raftLog, error) {
 	}
 	return &raftLog{WAL: w, meta: meta}, nil
 }
+
+// cutBefore removes a log that ends before index, the newest snapshot's: a crash between
+// receiving that snapshot and cutting the log leaves one behind, and the next entry would
+// not follow on its last.
+func (l *raftLog) cutBefore(index uint64) error {
+	first, err := l.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := l.LastIndex()
+	if err != nil {
+		return err
+	}
+	if last == 0 || last >= index {
+		return nil
+	}
+	if err := l.DeleteRange(first, last); err != nil {
+		return fmt.Errorf("cutting the Raft log (entries %d to %d) behind the snapshot at %d: %w", first, last, index, err)
+	}
+	return nil
+}

@@ -142,6 +142,15 @@ func (s *Store) openRaft() (err error) {
 	if s.logs, err = openLog(dir, logger); err != nil {
 		return err
 	}
+	taken, err := s.snapshots.List()
+	if err != nil {
+		return err
+	}
+	if len(taken) > 0 {
+		if err := s.logs.cutBefore(taken[0].Index); err != nil {
+			return err
+		}
+	}
 	if s.transport, err = newTransport(s.cfg); err != nil {
 		return err
 	}

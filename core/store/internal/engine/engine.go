@@ -93,10 +93,14 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 		// all are.
 		WithNumVersionsToKeep(1).
 		WithMemTableSize(memTableSize).
-		WithNumMemtables(2).
+		WithNumMemtables(numMemTables).
+		WithBaseTableSize(baseTableSize).
 		WithValueThreshold(valueThreshold).
 		WithValueLogFileSize(64 << 20).
 		WithNumCompactors(2).
+		WithNumLevelZeroTables(8).
+		WithNumLevelZeroTablesStall(32).
+		WithBlockSize(blockSize).
 		WithCompression(options.Snappy).
 		WithBlockCacheSize(blockCacheSize).
 		WithIndexCacheSize(0).
@@ -108,10 +112,18 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 	return db, nil
 }
 
+// Badger keeps a pool of buffers that each grow to several times the largest table, and
+// the tables' pages count as memory until the system wants them: so tables are small and
+// compressed.
 const (
-	memTableSize   = 8 << 20
-	valueThreshold = 1 << 20
+	memTableSize   = 2 << 20
+	numMemTables   = 2
+	baseTableSize  = 256 << 10
+	blockSize      = 16 << 10
 	blockCacheSize = 4 << 20
+	// valueThreshold is from where on a value goes to the value log; Badger wants it
+	// below 15 % of a memtable.
+	valueThreshold = 256 << 10
 )
 
 // Trusted says whether Meta, which is written without fsync, may be believed. If not, the
@@ -267,7 +279,7 @@ func (e *Engine) applyDiscardLocked() {
 }
 
 // CollectGarbage rewrites value-log files that are mostly dead, one after the other, and
-// returns when there is none left. Only objects of more than 1 MiB live there.
+// returns when there is none left. Only objects from valueThreshold on live there.
 func (e *Engine) CollectGarbage() error {
 	for {
 		e.mu.RLock()
