@@ -120,7 +120,7 @@ func scheduling() []define.Type {
 	return []define.Type{
 		kind("PriorityClass", "priorityclasses", hook.Kind{OnValidate: validatePriorityClass, OnPrint: printPriorityClass},
 			define.Short("pc"), define.Cluster,
-			define.Columns("Value:integer", "Global-Default:boolean", "Age", "PreemptionPolicy/1")),
+			define.Columns("Value:integer", "Global-Default:boolean", "Age", "PreemptionPolicy")),
 	}
 }
 
