@@ -66,7 +66,7 @@ func (d Dir) Run() string {
 	if len(d) <= maxSocketDir {
 		return d.join("run")
 	}
-	return "/run/pintle-" + d.hash()
+	return "/run/pintle-" + d.ID()
 }
 
 // Lock of one process; its content is the process id.
@@ -95,10 +95,11 @@ func (d Dir) Containerd() string {
 	if len(d) <= maxSocketDir {
 		return d.join("node", "containerd")
 	}
-	return "/var/lib/pintle-" + d.hash() + "/containerd"
+	return "/var/lib/pintle-" + d.ID() + "/containerd"
 }
 
-func (d Dir) hash() string {
+// ID tells this data directory from others on the machine, for names that are shared.
+func (d Dir) ID() string {
 	sum := sha256.Sum256([]byte(d))
 	return hex.EncodeToString(sum[:4])
 }

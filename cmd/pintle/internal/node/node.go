@@ -28,11 +28,6 @@ import (
 
 // Run runs the agent until ctx ends; pods go on.
 func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) (err error) {
-	name, err := Name(cfg.Node)
-	if err != nil {
-		return err
-	}
-	ip := address(cfg.Node)
 	authority, err := pki.Open(pki.Config{Dir: dir.PKI(), Logger: log})
 	if err != nil {
 		return err
@@ -42,28 +37,13 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 		return err
 	}
 	defer func() { err = errors.Join(err, driver.Close()) }()
-
-	server := cfg.API.URL()
-	clientPair, err := authority.Node(name)
+	conf, err := agentConfig(cfg, dir, authority, driver, log)
 	if err != nil {
 		return err
 	}
-	serving, err := authority.NodeServing(name, name, ip, "127.0.0.1")
-	if err != nil {
-		return err
-	}
-	servingCert := serving.TLS()
-
 	group, ctx := errgroup.WithContext(ctx)
-	conf := agent.Config{
-		NodeName: name, NodeIP: ip, Client: restConfig(server, authority, clientPair),
-		Driver: driver, Dir: dir.Node(),
-		ListenAddress: cfg.Node.Listen, ServingCert: &servingCert, ClientCA: authority.Pool(),
-		Labels: cfg.Node.Labels, ClusterDNS: cfg.Node.ClusterDNS, ClusterDomain: cfg.API.ClusterDomain,
-		Version: release.Info().GitVersion, Logger: log,
-	}
 	if hasNetwork(cfg.Plugins) {
-		h, err := pluginHost(cfg, dir, name, server, authority, log)
+		h, err := pluginHost(cfg, dir, conf.NodeName, authority, log)
 		if err != nil {
 			return err
 		}
@@ -78,6 +58,31 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	}
 	group.Go(func() error { return a.Run(ctx) })
 	return group.Wait()
+}
+
+// agentConfig is the agent's configuration but for the network.
+func agentConfig(cfg config.Config, dir layout.Dir, authority *pki.Authority, driver *containerd.Driver, log *slog.Logger) (agent.Config, error) {
+	name, err := Name(cfg.Node)
+	if err != nil {
+		return agent.Config{}, err
+	}
+	ip := address(cfg.Node)
+	own, err := authority.Node(name)
+	if err != nil {
+		return agent.Config{}, err
+	}
+	serving, err := authority.NodeServing(name, name, ip, "127.0.0.1")
+	if err != nil {
+		return agent.Config{}, err
+	}
+	servingCert := serving.TLS()
+	return agent.Config{
+		NodeName: name, NodeIP: ip, Client: restConfig(cfg.API.URL(), authority, own),
+		Driver: driver, Dir: dir.Node(), CgroupRoot: "/pintle-" + dir.ID(),
+		ListenAddress: cfg.Node.Listen, ServingCert: &servingCert, ClientCA: authority.Pool(),
+		Labels: cfg.Node.Labels, ClusterDNS: cfg.Node.ClusterDNS, ClusterDomain: cfg.API.ClusterDomain,
+		Version: release.Info().GitVersion, Logger: log,
+	}, nil
 }
 
 // OpenDriver connects to the node's containerd, starting the agent's own where the
@@ -116,7 +121,8 @@ func hasNetwork(plugins []config.Plugin) bool {
 
 // pluginHost runs the node's plugins. Each gets a client certificate of its own; the
 // permissions behind it are the server's to grant.
-func pluginHost(cfg config.Config, dir layout.Dir, name, server string, authority *pki.Authority, log *slog.Logger) (*host.Host, error) {
+func pluginHost(cfg config.Config, dir layout.Dir, name string, authority *pki.Authority, log *slog.Logger) (*host.Host, error) {
+	server := cfg.API.URL()
 	own, err := authority.Client("plugin-host-"+name, "system:plugin-host:"+name, controlplane.PluginHostsGroup)
 	if err != nil {
 		return nil, err
@@ -192,12 +198,7 @@ func outboundIP() string {
 // Teardown removes all pods of this node and what the network plugin made. It works
 // whether or not an agent has been running.
 func Teardown(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) error {
-	var errs []error
-	driver, err := OpenDriver(ctx, cfg, dir, log)
-	if err == nil {
-		err = errors.Join(driver.Teardown(ctx, false), driver.Close())
-	}
-	errs = append(errs, err)
+	errs := []error{teardownPods(ctx, cfg, dir, log)}
 	for _, p := range cfg.Plugins {
 		if p.Name == network.Name {
 			errs = append(errs, network.Clean(ctx, p.Settings, dir.Plugin("node", network.Name)))
@@ -207,4 +208,25 @@ func Teardown(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.
 		errs = append(errs, daemon.Stop(ctx, daemonConfig(cfg, dir, log)))
 	}
 	return errors.Join(errs...)
+}
+
+func teardownPods(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) (err error) {
+	authority, err := pki.Open(pki.Config{Dir: dir.PKI(), Logger: log})
+	if err != nil {
+		return err
+	}
+	driver, err := OpenDriver(ctx, cfg, dir, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, driver.Close()) }()
+	conf, err := agentConfig(cfg, dir, authority, driver, log)
+	if err != nil {
+		return err
+	}
+	a, err := agent.New(conf)
+	if err != nil {
+		return err
+	}
+	return a.Teardown(ctx)
 }
