@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -24,6 +25,11 @@ const (
 type agent struct{ node, host, port string }
 
 func (a agent) address() string { return net.JoinHostPort(a.host, a.port) }
+
+// url of a path on the agent.
+func (a agent) url(path string, query url.Values) *url.URL {
+	return &url.URL{Scheme: "https", Host: a.address(), Path: path, RawQuery: query.Encode()}
+}
 
 // addressTypes by preference: addresses need no name service.
 var addressTypes = []corev1.NodeAddressType{

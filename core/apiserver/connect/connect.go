@@ -35,6 +35,7 @@ type Config struct {
 type Handler struct {
 	objects Getter
 	log     *slog.Logger
+	tls     *tls.Config
 	// agents reaches node agents, direct the addresses of pods.
 	agents, direct http.RoundTripper
 }
@@ -47,7 +48,7 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	return &Handler{objects: cfg.Objects, log: cfg.Logger, agents: agentTransport(cfg.TLS), direct: directTransport()}, nil
+	return &Handler{objects: cfg.Objects, log: cfg.Logger, tls: cfg.TLS, agents: agentTransport(cfg.TLS), direct: directTransport()}, nil
 }
 
 // Request names what is connected to; authorization has been done.

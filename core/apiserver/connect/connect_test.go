@@ -2,7 +2,6 @@ package connect_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -12,16 +11,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/remotecommand"
-	cricommand "k8s.io/cri-streaming/pkg/streaming/remotecommand"
-	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/pintle-dev/pintle/core/apiserver/connect"
 	"github.com/pintle-dev/pintle/core/auth/pki"
@@ -245,86 +239,6 @@ func TestFollowedLogStreams(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("the agent was not told")
 	}
-}
-
-// executor answers a command with its arguments, its input in capitals, and a line of
-// errors.
-type executor struct{}
-
-func (executor) ExecInContainer(_ context.Context, name, _, container string, cmd []string, in io.Reader, out, errs io.WriteCloser, tty bool, _ <-chan cricommand.TerminalSize, _ time.Duration) error {
-	fmt.Fprintf(out, "%s/%s %v tty=%v\n", name, container, cmd, tty)
-	if in != nil {
-		data, err := io.ReadAll(in) // ends when the client closes its half
-		if err != nil {
-			return err
-		}
-		fmt.Fprint(out, strings.ToUpper(string(data)))
-	}
-	if errs != nil {
-		fmt.Fprint(errs, "oops")
-	}
-	return nil
-}
-
-func execAgent(w http.ResponseWriter, r *http.Request) {
-	parts := strings.Split(r.URL.Path, "/") // /exec/NS/POD/CONTAINER
-	opts, err := cricommand.NewOptions(r)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	cricommand.ServeExec(w, r, executor{}, parts[3], "", parts[4], r.URL.Query()["command"], opts, time.Minute, time.Minute, cricommand.SupportedStreamingProtocols)
-}
-
-// kubectl's exec works by SPDY and by WebSocket, with input that ends.
-func TestExec(t *testing.T) {
-	f := newFixture(t, execAgent)
-	target, err := url.Parse(f.api.URL + "/api/v1/namespaces/ns/pods/one/exec?command=tr&command=a+b&stdin=true&stdout=true&stderr=true&container=main")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := &rest.Config{Host: f.api.URL}
-	spdy, err := remotecommand.NewSPDYExecutor(cfg, "POST", target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ws, err := remotecommand.NewWebSocketExecutor(cfg, "GET", target.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	fallback, err := remotecommand.NewFallbackExecutor(ws, spdy, func(err error) bool { return httpstream.IsUpgradeFailure(err) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	input := strings.Repeat("abcdefg\n", 20_000)
-	for name, e := range map[string]remotecommand.Executor{"SPDY": spdy, "as kubectl": fallback} {
-		t.Run(name, func(t *testing.T) {
-			var out, errs bytes.Buffer
-			err := e.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdin: strings.NewReader(input), Stdout: &out, Stderr: &errs})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if want := "one/main [tr a b] tty=false\n" + strings.ToUpper(input); out.String() != want {
-				t.Errorf("output of %d bytes, want %d: %.80q", out.Len(), len(want), out.String())
-			}
-			if errs.String() != "oops" {
-				t.Errorf("errors %q", errs.String())
-			}
-		})
-	}
-	t.Run("pod without a node", func(t *testing.T) {
-		target, err := url.Parse(f.api.URL + "/api/v1/namespaces/ns/pods/pending/exec?command=ls&stdout=true")
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := remotecommand.NewSPDYExecutor(cfg, "POST", target)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := e.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: io.Discard}); err == nil || !strings.Contains(err.Error(), "pod pending does not have a host assigned") {
-			t.Errorf("error %v", err)
-		}
-	})
 }
 
 // Upgraded connections are copied raw and each half is closed by itself.

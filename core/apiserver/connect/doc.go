@@ -3,5 +3,6 @@
 // nodes.
 //
 // It knows where a pod runs and how its node's agent is reached. It must not know what
-// flows through: streams are copied as they are.
+// flows through: streams are copied as they are, and only wrapped anew where client and
+// agent speak different transports (WebSocket and SPDY).
 package connect

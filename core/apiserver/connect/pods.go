@@ -41,7 +41,7 @@ func (h *Handler) logs(w http.ResponseWriter, r *http.Request, c Request) error 
 	if err != nil {
 		return err
 	}
-	h.toAgent(w, r, a, "/containerLogs/"+c.Namespace+"/"+c.Name+"/"+name, query, agentError("pods/log", c.Name))
+	h.toAgent(w, r, a, a.url("/containerLogs/"+c.Namespace+"/"+c.Name+"/"+name, query), agentError("pods/log", c.Name))
 	return nil
 }
 
@@ -176,7 +176,14 @@ func (h *Handler) toPodsAgent(w http.ResponseWriter, r *http.Request, pod *corev
 	if err != nil {
 		return err
 	}
-	h.toAgent(w, r, a, path, query, nil)
+	target := a.url(path, query)
+	switch {
+	case c.Subresource == "portforward" && tunnelled(r):
+		return h.tunnel(w, r, a, target, c)
+	case c.Subresource != "portforward" && translatable(r):
+		return h.translate(w, r, a, target)
+	}
+	h.toAgent(w, r, a, target, nil)
 	return nil
 }
 

@@ -20,9 +20,8 @@ const maxErrorBytes = 4 << 10
 
 // toAgent relays a request to a node's agent. A response that is no success is turned into
 // a status, but on upgrades, where clients expect what the agent says.
-func (h *Handler) toAgent(w http.ResponseWriter, r *http.Request, a agent, path string, query url.Values, onError func(*http.Response) error) {
+func (h *Handler) toAgent(w http.ResponseWriter, r *http.Request, a agent, target *url.URL, onError func(*http.Response) error) {
 	r = r.WithContext(context.WithValue(r.Context(), nodeKey{}, a.node))
-	target := &url.URL{Scheme: "https", Host: a.address(), Path: path, RawQuery: query.Encode()}
 	h.relay(w, r, target, h.agents, onError)
 }
 
