@@ -81,11 +81,16 @@ func newFixture(t *testing.T, agent http.HandlerFunc) *fixture {
 		if strings.HasSuffix(r.URL.Path, "/"+rest) && !strings.HasSuffix(r.URL.Path, "/"+c.Subresource) {
 			c.Path = "/" + rest
 		}
-		h.Serve(w, r, c)
+		h.Serve(wrapped{w}, r, c)
 	}))
 	t.Cleanup(f.api.Close)
 	return f
 }
+
+// wrapped is a ResponseWriter as the API server's: all but the basics is behind Unwrap.
+type wrapped struct{ http.ResponseWriter }
+
+func (w wrapped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func agentServer(t *testing.T, ca *pki.Authority, name string, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()

@@ -1,11 +1,13 @@
 package connect
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -60,6 +62,18 @@ func (h *Handler) relay(w http.ResponseWriter, r *http.Request, target *url.URL,
 	}
 	proxy.ServeHTTP(w, r)
 }
+
+// hijackable is a ResponseWriter with Hijack on itself, which WebSocket libraries look for
+// there, whatever the writer below is wrapped in.
+type hijackable struct{ http.ResponseWriter }
+
+// Hijack implements http.Hijacker.
+func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(h.ResponseWriter).Hijack()
+}
+
+// Unwrap is for http.ResponseController.
+func (h hijackable) Unwrap() http.ResponseWriter { return h.ResponseWriter }
 
 // credential reports whether a header was meant for the API server only.
 func credential(name string) bool {

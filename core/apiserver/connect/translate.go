@@ -57,7 +57,7 @@ func (h *Handler) translate(w http.ResponseWriter, r *http.Request, a agent, tar
 		}},
 	})
 	conn.SetIdleTimeout(idleTimeout)
-	_, streams, err := conn.Open(w, r)
+	_, streams, err := conn.Open(hijackable{w}, r)
 	if err != nil {
 		return nil //nolint:nilerr // the WebSocket server has answered
 	}

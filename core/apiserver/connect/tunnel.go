@@ -57,7 +57,7 @@ func (h *Handler) tunnel(w http.ResponseWriter, r *http.Request, a agent, target
 		// themselves.
 		CheckOrigin: func(*http.Request) bool { return true },
 	}
-	ws, err := upgrader.Upgrade(w, r, nil)
+	ws, err := upgrader.Upgrade(hijackable{w}, r, nil)
 	if err != nil {
 		return nil //nolint:nilerr // the upgrader has answered
 	}
