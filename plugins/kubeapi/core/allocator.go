@@ -26,10 +26,16 @@ type allocator struct {
 
 	mu       sync.Mutex
 	read     time.Time
-	taken    map[any]string    // netip.Addr or int → owner
-	reserved map[any]time.Time // given out, and when
-	got      []any             // given out in the present reading
+	taken    map[any]string // netip.Addr or int → owner
+	reserved map[any]reservation
+	got      []any // given out in the present reading
 	now      func() time.Time
+}
+
+// reservation is something given out: when, and to whom where that is known.
+type reservation struct {
+	at    time.Time
+	owner string
 }
 
 const (
@@ -86,8 +92,8 @@ func (a *allocator) reread(list func(take func(key any, owner string)) error) er
 		return err
 	}
 	now := a.now()
-	for key, at := range a.reserved {
-		if now.Sub(at) > settle {
+	for key, r := range a.reserved {
+		if now.Sub(r.at) > settle {
 			delete(a.reserved, key)
 		}
 	}
@@ -95,24 +101,24 @@ func (a *allocator) reread(list func(take func(key any, owner string)) error) er
 	return nil
 }
 
+// free reports whether something is nobody's, or the owner's already; without an owner it
+// must be nobody's.
 func (a *allocator) free(key any, owner string) bool {
-	if o, ok := a.taken[key]; ok && (o != owner || owner == "") {
+	if o, ok := a.taken[key]; ok && (owner == "" || o != owner) {
 		return false
 	}
-	if _, ok := a.reserved[key]; ok && a.taken[key] != owner {
-		return false
-	}
-	return true
+	r, ok := a.reserved[key]
+	return !ok || owner != "" && r.owner == owner
 }
 
-func (a *allocator) reserve(key any) {
+func (a *allocator) reserve(key any, owner string) {
 	if a.reserved == nil {
-		a.reserved = map[any]time.Time{}
+		a.reserved = map[any]reservation{}
 	}
 	if _, ok := a.reserved[key]; !ok {
 		a.got = append(a.got, key)
 	}
-	a.reserved[key] = a.now()
+	a.reserved[key] = reservation{a.now(), owner}
 }
 
 // address takes a particular address for an owner.
@@ -123,7 +129,7 @@ func (a *allocator) address(ip netip.Addr, owner string) error {
 	if !a.free(ip, owner) {
 		return errTaken
 	}
-	a.reserve(ip)
+	a.reserve(ip, owner)
 	return nil
 }
 
@@ -139,7 +145,7 @@ func (a *allocator) inRange(ip netip.Addr) bool {
 // nextAddress takes any address of a range, from a random place on, so that addresses
 // are not used again soon. The first addresses of a range are left to those who ask for
 // them by name, as long as there are others.
-func (a *allocator) nextAddress(p netip.Prefix) (netip.Addr, error) {
+func (a *allocator) nextAddress(p netip.Prefix, owner string) (netip.Addr, error) {
 	size := 1 << min(p.Addr().BitLen()-p.Bits(), 16)
 	static := min(max(size/16, 16), 256)
 	if size <= 2*static {
@@ -150,7 +156,7 @@ func (a *allocator) nextAddress(p netip.Prefix) (netip.Addr, error) {
 	for i := range size {
 		ip := offset(base, 1+(start-1+i)%(size-1))
 		if a.inRange(ip) && a.free(ip, "") {
-			a.reserve(ip)
+			a.reserve(ip, owner)
 			return ip, nil
 		}
 	}
@@ -165,16 +171,16 @@ func (a *allocator) port(n int, owner string) error {
 	if !a.free(n, owner) {
 		return errPortTaken
 	}
-	a.reserve(n)
+	a.reserve(n, owner)
 	return nil
 }
 
 // nextPort takes any node port.
-func (a *allocator) nextPort() (int, error) {
+func (a *allocator) nextPort(owner string) (int, error) {
 	start := rand.IntN(a.count)
 	for i := range a.count {
 		if n := a.first + (start+i)%a.count; a.free(n, "") {
-			a.reserve(n)
+			a.reserve(n, owner)
 			return n, nil
 		}
 	}

@@ -60,6 +60,8 @@ func (Pods) Prepare(ctx context.Context, r *resource.Request) error {
 		return admit(ctx, r, spec)
 	}
 	switch r.Subresource {
+	case "":
+		tolerateOutages(spec)
 	case "ephemeralcontainers":
 		keepOnly(r, func(spec, sent map[string]any) { spec["ephemeralContainers"] = sent["ephemeralContainers"] })
 	case "resize":

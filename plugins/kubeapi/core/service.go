@@ -141,10 +141,11 @@ func (s *services) prepare(ctx context.Context, r *resource.Request) error {
 	}
 	if r.Operation == resource.Create {
 		r.Object["status"] = map[string]any{"loadBalancer": map[string]any{}}
+		normalizeIPs(spec, nil)
 	} else {
+		normalizeIPs(spec, tree.Map(r.Old, "spec"))
 		carryOver(spec, tree.Map(r.Old, "spec"))
 	}
-	normalizeIPs(spec)
 	dropUnused(spec, tree.Map(r.Old, "spec"))
 	s.families(spec)
 	if !needsIP(spec) {
@@ -241,7 +242,7 @@ func (s *services) allocateIPs(spec map[string]any, owner string) field.ErrorLis
 		if !ok {
 			return nil
 		}
-		ip, err := s.nextAddress(p)
+		ip, err := s.nextAddress(p, owner)
 		if err != nil {
 			return field.ErrorList{field.InternalError(path, fmt.Errorf("failed to allocate a serviceIP: %w", err))}
 		}
@@ -309,7 +310,7 @@ func (s *services) allocatePorts(spec map[string]any, owner string) field.ErrorL
 			if p == nil || tree.Int0(p, "nodePort") != 0 {
 				continue
 			}
-			n, err := s.nextPort()
+			n, err := s.nextPort(owner)
 			if err != nil {
 				errs = append(errs, field.InternalError(path.Index(i).Child("nodePort"), fmt.Errorf("failed to allocate a nodePort: %w", err)))
 				continue
@@ -323,7 +324,7 @@ func (s *services) allocatePorts(spec map[string]any, owner string) field.ErrorL
 			if err := s.port(int(n), owner); err != nil {
 				errs = append(errs, field.Invalid(at, n, s.portMessage(err)))
 			}
-		} else if n, err := s.nextPort(); err == nil {
+		} else if n, err := s.nextPort(owner); err == nil {
 			spec["healthCheckNodePort"] = int64(n)
 		}
 	}
@@ -375,11 +376,21 @@ func carryOver(spec, was map[string]any) {
 	}
 }
 
-// normalizeIPs keeps clusterIP and clusterIPs alike where only one of them is said.
-func normalizeIPs(spec map[string]any) {
+// normalizeIPs keeps clusterIP and clusterIPs alike where only one of them was said or
+// changed.
+func normalizeIPs(spec, was map[string]any) {
 	ip, ips := tree.Str(spec, "clusterIP"), tree.List(spec, "clusterIPs")
-	if ip != "" && len(ips) == 0 {
+	ipChanged, ipsChanged := ip != tree.Str(was, "clusterIP"), !tree.Equal(ips, tree.List(was, "clusterIPs"))
+	switch {
+	case ip != "" && len(ips) == 0 && (was == nil || ipChanged):
 		spec["clusterIPs"] = tree.Of(ip)
+	case was == nil:
+	case ipChanged && !ipsChanged && ip == "":
+		delete(spec, "clusterIPs")
+	case ipChanged && !ipsChanged:
+		spec["clusterIPs"] = append(tree.Of(ip), ips[1:]...)
+	case ipsChanged && !ipChanged && len(ips) == 0:
+		delete(spec, "clusterIP")
 	}
 }
 

@@ -204,13 +204,7 @@ func validateStorageClass(_ context.Context, r *resource.Request) field.ErrorLis
 	if r.Operation != resource.Update {
 		return errs
 	}
-	if !tree.Equal(r.Object["parameters"], r.Old["parameters"]) {
-		errs = append(errs, field.Forbidden(field.NewPath("parameters"), "updates to parameters are forbidden."))
-	}
-	if provisioner != tree.Str(r.Old, "provisioner") {
-		errs = append(errs, field.Forbidden(at, "updates to provisioner are forbidden."))
-	}
-	for _, key := range [...]string{"reclaimPolicy", "volumeBindingMode"} {
+	for _, key := range [...]string{"parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"} {
 		errs = append(errs, check.Unchanged(field.NewPath(key), r.Object[key], r.Old[key])...)
 	}
 	return errs
