@@ -5,7 +5,7 @@ import "time"
 // Backoff says how long a plugin that died waits for its next start. The first restart
 // is immediate; the second waits Initial, and each further one twice as long, up to Max.
 type Backoff struct {
-	// Initial delay. 250 ms where zero.
+	// Initial delay. 100 ms where zero.
 	Initial time.Duration
 	// Max delay. 1 minute where zero.
 	Max time.Duration
@@ -19,7 +19,7 @@ type Backoff struct {
 
 func (b *Backoff) complete() {
 	if b.Initial <= 0 {
-		b.Initial = 250 * time.Millisecond
+		b.Initial = 100 * time.Millisecond
 	}
 	if b.Max <= 0 {
 		b.Max = time.Minute

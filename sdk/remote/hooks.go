@@ -120,14 +120,16 @@ func (h *hooks) Prepare(ctx context.Context, r *resource.Request) error {
 }
 
 // Validate implements resource.Validator. Where the plugin dies during the call the
-// request is refused with an internal error, never let through.
+// request is refused with an internal error in the name of the type, never let through.
 func (h *hooks) Validate(ctx context.Context, r *resource.Request) field.ErrorList {
 	if !h.offers(pluginv1.Hook_HOOK_VALIDATE) {
 		return nil
 	}
 	res, err := h.call(ctx, pluginv1.Hook_HOOK_VALIDATE, r, nil)
 	if err != nil {
-		return field.ErrorList{field.InternalError(nil, err)}
+		return field.ErrorList{{
+			Type: field.ErrorTypeInternal, Field: h.definition.GroupResource().String(), Detail: err.Error(),
+		}}
 	}
 	return protocol.FieldErrorsFromWire(res.GetFieldErrors())
 }
