@@ -30,6 +30,9 @@ type Observed struct {
 	Sandbox *driver.Sandbox
 	// Network is set when the sandbox is connected (or on the host network).
 	Network bool
+	// Attaching is set while the sandbox is being connected: containers can be made
+	// meanwhile, and start when it is.
+	Attaching bool
 	// PodIPs of the sandbox, the primary one first.
 	PodIPs []string
 	// Containers of the pod, all attempts that are kept.
@@ -58,8 +61,11 @@ type Observed struct {
 	Released bool
 }
 
-// opSandbox is the key of what is done to the sandbox, no container's name.
-const opSandbox = "/sandbox"
+// Keys of what is done to the sandbox and to its connection, no container's names.
+const (
+	opSandbox = "/sandbox"
+	opAttach  = "/attach"
+)
 
 // Failure is an attempt that failed.
 type Failure struct {
@@ -218,7 +224,7 @@ func Decide(pod *corev1.Pod, o *Observed, now time.Time) Decision {
 	v := newView(pod, o)
 	switch {
 	case o.Gone || pod.DeletionTimestamp != nil:
-		if v.stopAll(&d, v.grace(now), "") && !o.Busy[opSandbox] {
+		if v.stopAll(&d, v.grace(now), "") && !o.Busy[opSandbox] && !o.Attaching {
 			d.do(Action{Kind: ActRemove})
 		}
 		return d
@@ -312,7 +318,7 @@ func (v *view) stopAll(d *Decision, grace time.Duration, why string) bool {
 // stopAndRelease ends a finished pod's rest and gives its network back. Its containers
 // stay for their logs until the pod is deleted.
 func (v *view) stopAndRelease(d *Decision, grace time.Duration, why string) {
-	if v.stopAll(d, grace, why) && v.o.Sandbox != nil && !v.o.Released && !v.o.Busy[opSandbox] {
+	if v.stopAll(d, grace, why) && v.o.Sandbox != nil && !v.o.Released && !v.o.Busy[opSandbox] && !v.o.Attaching {
 		d.do(Action{Kind: ActReleaseSandbox})
 	}
 }
@@ -320,7 +326,7 @@ func (v *view) stopAndRelease(d *Decision, grace time.Duration, why string) {
 // sandbox sees to it that there is a connected one, and reports whether there is.
 func (v *view) sandbox(d *Decision, now time.Time) bool {
 	s := v.o.Sandbox
-	if s != nil && s.Ready && v.o.Network {
+	if s != nil && s.Ready && (v.o.Network || v.o.Attaching) {
 		return true
 	}
 	if v.o.Busy[opSandbox] || v.later(d, opSandbox, now) {

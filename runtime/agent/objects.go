@@ -181,7 +181,7 @@ func (o *objects) watch(ctx context.Context, key objectKey, h *heldObject) {
 		o.changed(uids)
 	}
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: lw, ObjectType: typ,
+		ListerWatcher: cache.ToListWatcherWithWatchListSemantics(lw, o.client), ObjectType: typ,
 		Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(obj any) { set(obj, false) },
 			UpdateFunc: func(_, obj any) { set(obj, false) },

@@ -33,7 +33,7 @@ func (a *Agent) watchPods(ctx context.Context) {
 			return a.client.CoreV1().Pods("").Watch(ctx, o)
 		},
 	}
-	informer := cache.NewSharedIndexInformer(lw, &corev1.Pod{}, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	informer := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lw, a.client), &corev1.Pod{}, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	a.mu.Lock()
 	a.pods = informer.GetIndexer()
 	a.mu.Unlock()
@@ -177,7 +177,7 @@ func (a *Agent) watchNode(ctx context.Context) {
 		o.FieldSelector = fields.OneTermEqualSelector("metadata.name", a.cfg.NodeName).String()
 	}
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: &cache.ListWatch{
+		ListerWatcher: cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 				own(&o)
 				return a.client.CoreV1().Nodes().List(ctx, o)
@@ -186,7 +186,7 @@ func (a *Agent) watchNode(ctx context.Context) {
 				own(&o)
 				return a.client.CoreV1().Nodes().Watch(ctx, o)
 			},
-		},
+		}, a.client),
 		ObjectType: &corev1.Node{},
 		Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(obj any) { a.network.setNode(obj.(*corev1.Node)) },

@@ -111,16 +111,49 @@ func (w *worker) createSandbox(ctx context.Context, pod *corev1.Pod, act Action)
 	if err != nil {
 		return nil, w.sandboxFailed(pod, err)
 	}
-	ips, err := w.attach(ctx, pod, sb)
-	if err != nil {
-		undo := context.WithoutCancel(ctx)
-		err = errors.Join(err, w.detach(undo, sb), w.a.cfg.Driver.RemoveSandbox(undo, sb.ID))
+	if err := w.a.writeHosts(pod, cfg.Hostname, nil); err != nil {
 		return nil, w.sandboxFailed(pod, err)
 	}
-	if err := w.a.writeHosts(pod, cfg.Hostname, ips); err != nil {
+	if err := w.a.runtime.refresh(ctx); err != nil {
 		return nil, w.sandboxFailed(pod, err)
 	}
-	return func() { w.obs.Network, w.obs.PodIPs = true, ips }, nil
+	return func() { w.connect(pod, sb, cfg.Hostname) }, nil
+}
+
+// connection is a sandbox's connection in the making.
+type connection struct {
+	done chan struct{} // closed when the rest is set
+	ips  []string
+	err  error
+}
+
+// wait returns the pod's addresses when the sandbox is connected.
+func (c *connection) wait(ctx context.Context) ([]string, error) {
+	select {
+	case <-c.done:
+		return c.ips, c.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// connect attaches a new sandbox to the network while containers are being made in it.
+func (w *worker) connect(pod *corev1.Pod, sb driver.Sandbox, host string) {
+	c := &connection{done: make(chan struct{})}
+	w.joined = c
+	w.launch(opAttach, ActCreateSandbox, func(ctx context.Context) (func(), error) {
+		defer close(c.done)
+		c.ips, c.err = w.attach(ctx, pod, sb)
+		if c.err == nil {
+			c.err = w.a.writeHosts(pod, host, c.ips)
+		}
+		if c.err != nil {
+			undo := context.WithoutCancel(ctx)
+			c.err = errors.Join(c.err, w.detach(undo, sb), w.a.cfg.Driver.RemoveSandbox(undo, sb.ID))
+			return nil, w.sandboxFailed(pod, c.err)
+		}
+		return func() { w.obs.Network, w.obs.PodIPs = true, c.ips }, nil
+	})
 }
 
 func (w *worker) sandboxFailed(pod *corev1.Pod, err error) error {

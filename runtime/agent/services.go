@@ -25,14 +25,14 @@ type services struct {
 func newServices(client kubernetes.Interface) *services {
 	s := &services{}
 	s.store, s.informer = cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: &cache.ListWatch{
+		ListerWatcher: cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 				return client.CoreV1().Services("").List(ctx, o)
 			},
 			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 				return client.CoreV1().Services("").Watch(ctx, o)
 			},
-		},
+		}, client),
 		ObjectType: &corev1.Service{}, Handler: cache.ResourceEventHandlerFuncs{},
 		// Only what the variables are made of is kept.
 		Transform: func(obj any) (any, error) {

@@ -42,6 +42,10 @@ func (a *Agent) containerEvents(pod *corev1.Pod, name string) func(eventType, re
 func (w *worker) startOp(act Action) func(ctx context.Context) (func(), error) {
 	pod, spec, sb, facts := w.pod, w.spec(act.Container), *w.obs.Sandbox, w.facts()
 	prune := w.tooOld(act.Container, act.Attempt)
+	joined := w.joined
+	if w.obs.Network {
+		joined = nil
+	}
 	a := w.a
 	return func(ctx context.Context) (func(), error) {
 		event := a.containerEvents(pod, spec.Name)
@@ -71,6 +75,11 @@ func (w *worker) startOp(act Action) func(ctx context.Context) (func(), error) {
 			a.recorder.Event(pod, corev1.EventTypeWarning, "FailedMount", err.Error())
 			return nil, err
 		}
+		if joined != nil && asksForPodIP(spec) {
+			if facts.podIPs, err = joined.wait(ctx); err != nil {
+				return nil, err
+			}
+		}
 		cfg, err := a.containerConfig(ctx, configInput{pod: pod, spec: spec, attempt: act.Attempt, podIPs: facts.podIPs, paths: paths})
 		if err != nil {
 			event(corev1.EventTypeWarning, "Failed", "Error: "+err.Error())
@@ -88,6 +97,11 @@ func (w *worker) startOp(act Action) func(ctx context.Context) (func(), error) {
 			return nil, &failure{reason: reason, err: err}
 		}
 		event(corev1.EventTypeNormal, "Created", "Container created")
+		if joined != nil {
+			if facts.podIPs, err = joined.wait(ctx); err != nil {
+				return nil, errors.Join(err, a.cfg.Driver.RemoveContainer(context.WithoutCancel(ctx), id))
+			}
+		}
 		if err := a.cfg.Driver.StartContainer(ctx, id); err != nil {
 			event(corev1.EventTypeWarning, "Failed", "Error: "+err.Error())
 			// It counts as an attempt that ended: what follows is the restart policy's.
@@ -106,6 +120,17 @@ func (w *worker) startOp(act Action) func(ctx context.Context) (func(), error) {
 		}
 		return nil, nil
 	}
+}
+
+// asksForPodIP reports whether a container's environment tells the pod's address, which
+// must then be known before the container is made.
+func asksForPodIP(c *corev1.Container) bool {
+	for _, e := range c.Env {
+		if e.ValueFrom != nil && e.ValueFrom.FieldRef != nil && strings.HasPrefix(e.ValueFrom.FieldRef.FieldPath, "status.podIP") {
+			return true
+		}
+	}
+	return false
 }
 
 // settleUnstarted makes sure that a container whose process could not be started is not

@@ -160,6 +160,10 @@ func (v *view) phase(st *corev1.PodStatus) corev1.PodPhase {
 		}
 		return p
 	}
+	if v.pod.DeletionTimestamp != nil && v.allEnded() {
+		// It will not run again, whatever its policy says.
+		return v.endPhase()
+	}
 	if !v.initialized() {
 		return corev1.PodPending
 	}
@@ -170,6 +174,34 @@ func (v *view) phase(st *corev1.PodStatus) corev1.PodPhase {
 		}
 	}
 	return corev1.PodRunning
+}
+
+// allEnded reports whether nothing runs and nothing is about to.
+func (v *view) allEnded() bool {
+	for _, c := range v.latest {
+		if !exited(c) {
+			return false
+		}
+	}
+	for _, list := range [][]corev1.Container{v.pod.Spec.InitContainers, v.pod.Spec.Containers} {
+		for i := range list {
+			if v.o.Busy[list[i].Name] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// endPhase is how a pod that was ended from outside is counted: as a success only if all
+// its containers ran and ended well.
+func (v *view) endPhase() corev1.PodPhase {
+	for i := range v.pod.Spec.Containers {
+		if c := v.latest[v.pod.Spec.Containers[i].Name]; c == nil || c.ExitCode != 0 {
+			return corev1.PodFailed
+		}
+	}
+	return corev1.PodSucceeded
 }
 
 func (v *view) conditions(st *corev1.PodStatus, terminal bool, now time.Time) {

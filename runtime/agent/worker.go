@@ -37,8 +37,9 @@ type worker struct {
 	reporter *reporter
 	seen     map[string]bool // ids of containers whose end was handled
 	removed  bool
-	killBy   time.Time
 	retries  map[string]int
+	// joined is the newest sandbox's connection in the making.
+	joined *connection
 }
 
 // op is something being done to a container or the sandbox.
@@ -163,6 +164,7 @@ func (w *worker) step() time.Time {
 	for k := range w.ops {
 		w.obs.Busy[k] = true
 	}
+	w.obs.Attaching = w.ops[opAttach] != nil
 	d := Decide(w.pod, &w.obs, now)
 	for _, act := range d.Actions {
 		w.act(act)
@@ -198,7 +200,7 @@ func (w *worker) refresh() {
 		w.obs.Network, w.obs.PodIPs = false, nil
 	}
 	w.obs.Sandbox = sb
-	if sb != nil && !w.obs.Network {
+	if sb != nil && !w.obs.Network && w.ops[opAttach] == nil {
 		// Of a former life of the agent: its addresses are in its record.
 		if ips, ok := w.a.savedNetwork(sb); ok {
 			w.obs.Network, w.obs.PodIPs = true, ips
@@ -349,6 +351,9 @@ func (w *worker) launch(key string, kind ActionKind, fn func(ctx context.Context
 // fail notes a failed attempt and when to repeat it.
 func (w *worker) fail(key string, kind ActionKind, err error) {
 	w.log.Warn("cannot "+string(kind), "what", key, "err", err)
+	if key == opAttach {
+		key = opSandbox // which has to be made anew
+	}
 	f := Failure{Reason: "ContainerCreating", Message: err.Error()}
 	var known *failure
 	if errors.As(err, &known) {
