@@ -167,7 +167,7 @@ func (c *Controller) silentFor(n *v1.Node) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s, known := c.signs[n.Name]
-	if !known || renewed.After(s.renewed) || heartbeat.After(s.heartbeat) {
+	if !known || !renewed.Equal(s.renewed) || !heartbeat.Equal(s.heartbeat) {
 		s = sign{renewed: renewed, heartbeat: heartbeat, seen: c.now()}
 		c.signs[n.Name] = s
 	}
@@ -194,7 +194,7 @@ func (c *Controller) sync(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	want, changed := taints(&n, c.someReady(), c.now())
+	want, changed := taints(&n, c.someReady(&n), c.now())
 	if !changed {
 		return nil
 	}
@@ -223,14 +223,18 @@ func (c *Controller) patchStatus(ctx context.Context, name string, conditions []
 	return n, nil
 }
 
-// someReady reports whether at least one node is ready.
-func (c *Controller) someReady() bool {
+// someReady reports whether at least one node is ready. The cache may be older than
+// current, a node that has just been written.
+func (c *Controller) someReady(current *v1.Node) bool {
+	if ready(current) {
+		return true
+	}
 	nodes, err := c.nodes.List(labels.Everything())
 	if err != nil {
 		return false
 	}
 	for _, n := range nodes {
-		if ready(n) {
+		if n.Name != current.Name && ready(n) {
 			return true
 		}
 	}

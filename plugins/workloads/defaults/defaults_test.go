@@ -1,0 +1,67 @@
+package defaults_test
+
+import (
+	"testing"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/pintle-dev/pintle/plugins/workloads/control"
+	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
+	"github.com/pintle-dev/pintle/plugins/workloads/defaults"
+)
+
+func build(kit control.Kit) ([]controltest.Runner, error) {
+	return []controltest.Runner{defaults.NewServiceAccounts(kit), defaults.NewRootCA(kit, "PEM")}, nil
+}
+
+func namespace(name string, phase v1.NamespacePhase) *v1.Namespace {
+	return &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: v1.NamespaceStatus{Phase: phase}}
+}
+
+func TestEveryNamespaceHasItsDefaults(t *testing.T) {
+	objects := []runtime.Object{namespace("old", v1.NamespaceActive), namespace("going", v1.NamespaceTerminating)}
+	controltest.Run(t, objects, build, func(e *controltest.Env) {
+		if _, err := e.Client.CoreV1().Namespaces().Create(e.Ctx, namespace("new", ""), metav1.CreateOptions{}); err != nil {
+			e.Fatal(err)
+		}
+		e.Settle()
+		for _, ns := range []string{"old", "new"} {
+			if _, err := e.Client.CoreV1().ServiceAccounts(ns).Get(e.Ctx, "default", metav1.GetOptions{}); err != nil {
+				e.Error(err)
+			}
+			cm, err := e.Client.CoreV1().ConfigMaps(ns).Get(e.Ctx, "kube-root-ca.crt", metav1.GetOptions{})
+			if err != nil || cm.Data["ca.crt"] != "PEM" {
+				e.Errorf("%v %v", cm, err)
+			}
+		}
+		if _, err := e.Client.CoreV1().ServiceAccounts("going").Get(e.Ctx, "default", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			e.Errorf("in a namespace that is being deleted: %v", err)
+		}
+	})
+}
+
+func TestDefaultsComeBack(t *testing.T) {
+	controltest.Run(t, []runtime.Object{namespace("n", v1.NamespaceActive)}, build, func(e *controltest.Env) {
+		if err := e.Client.CoreV1().ServiceAccounts("n").Delete(e.Ctx, "default", metav1.DeleteOptions{}); err != nil {
+			e.Fatal(err)
+		}
+		cm, err := e.Client.CoreV1().ConfigMaps("n").Get(e.Ctx, "kube-root-ca.crt", metav1.GetOptions{})
+		if err != nil {
+			e.Fatal(err)
+		}
+		cm.Data["ca.crt"] = "forged"
+		if _, err := e.Client.CoreV1().ConfigMaps("n").Update(e.Ctx, cm, metav1.UpdateOptions{}); err != nil {
+			e.Fatal(err)
+		}
+		e.Settle()
+		if _, err := e.Client.CoreV1().ServiceAccounts("n").Get(e.Ctx, "default", metav1.GetOptions{}); err != nil {
+			e.Error(err)
+		}
+		if cm, err := e.Client.CoreV1().ConfigMaps("n").Get(e.Ctx, "kube-root-ca.crt", metav1.GetOptions{}); err != nil || cm.Data["ca.crt"] != "PEM" {
+			e.Errorf("%v %v", cm, err)
+		}
+	})
+}
