@@ -55,10 +55,28 @@ func deleting(o *metav1.PartialObjectMetadata, finalizer string) *metav1.Partial
 	return o
 }
 
+// discovered is a discovery whose answer changes while it is asked.
+type discovered struct {
+	*fakediscovery.FakeDiscovery
+	mu sync.Mutex
+}
+
+func (d *discovered) ServerGroupsAndResources() ([]*metav1.APIGroup, []*metav1.APIResourceList, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.FakeDiscovery.ServerGroupsAndResources()
+}
+
+func (d *discovered) add(list *metav1.APIResourceList) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.Resources = append(d.Resources, list)
+}
+
 // env is a garbage collector over a fake API in virtual time.
 type env struct {
 	client *metadatafake.FakeMetadataClient
-	disco  *fakediscovery.FakeDiscovery
+	disco  *discovered
 	ctx    context.Context
 }
 
@@ -75,13 +93,13 @@ func run(t *testing.T, objects []*metav1.PartialObjectMetadata, body func(e *env
 		}
 		e := &env{client: metadatafake.NewSimpleMetadataClient(scheme, list...)}
 		verbs := metav1.Verbs{"get", "list", "watch", "delete", "patch"}
-		e.disco = &fakediscovery.FakeDiscovery{Fake: &clienttesting.Fake{Resources: []*metav1.APIResourceList{{
+		e.disco = &discovered{FakeDiscovery: &fakediscovery.FakeDiscovery{Fake: &clienttesting.Fake{Resources: []*metav1.APIResourceList{{
 			GroupVersion: group.String(), APIResources: []metav1.APIResource{
 				{Name: "things", Kind: "Thing", Namespaced: true, Verbs: verbs},
 				{Name: "clusterthings", Kind: "ClusterThing", Verbs: verbs},
 				{Name: "things/status", Kind: "Thing", Namespaced: true, Verbs: metav1.Verbs{"get"}},
 			},
-		}}}}
+		}}}}}
 		ctx, cancel := context.WithCancel(t.Context())
 		e.ctx = ctx
 		c := garbage.New(control.Kit{Log: slog.New(slog.DiscardHandler)}, e.disco, e.client, nil)
@@ -208,7 +226,7 @@ func TestForegroundDeletesDependentsFirst(t *testing.T) {
 func TestWatchesTypesAsTheyAppear(t *testing.T) {
 	run(t, []*metav1.PartialObjectMetadata{thing("a")}, func(e *env) {
 		late := schema.GroupVersion{Group: "late.example.com", Version: "v1"}
-		e.disco.Resources = append(e.disco.Resources, &metav1.APIResourceList{
+		e.disco.add(&metav1.APIResourceList{
 			GroupVersion: late.String(), APIResources: []metav1.APIResource{
 				{Name: "widgets", Kind: "Widget", Namespaced: true, Verbs: metav1.Verbs{"get", "list", "watch", "delete", "patch"}},
 			},

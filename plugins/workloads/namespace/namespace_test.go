@@ -3,6 +3,7 @@ package namespace_test
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,10 +33,11 @@ func TestEmptiesANamespacePodsFirst(t *testing.T) {
 	}
 	client := metadatafake.NewSimpleMetadataClient(scheme,
 		object("Pod", "going", "p"), object("ConfigMap", "going", "c"), object("ConfigMap", "going", "held", "example.com/f"), object("ConfigMap", "staying", "c"))
-	podsStay := true
+	var podsStay atomic.Bool
+	podsStay.Store(true)
 	client.PrependReactor("delete-collection", "*", func(action clienttesting.Action) (bool, runtime.Object, error) {
 		for _, name := range []string{"p", "c"} {
-			if name == "p" && podsStay {
+			if name == "p" && podsStay.Load() {
 				continue
 			}
 			// What is of another type is not found.
@@ -98,7 +100,7 @@ func TestEmptiesANamespacePodsFirst(t *testing.T) {
 		if got := condition(e, v1.NamespaceContentRemaining); got != "True SomeResourcesRemain Some resources are remaining: pods. has 1 resource instances" {
 			e.Errorf("condition: %s", got)
 		}
-		podsStay = false
+		podsStay.Store(false)
 		time.Sleep(time.Second) // virtual
 		e.Settle()
 		if pods, maps := left(e, "pods"), left(e, "configmaps"); len(pods) != 0 || !slices.Equal(maps, []string{"held"}) {
