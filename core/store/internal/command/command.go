@@ -108,12 +108,18 @@ func (e *Entry) Next(w *Write) error {
 	w.Key = string(r.bytes())
 	w.RevisionAt, w.Data = -1, nil
 	if !w.Delete {
+		at := uint64(0)
 		if flags&flagRevisionAt != 0 {
-			w.RevisionAt = int(r.uvarint())
+			at = r.uvarint()
 		}
 		w.Data = r.bytes()
+		if at > uint64(len(w.Data)) {
+			r.bad = true
+		} else if flags&flagRevisionAt != 0 {
+			w.RevisionAt = int(at)
+		}
 	}
-	if r.bad || flags&^(flagDelete|flagRevisionAt) != 0 || w.RevisionAt > len(w.Data) {
+	if r.bad || flags&^(flagDelete|flagRevisionAt) != 0 {
 		return fmt.Errorf("%w: write at %d bytes from the end", errMalformed, len(e.rest))
 	}
 	e.rest = r.b
