@@ -136,3 +136,28 @@ func try2(args ...string) (string, error) {
 	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
 	return string(out), err
 }
+
+// secondCluster starts a control plane without a node, with more configuration, and
+// returns its data directory; it ends with the test.
+func secondCluster(t *testing.T, port, more string) (data string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pintle-e2e") // t.TempDir's paths are long for sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(dir, "c.yaml")
+	if err := os.WriteFile(config, []byte("api: {listen: \"127.0.0.1:"+port+"\"}\n"+more), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data = filepath.Join(dir, "data")
+	t.Cleanup(func() {
+		if out, err := try2(cluster.pintle, "down", "--data-dir", data); err != nil {
+			t.Errorf("down: %v\n%s", err, out)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	run(t, cluster.pintle, "up", "--data-dir", data, "--config", config)
+	return data
+}

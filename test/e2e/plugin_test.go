@@ -42,33 +42,19 @@ func TestAThirdPartysPluginServesItsType(t *testing.T) {
 	kubectl(t, "explain", "widget.spec")
 }
 
-// TestAPluginWithAnotherChecksumIsRefused uses a control plane of its own, without a node.
+// TestPluginsThatCantRunSayWhy uses a control plane of its own, without a node.
 func TestPluginsThatCantRunSayWhy(t *testing.T) {
-	dir := t.TempDir()
-	binary := filepath.Join(cluster.dir, "widget")
-	silent := filepath.Join(dir, "silent")
+	silent := filepath.Join(t.TempDir(), "silent")
 	if err := os.WriteFile(silent, []byte("#!/bin/sh\nexec sleep 600\n"), 0o755); err != nil { //nolint:gosec // a program
 		t.Fatal(err)
 	}
-	config := filepath.Join(dir, "c.yaml")
-	text := fmt.Sprintf(`
-api: {listen: "127.0.0.1:16444"}
+	data := secondCluster(t, "16444", fmt.Sprintf(`
 plugins:
   - {name: widget, path: %s, sha256: %s}
   - {name: silent, path: %s, sha256: %s}
-`, binary, strings.Repeat("0", 64), silent, sha256File(t, silent))
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	data := filepath.Join(dir, "data")
-	run(t, cluster.pintle, "up", "--data-dir", data, "--config", config)
-	t.Cleanup(func() {
-		if out, err := try2(cluster.pintle, "down", "--data-dir", data); err != nil {
-			t.Errorf("down: %v\n%s", err, out)
-		}
-	})
+`, filepath.Join(cluster.dir, "widget"), strings.Repeat("0", 64), silent, sha256File(t, silent)))
 	for name, want := range map[string]string{"widget": "checksum", "silent": "handshake"} {
-		eventually(t, 30*time.Second, name+" says why it does not run", func() error {
+		eventually(t, 60*time.Second, name+" says why it does not run", func() error {
 			out, err := try(t, "", cluster.pintle, "plugin", "info", name, "--data-dir", data)
 			if err == nil && !strings.Contains(strings.ToLower(out), want) {
 				err = fmt.Errorf("want %q in:\n%s", want, out)
