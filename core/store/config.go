@@ -47,7 +47,8 @@ type Config struct {
 	// HistoryRevisions bounds the same by number. Default 1,000,000.
 	HistoryRevisions uint64
 	// MinFreeBytes is the room on the disk below which writes are refused with
-	// ErrNoSpace, so that the log and the state never meet a full disk. Default 128 MiB.
+	// ErrNoSpace, so that the log and the state never meet a full disk; below 64 MiB it does not
+	// protect. Default 128 MiB.
 	MinFreeBytes uint64
 
 	// HeartbeatTimeout is how long followers wait for a leader before they elect another;

@@ -64,9 +64,6 @@ func (r replica) waitForRoom() bool {
 	for !r.s.room.canApply() {
 		select {
 		case <-tick.C:
-			if err := r.s.room.refresh(); err != nil {
-				r.s.log.Error("Looking for room on the disk", "error", err)
-			}
 		case <-r.s.closing:
 			return false
 		}

@@ -18,8 +18,8 @@ type room struct {
 
 // The parts of the reserve that deletions and the state machine may use.
 const (
-	deletionShare = 4
-	applyShare    = 8
+	deletionShare = 2
+	applyShare    = 4
 )
 
 func newRoom(dir string, reserve uint64) (*room, error) {
@@ -50,5 +50,11 @@ func (r *room) check(deletion bool) error {
 	return nil
 }
 
-// canApply says whether the state machine may write.
-func (r *room) canApply() bool { return r.free.Load() >= r.min/applyShare }
+// canApply looks again and says whether the state machine may write. It is asked for
+// every batch: many writes can come between two ticks of a clock.
+func (r *room) canApply() bool {
+	if err := r.refresh(); err != nil {
+		return true // What can't be known stops nothing.
+	}
+	return r.free.Load() >= r.min/applyShare
+}
