@@ -107,6 +107,9 @@ func (c *Controller) attemptDelete(ctx context.Context, uid types.UID) error {
 	if n.foreground {
 		return c.finishForeground(ctx, &n)
 	}
+	if c.graph.hasAllOwners(uid) {
+		return nil
+	}
 	obj, err := c.live(ctx, &n.identity)
 	if err != nil {
 		return err
@@ -238,6 +241,9 @@ func (c *Controller) attemptOrphan(ctx context.Context, uid types.UID) error {
 }
 
 func (c *Controller) patchOwners(ctx context.Context, id *identity, obj *metav1.PartialObjectMetadata, refs []metav1.OwnerReference) error {
+	if len(refs) == 0 {
+		return c.patch(ctx, id, obj, "ownerReferences", nil)
+	}
 	return c.patch(ctx, id, obj, "ownerReferences", refs)
 }
 
@@ -247,11 +253,14 @@ func (c *Controller) removeFinalizer(ctx context.Context, id *identity, finalize
 		return err
 	}
 	rest := slices.DeleteFunc(slices.Clone(obj.Finalizers), func(f string) bool { return f == finalizer })
+	if len(rest) == 0 {
+		return c.patch(ctx, id, obj, "finalizers", nil)
+	}
 	return c.patch(ctx, id, obj, "finalizers", rest)
 }
 
 // patch replaces one list in the metadata of an object that has not changed since it was
-// read.
+// read. A nil value takes the list off.
 func (c *Controller) patch(ctx context.Context, id *identity, obj *metav1.PartialObjectMetadata, field string, value any) error {
 	body, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"uid": obj.UID, "resourceVersion": obj.ResourceVersion, field: value,

@@ -181,6 +181,20 @@ func TestCollects(t *testing.T) {
 	}
 }
 
+// TestLateDependents makes dependents of an owner whose absence is known already.
+func TestLateDependents(t *testing.T) {
+	held := deleting(thing("held", owner("gone")), "example.com/hold")
+	run(t, []*metav1.PartialObjectMetadata{held, thing("early", owner("gone"))}, func(e *env) {
+		if err := e.client.Tracker().Create(things, thing("late", owner("gone")), "default"); err != nil {
+			t.Fatal(err)
+		}
+		e.settle()
+		if got := e.names(); !slices.Equal(got, []string{"held"}) {
+			t.Errorf("left: %v", got)
+		}
+	})
+}
+
 func TestDropsReferencesToOwnersThatAreGone(t *testing.T) {
 	run(t, []*metav1.PartialObjectMetadata{thing("a"), thing("x"), thing("b", owner("a"), owner("x"))}, func(e *env) {
 		e.delete("a")

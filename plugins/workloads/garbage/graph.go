@@ -66,9 +66,24 @@ func (g *graph) set(kind schema.GroupVersionKind, m metav1.Object) {
 		g.nodes[m.GetUID()] = n
 	}
 	n.identity = identity{UID: m.GetUID(), Kind: kind, Namespace: m.GetNamespace(), Name: m.GetName()}
-	n.virtual = false
+	if n.virtual {
+		n.virtual = false
+		g.checkReferences(n)
+	}
 	g.setOwners(n, m.GetOwnerReferences())
 	g.setDeletion(n, m)
+}
+
+// checkReferences looks for dependents whose reference names another object than that of
+// the UID, now that it is known.
+func (g *graph) checkReferences(n *node) {
+	for uid, d := range n.dependents {
+		for i := range d.owners {
+			if d.owners[i].UID == n.UID && !refersTo(&d.owners[i], d.Namespace, n) {
+				g.queues.Delete(uid)
+			}
+		}
+	}
 }
 
 // setOwners links a node to its owners. Owners that are not known become virtual nodes,
@@ -94,8 +109,9 @@ func (g *graph) setOwners(n *node, owners []metav1.OwnerReference) {
 			}}
 			g.nodes[ref.UID] = owner
 			g.queues.Delete(owner.UID)
-		} else if !owner.virtual && !refersTo(ref, n.Namespace, owner) {
-			// The reference names another object than that of this UID.
+		} else if owner.virtual || !refersTo(ref, n.Namespace, owner) {
+			// The owner may be gone, or the reference names another object than that of
+			// this UID.
 			g.queues.Delete(n.UID)
 		}
 		if owner.dependents == nil {
@@ -162,10 +178,16 @@ func (g *graph) removeLocked(uid types.UID) {
 	if n == nil {
 		return
 	}
-	delete(g.nodes, uid)
 	for i := range n.owners {
 		g.unlink(n.owners[i].UID, n)
 	}
+	if len(n.dependents) == 0 {
+		delete(g.nodes, uid)
+		return
+	}
+	// As long as there are references to it, it stays as what it was before it was seen:
+	// it may only have been looked for in the wrong place.
+	n.owners, n.virtual, n.deleting, n.foreground, n.orphan = nil, true, false, false, false
 	for dependent := range n.dependents {
 		g.queues.Delete(dependent)
 	}
@@ -219,6 +241,24 @@ func (n *node) view() view {
 		identity: n.identity, owners: n.owners, virtual: n.virtual, deleting: n.deleting,
 		foreground: n.foreground, orphan: n.orphan, hasDependents: len(n.dependents) > 0,
 	}
+}
+
+// hasAllOwners reports whether all owners of an object are known to be there, in which
+// case there is nothing to be done about it.
+func (g *graph) hasAllOwners(uid types.UID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := g.nodes[uid]
+	if n == nil || n.virtual || len(n.owners) == 0 {
+		return false
+	}
+	for i := range n.owners {
+		owner := g.nodes[n.owners[i].UID]
+		if owner == nil || owner.virtual || owner.foreground || !refersTo(&n.owners[i], n.Namespace, owner) {
+			return false
+		}
+	}
+	return true
 }
 
 // dependents returns the dependents of an object.
