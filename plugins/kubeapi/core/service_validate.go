@@ -91,7 +91,7 @@ func servicePorts(ports []any, typ string, path *field.Path) field.ErrorList {
 			names[name] = true
 		}
 		errs = append(errs, check.Port(at.Child("port"), tree.Int0(p, "port"))...)
-		errs = append(errs, check.PortOrName(at.Child("targetPort"), p["targetPort"])...)
+		errs = append(errs, check.PortOrName(p, at, "targetPort")...)
 		if a := tree.Str(p, "appProtocol"); a != "" {
 			errs = append(errs, check.Invalid(at.Child("appProtocol"), a, validation.IsQualifiedName(a))...)
 		}

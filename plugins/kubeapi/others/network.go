@@ -158,7 +158,7 @@ func policyPort(p map[string]any, at *field.Path) field.ErrorList {
 		}
 		return nil
 	}
-	errs := check.PortOrName(at.Child("port"), port)
+	errs := check.PortOrName(p, at, "port")
 	if n, ok := port.(int64); ranged && ok && end < n {
 		errs = append(errs, field.Invalid(at.Child("endPort"), end, "must be greater than or equal to `port`"))
 	} else if ranged && !ok {

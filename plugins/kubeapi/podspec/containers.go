@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/check"
@@ -160,11 +159,10 @@ func validatePorts(ports []any, path *field.Path) field.ErrorList {
 	for i, e := range ports {
 		p := tree.Object(e)
 		if name := tree.Str(p, "name"); name != "" {
-			at := path.Index(i).Child("name")
-			if messages := validation.IsValidPortName(name); messages != nil {
-				errs = append(errs, check.Invalid(at, name, messages)...)
+			if messages := check.PortName(name); messages != nil {
+				errs = append(errs, check.Invalid(path.Index(i).Child("name"), name, messages)...)
 			} else if names[name] {
-				errs = append(errs, field.Duplicate(at, name))
+				errs = append(errs, field.Duplicate(path.Index(i).Child("name"), name))
 			} else {
 				if names == nil {
 					names = map[string]bool{}

@@ -78,15 +78,15 @@ func (v *validator) action(key string, a map[string]any, path *field.Path) field
 		}
 	case "httpGet":
 		errs = append(errs, check.Required(a, path, "path")...)
-		errs = append(errs, check.PortOrName(path.Child("port"), a["port"])...)
+		errs = append(errs, check.PortOrName(a, path, "port")...)
 		for _, e := range tree.List(a, "httpHeaders") {
 			name := tree.Str(tree.Object(e), "name")
 			errs = append(errs, check.Invalid(path.Child("httpHeaders"), name, validation.IsHTTPHeaderName(name))...)
 		}
 	case "tcpSocket":
-		errs = append(errs, check.PortOrName(path.Child("port"), a["port"])...)
+		errs = append(errs, check.PortOrName(a, path, "port")...)
 	case "grpc":
-		errs = append(errs, check.PortOrName(path.Child("port"), a["port"])...)
+		errs = append(errs, check.PortOrName(a, path, "port")...)
 	case "sleep":
 		grace := tree.Int0(v.spec, "terminationGracePeriodSeconds")
 		if s := tree.Int0(a, "seconds"); s < 0 || s > grace {

@@ -17,21 +17,29 @@ import (
 func Validate(spec map[string]any, path *field.Path, pod bool) field.ErrorList {
 	var errs field.ErrorList
 	v := newValidator(spec, pod)
-	errs = append(errs, v.volumes(path.Child("volumes"))...)
-	errs = append(errs, v.claims(path.Child("resourceClaims"))...)
+	// Most pods have few of these parts; a path is made for those they have.
+	part := func(key string, check func(*field.Path) field.ErrorList) {
+		if spec[key] != nil {
+			errs = append(errs, check(path.Child(key))...)
+		}
+	}
+	part("volumes", v.volumes)
+	part("resourceClaims", v.claims)
 	errs = append(errs, v.containers(path.Child("containers"))...)
-	errs = append(errs, v.initContainers(path.Child("initContainers"))...)
-	errs = append(errs, v.ephemeralContainers(path.Child("ephemeralContainers"))...)
+	part("initContainers", v.initContainers)
+	part("ephemeralContainers", v.ephemeralContainers)
 	errs = append(errs, v.hostNetwork(path)...)
 	errs = append(errs, check.Labels(spec, path, "nodeSelector")...)
-	errs = append(errs, v.podSecurity(path.Child("securityContext"))...)
-	errs = append(errs, validateAffinity(tree.Map(spec, "affinity"), path.Child("affinity"))...)
-	errs = append(errs, validateDNS(spec, path.Child("dnsConfig"))...)
+	part("securityContext", v.podSecurity)
+	part("affinity", func(p *field.Path) field.ErrorList { return validateAffinity(tree.Map(spec, "affinity"), p) })
+	errs = append(errs, validateDNS(spec, path)...)
 	errs = append(errs, validateGates(spec, path)...)
-	errs = append(errs, validateSpread(tree.List(spec, "topologySpreadConstraints"), path.Child("topologySpreadConstraints"))...)
+	part("topologySpreadConstraints", func(p *field.Path) field.ErrorList {
+		return validateSpread(tree.List(spec, "topologySpreadConstraints"), p)
+	})
 	errs = append(errs, validateNames(spec, path)...)
-	errs = append(errs, ValidateTolerations(tree.List(spec, "tolerations"), path.Child("tolerations"))...)
-	errs = append(errs, validateHostAliases(tree.List(spec, "hostAliases"), path.Child("hostAliases"))...)
+	part("tolerations", func(p *field.Path) field.ErrorList { return ValidateTolerations(tree.List(spec, "tolerations"), p) })
+	part("hostAliases", func(p *field.Path) field.ErrorList { return validateHostAliases(tree.List(spec, "hostAliases"), p) })
 	if d, ok := tree.Int(spec, "activeDeadlineSeconds"); ok && (d < 1 || d > math.MaxInt32) {
 		errs = append(errs, field.Invalid(path.Child("activeDeadlineSeconds"), d, validation.InclusiveRangeError(1, math.MaxInt32)))
 	}
@@ -141,6 +149,10 @@ const (
 
 func validateDNS(spec map[string]any, path *field.Path) field.ErrorList {
 	config := tree.Map(spec, "dnsConfig")
+	if config == nil && tree.Str(spec, "dnsPolicy") != "None" {
+		return nil
+	}
+	path = path.Child("dnsConfig")
 	servers := tree.Strings(config, "nameservers")
 	if tree.Str(spec, "dnsPolicy") == "None" {
 		if config == nil {
@@ -149,9 +161,6 @@ func validateDNS(spec map[string]any, path *field.Path) field.ErrorList {
 		if len(servers) == 0 {
 			return field.ErrorList{field.Required(path.Child("nameservers"), "must provide at least one DNS nameserver when `dnsPolicy` is None")}
 		}
-	}
-	if config == nil {
-		return nil
 	}
 	var errs field.ErrorList
 	if len(servers) > maxNameservers {

@@ -260,7 +260,9 @@ func (v *validator) mounts(c map[string]any, mounts []any, path *field.Path) fie
 		if points != nil {
 			points[point] = true
 		}
-		errs = append(errs, v.mountOptions(c, m, path, path.Index(i))...)
+		if len(m) > 2 || c["volumeDevices"] != nil {
+			errs = append(errs, v.mountOptions(c, m, path, path.Index(i))...)
+		}
 	}
 	return errs
 }

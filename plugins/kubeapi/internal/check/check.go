@@ -129,17 +129,38 @@ func Port(path *field.Path, port int64) field.ErrorList {
 	return Invalid(path, port, validation.IsValidPortNum(int(port)))
 }
 
-// PortOrName checks a port that is a number or a name.
-func PortOrName(path *field.Path, v any) field.ErrorList {
-	switch v := v.(type) {
-	case int64:
-		return Port(path, v)
-	case string:
-		return Invalid(path, v, validation.IsValidPortName(v))
-	case nil:
-		return Port(path, 0)
+// PortName returns what is wrong with the name of a port, or nil.
+func PortName(s string) []string {
+	const longest = 15
+	plain, letter := plainLabel(s) && len(s) <= longest, false
+	for i := 0; plain && i < len(s); i++ {
+		letter = letter || s[i] >= 'a' && s[i] <= 'z'
+		plain = s[i] != '-' || s[i+1] != '-' // a label does not end with one
 	}
-	return field.ErrorList{field.InternalError(path, fmt.Errorf("unknown type: %T", v))}
+	if plain && letter {
+		return nil
+	}
+	return validation.IsValidPortName(s)
+}
+
+// PortOrName checks the port at key, which is a number or a name.
+func PortOrName(o map[string]any, path *field.Path, key string) field.ErrorList {
+	switch v := o[key].(type) {
+	case int64:
+		if v >= 1 && v <= 65535 {
+			return nil
+		}
+		return Port(path.Child(key), v)
+	case string:
+		if messages := PortName(v); messages != nil {
+			return Invalid(path.Child(key), v, messages)
+		}
+		return nil
+	case nil:
+		return Port(path.Child(key), 0)
+	default:
+		return field.ErrorList{field.InternalError(path.Child(key), fmt.Errorf("unknown type: %T", v))}
+	}
 }
 
 // FileMode checks the file mode at key, where there is one.
