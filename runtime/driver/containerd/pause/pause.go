@@ -12,9 +12,13 @@ import (
 )
 
 // Main runs until SIGTERM or SIGINT. It is meant to be process 1 of its namespace.
-func Main() {
+func Main() { run(func() {}) }
+
+// run calls ready when signals are waited for.
+func run(ready func()) {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGCHLD)
+	ready()
 	for s := range signals {
 		if s != unix.SIGCHLD {
 			return
