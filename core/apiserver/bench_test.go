@@ -39,7 +39,7 @@ func call(b *testing.B, s *apiserver.Server, want int, method, path, contentType
 	if contentType != "" {
 		r.Header.Set("Content-Type", contentType)
 	}
-	w := &sink{header: http.Header{}}
+	w := &sink{header: http.Header{}, code: 200}
 	s.ServeHTTP(w, r)
 	if w.code != want {
 		b.Fatalf("%s %s: %d %s", method, path, w.code, w.body.Bytes())

@@ -51,18 +51,26 @@ func TestPatchTypes(t *testing.T) {
 func TestConcurrentPatchesAllLand(t *testing.T) {
 	a := newAPI(t)
 	a.must(201, "POST", cms, `{"metadata":{"name":"c"}}`)
+	answers := make([]answer, 10)
 	var wg sync.WaitGroup
-	for i := range 10 {
+	for i := range answers {
 		wg.Go(func() {
-			r := a.do("PATCH", cms+"/c", fmt.Sprintf(`{"data":{"k%d":"v"}}`, i), "Content-Type", "application/merge-patch+json")
-			if r.code != 200 {
-				t.Errorf("patch: %d %s", r.code, r.body)
-			}
+			answers[i] = a.do("PATCH", cms+"/c", fmt.Sprintf(`{"data":{"k%d":"v"}}`, i), "Content-Type", "application/merge-patch+json")
 		})
 	}
 	wg.Wait()
-	if data, _ := at(a.must(200, "GET", cms+"/c", "").object(t), "data").(map[string]any); len(data) != 10 {
-		t.Errorf("%d of 10 patches landed", len(data))
+	o := a.must(200, "GET", cms+"/c", "").object(t)
+	data, _ := at(o, "data").(map[string]any)
+	seen := map[any]bool{}
+	for i, r := range answers {
+		rv := at(r.object(t), "metadata.resourceVersion")
+		if r.code != 200 || data[fmt.Sprintf("k%d", i)] != "v" || seen[rv] {
+			t.Errorf("patch %d is not in the object: %d %s", i, r.code, r.body)
+		}
+		seen[rv] = true
+	}
+	if t.Failed() {
+		t.Logf("the object: %v", o)
 	}
 }
 
