@@ -103,19 +103,28 @@ func (s *Store) Range(ctx context.Context, prefix Key, opts ListOptions, fn func
 	return s.rangeHistory(ctx, snap, prefix, opts, fn)
 }
 
-// rangeView reads from memory.
+// maxPointReads is how many objects of one list are looked up on disk one by one; if more
+// are not in memory, reading the rest in order is cheaper.
+const maxPointReads = 4
+
+// rangeView reads from memory, and from disk what is not there.
 func (s *Store) rangeView(ctx context.Context, view index.View, snap Snapshot, prefix Key, opts ListOptions,
 	fn func(Object) error,
 ) (Snapshot, error) {
 	var (
-		n    int
-		last string
-		err  error
+		n, misses int
+		last      = string(opts.After)
+		err       error
 	)
 	view.Ascend(string(prefix), string(opts.After), func(it *index.Item) bool {
 		if opts.Limit > 0 && n == opts.Limit {
 			snap.More = true
 			return false
+		}
+		if it.Value() == nil {
+			if misses++; misses > maxPointReads {
+				return false
+			}
 		}
 		var o Object
 		if o, err = s.object(it, false); err != nil {
@@ -129,6 +138,18 @@ func (s *Store) rangeView(ctx context.Context, view index.View, snap Snapshot, p
 	})
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("list of %s at revision %d: %w", prefix, snap.Revision, err)
+	}
+	if misses > maxPointReads {
+		if opts.After = Key(last); opts.Limit > 0 {
+			opts.Limit -= n
+		}
+		snap, err = s.rangeHistory(ctx, snap, prefix, opts, func(o Object) error {
+			last = string(o.Key)
+			return fn(o)
+		})
+		if err != nil {
+			return Snapshot{}, err
+		}
 	}
 	if snap.More {
 		snap.Remaining = int64(view.Count(string(prefix), last))
