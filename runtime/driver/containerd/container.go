@@ -302,6 +302,9 @@ func (c *container) finish(e exit) {
 		return
 	}
 	c.record.Finished, c.record.FinishedAt, c.record.ExitCode, c.record.OOMKilled = true, e.At, e.Code, e.OOM
+	if c.record.StartedAt.After(e.At) {
+		c.record.StartedAt = e.At // it had ended before its start was noted
+	}
 	c.task = nil
 	err := writeRecord(c.dir, c.record)
 	c.mu.Unlock()

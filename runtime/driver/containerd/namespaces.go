@@ -77,7 +77,15 @@ func inNetNS(path string, fn func() error) error {
 func onThread(fn func() error) error {
 	result := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the runtime ends the thread
+		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			// The main thread never ends, and /proc/self shows its namespaces. While it is
+			// held here, another goroutine gets another thread.
+			defer runtime.UnlockOSThread()
+			result <- onThread(fn)
+			return
+		}
+		// Never unlocked: the runtime ends the thread with the goroutine.
 		result <- fn()
 	}()
 	return <-result

@@ -120,6 +120,30 @@ func Ensure(ctx context.Context, cfg Config) (*Daemon, error) {
 	return d, nil
 }
 
+// Keep starts the daemon again whenever it has ended, until the context does. Containers
+// run on meanwhile, under their shims.
+func Keep(ctx context.Context, cfg Config) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if pid, ok := cfg.running(); ok && !gone(pid) {
+			continue
+		}
+		cfg.Logger.Warn("containerd has ended; starting it again")
+		if _, err := Ensure(ctx, cfg); err != nil && ctx.Err() == nil {
+			cfg.Logger.Error("cannot start containerd again", "err", err)
+		}
+	}
+}
+
 func (c Config) start() (int, error) {
 	binary := c.Binary
 	if binary == "" {
