@@ -64,6 +64,13 @@ var sourceRequires = map[string][]string{
 }
 
 func validateVolume(volume map[string]any, at *field.Path) field.ErrorList {
+	if len(volume) == 2 && volume["name"] != nil {
+		for key, v := range volume {
+			if s := tree.Object(v); s != nil {
+				return validateSource(key, s, at.Child(key))
+			}
+		}
+	}
 	var errs field.ErrorList
 	have := 0
 	for _, key := range sources {
