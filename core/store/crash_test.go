@@ -88,7 +88,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 			acked := map[string]uint64{}
 			data := map[string]string{}
 			for range 2 {
-				killWriter(t, dir, 5000, acked, data)
+				killWriter(t, dir, 2000, acked, data)
 				dir = after(t, dir)
 				s := open(t, crashConfig(dir))
 				for key, revision := range acked {
