@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/tidwall/gjson"
@@ -101,41 +103,44 @@ func (s *source[T]) watch(ctx context.Context, o metav1.ListOptions) (watch.Inte
 		defer close(w.events)
 		defer cancel()
 		defer func() { _ = body.Close() }()
-		s.read(json.NewDecoder(body), w)
+		s.read(bufio.NewReader(body), w)
 	}()
 	return w, nil
 }
 
-func (s *source[T]) read(frames *json.Decoder, w *watcher) {
-	var frame struct {
-		Type   watch.EventType `json:"type"`
-		Object json.RawMessage `json:"object"`
-	}
+// read hands on the frames of a watch, which are lines.
+func (s *source[T]) read(frames *bufio.Reader, w *watcher) {
 	for {
-		frame.Object = frame.Object[:0]
-		if err := frames.Decode(&frame); err != nil {
+		line, err := frames.ReadString('\n')
+		if strings.TrimSpace(line) != "" && !w.send(s.event(line)) {
+			return
+		}
+		if err != nil {
 			if !errors.Is(err, io.EOF) && !w.stopped() {
 				w.send(failed(fmt.Errorf("watch %s: %w", s.path, err)))
 			}
 			return
 		}
-		event := watch.Event{Type: frame.Type}
-		if frame.Type == watch.Error {
-			status := &metav1.Status{}
-			if err := json.Unmarshal(frame.Object, status); err != nil {
-				event = failed(err)
-			} else {
-				event.Object = status
-			}
-		} else if object, err := s.decode(string(frame.Object)); err != nil {
-			event = failed(fmt.Errorf("watch %s: %w", s.path, err))
-		} else {
-			event.Object = object
-		}
-		if !w.send(event) {
-			return
-		}
 	}
+}
+
+func (s *source[T]) event(frame string) watch.Event {
+	if !gjson.Valid(frame) {
+		return failed(fmt.Errorf("watch %s: a frame is not JSON: %.100q", s.path, frame))
+	}
+	kind, raw := watch.EventType(gjson.Get(frame, "type").String()), gjson.Get(frame, "object").Raw
+	if kind == watch.Error {
+		status := &metav1.Status{}
+		if err := json.Unmarshal([]byte(raw), status); err != nil {
+			return failed(fmt.Errorf("watch %s: %w", s.path, err))
+		}
+		return watch.Event{Type: kind, Object: status}
+	}
+	object, err := s.decode(raw)
+	if err != nil {
+		return failed(fmt.Errorf("watch %s: %w", s.path, err))
+	}
+	return watch.Event{Type: kind, Object: object}
 }
 
 func failed(err error) watch.Event {

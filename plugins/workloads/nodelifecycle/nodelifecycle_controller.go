@@ -189,12 +189,14 @@ func (c *Controller) sync(ctx context.Context, name string) error {
 			n = *written
 		}
 	}
+	evict := false
 	if !ready(&n) && conditionOf(&n, v1.NodeReady) != nil {
+		evict = c.someReady(&n)
 		if err := c.podsNotReady(ctx, &n); err != nil {
 			return err
 		}
 	}
-	want, changed := taints(&n, c.someReady(&n), c.now())
+	want, changed := taints(&n, evict, c.now())
 	if !changed {
 		return nil
 	}
@@ -223,12 +225,8 @@ func (c *Controller) patchStatus(ctx context.Context, name string, conditions []
 	return n, nil
 }
 
-// someReady reports whether at least one node is ready. The cache may be older than
-// current, a node that has just been written.
+// someReady reports whether a node beside current, which is not ready, is ready.
 func (c *Controller) someReady(current *v1.Node) bool {
-	if ready(current) {
-		return true
-	}
 	nodes, err := c.nodes.List(labels.Everything())
 	if err != nil {
 		return false
