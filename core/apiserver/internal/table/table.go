@@ -75,8 +75,8 @@ func New(columns []crd.Column, printer resource.Printer) (*Printer, error) {
 }
 
 const (
-	nameDescription = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"
-	ageDescription  = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC."
+	nameDescription = "Name of the object, unique among its type and namespace."
+	ageDescription  = "Time since the object was created."
 )
 
 func age(t map[string]any, now time.Time) any {
