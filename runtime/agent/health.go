@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,23 +15,6 @@ import (
 )
 
 type targetOf = probe.Target
-
-// limitedBuffer keeps the beginning of what is written to it, 10 KiB by default.
-type limitedBuffer struct {
-	bytes.Buffer
-	max int
-}
-
-func (l *limitedBuffer) Write(p []byte) (int, error) {
-	limit := l.max
-	if limit == 0 {
-		limit = 10 << 10
-	}
-	if room := limit - l.Len(); room > 0 {
-		l.Buffer.Write(p[:min(room, len(p))])
-	}
-	return len(p), nil
-}
 
 // removeLog removes a container's log with what was rotated away of it.
 func removeLog(path string) error {

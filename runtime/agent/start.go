@@ -14,6 +14,7 @@ import (
 	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/runtime/image"
 	"github.com/pintle-dev/pintle/runtime/logs"
+	"github.com/pintle-dev/pintle/runtime/probe"
 )
 
 // Bounds of a termination message.
@@ -233,7 +234,7 @@ func (w *worker) kill(ctx context.Context, pod *corev1.Pod, spec *corev1.Contain
 func (a *Agent) hook(ctx context.Context, h *corev1.LifecycleHandler, t targetOf) error {
 	switch {
 	case h.Exec != nil:
-		var out limitedBuffer
+		var out probe.Output
 		code, err := a.cfg.Driver.Exec(ctx, t.ID, h.Exec.Command, driver.Stdio{Out: &out, Err: &out})
 		if err != nil {
 			return err
@@ -274,8 +275,7 @@ func (w *worker) terminationMessage(c driver.Container) string {
 	if spec.TerminationMessagePolicy != corev1.TerminationMessageFallbackToLogsOnError || c.ExitCode == 0 || c.LogPath == "" {
 		return ""
 	}
-	var buf limitedBuffer
-	buf.max = 1 << 20
+	buf := probe.Output{Max: 1 << 20}
 	tail := int64(maxMessageTail)
 	if err := logs.Read(w.ctx, c.LogPath, logs.Options{Tail: &tail}, nil, &buf, &buf); err != nil {
 		return ""

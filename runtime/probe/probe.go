@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -103,7 +102,7 @@ func (p *Prober) Check(ctx context.Context, probe *corev1.Probe, t Target) (Resu
 }
 
 func (p *Prober) exec(ctx context.Context, cmd []string, t Target, limit time.Duration) (Result, error) {
-	out := &limited{max: maxOutput}
+	out := &Output{}
 	code, err := p.Exec.Exec(ctx, t.ID, cmd, driver.Stdio{Out: out, Err: out})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(ctx.Err(), context.DeadlineExceeded):
@@ -116,19 +115,6 @@ func (p *Prober) exec(ctx context.Context, cmd []string, t Target, limit time.Du
 		return Result{Message: err.Error()}, nil
 	}
 	return Result{OK: code == 0, Message: out.String()}, nil
-}
-
-// limited keeps the beginning of what is written to it.
-type limited struct {
-	bytes.Buffer
-	max int
-}
-
-func (l *limited) Write(p []byte) (int, error) {
-	if room := l.max - l.Len(); room > 0 {
-		l.Buffer.Write(p[:min(room, len(p))])
-	}
-	return len(p), nil
 }
 
 // Get makes an HTTP request as a probe or a lifecycle hook does.
