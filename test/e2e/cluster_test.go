@@ -49,7 +49,7 @@ plugins:
       bridge: pintle-e2e0
   - name: widget
     path: %s
-    sha256: %s
+    sha256: "%s"
     grant: true
 `
 
@@ -110,6 +110,7 @@ func runAll(m *testing.M) (code int, err error) {
 	if cluster.rest, err = clientcmd.BuildConfigFromFlags("", kubeconfig()); err != nil {
 		return 0, err
 	}
+	cluster.rest.QPS, cluster.rest.Burst = 1000, 2000 // the client should not be what is slow
 	if cluster.client, err = kubernetes.NewForConfig(cluster.rest); err != nil {
 		return 0, err
 	}

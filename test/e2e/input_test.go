@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ func TestBadInputGetsAClearError(t *testing.T) {
 		{"a name that is taken", "POST", maps, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"kept"}}`, 409, metav1.StatusReasonAlreadyExists, `"kept" already exists`},
 		{"no such object", "GET", maps + "/nosuch", "", 404, metav1.StatusReasonNotFound, `configmaps "nosuch" not found`},
 		{"no such resource", "GET", "/api/v1/nosuch", "", 404, metav1.StatusReasonNotFound, "could not find the requested resource"},
-		{"bad selector", "GET", maps + "?labelSelector=a%20b%20c", "", 400, metav1.StatusReasonBadRequest, "selector"},
+		{"bad selector", "GET", maps + "?labelSelector=a%20b%20c", "", 400, metav1.StatusReasonBadRequest, "unable to parse requirement"},
 		{"a continue token of nobody", "GET", maps + "?limit=1&continue=bm9uZQ", "", 400, metav1.StatusReasonBadRequest, "continue"},
 		{"no pod without containers", "POST", "/api/v1/namespaces/" + ns + "/pods", `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"},"spec":{"containers":[]}}`, 422, metav1.StatusReasonInvalid, "spec.containers"},
 	} {
@@ -144,22 +145,28 @@ spec:
 		t.Errorf("image list:\n%s", out)
 	}
 	apply(t, fmt.Sprintf(manifest, "missing", ns, cluster.registry, "nosuch:v1"))
-	seen := map[string]bool{}
-	eventually(t, 60*time.Second, "ErrImagePull, then ImagePullBackOff", func() error {
-		p, err := cluster.client.CoreV1().Pods(ns).Get(t.Context(), "missing", metav1.GetOptions{})
-		if err != nil {
-			return err
+	var reasons []string
+	limit := int64(60)
+	w, err := cluster.client.CoreV1().Pods(ns).Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=missing", TimeoutSeconds: &limit})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	for e := range w.ResultChan() {
+		p, ok := e.Object.(*corev1.Pod)
+		if !ok {
+			t.Fatalf("event %v", e)
 		}
 		for _, c := range p.Status.ContainerStatuses {
-			if c.State.Waiting != nil {
-				seen[c.State.Waiting.Reason] = true
+			if s := c.State.Waiting; s != nil && (len(reasons) == 0 || reasons[len(reasons)-1] != s.Reason) {
+				reasons = append(reasons, s.Reason)
 			}
 		}
-		if !seen["ErrImagePull"] || !seen["ImagePullBackOff"] {
-			return fmt.Errorf("seen %v", seen)
+		if i := slices.Index(reasons, "ErrImagePull"); i >= 0 && slices.Contains(reasons[i:], "ImagePullBackOff") {
+			return
 		}
-		return nil
-	})
+	}
+	t.Errorf("the reasons were %v, want ErrImagePull and then ImagePullBackOff", reasons)
 }
 
 func TestBadConfigurationsAreRefused(t *testing.T) {

@@ -50,8 +50,8 @@ func TestPluginsThatCantRunSayWhy(t *testing.T) {
 	}
 	data := secondCluster(t, "16444", fmt.Sprintf(`
 plugins:
-  - {name: widget, path: %s, sha256: %s}
-  - {name: silent, path: %s, sha256: %s}
+  - {name: widget, path: %s, sha256: "%s"}
+  - {name: silent, path: %s, sha256: "%s"}
 `, filepath.Join(cluster.dir, "widget"), strings.Repeat("0", 64), silent, sha256File(t, silent)))
 	for name, want := range map[string]string{"widget": "checksum", "silent": "handshake"} {
 		eventually(t, 60*time.Second, name+" says why it does not run", func() error {

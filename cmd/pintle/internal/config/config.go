@@ -23,6 +23,9 @@ type Config struct {
 	Node    Node     `json:"node"`
 	Plugins []Plugin `json:"plugins"`
 	Log     Log      `json:"log"`
+	// Memory is the size of the server's heap from which it collects garbage more eagerly;
+	// 0 sets no such limit. It is no promise: what must stay in memory stays.
+	Memory Bytes `json:"memory"`
 }
 
 // API configures the API server.
@@ -149,6 +152,8 @@ func Default() Config {
 		},
 		Node: Node{Listen: ":10250", Containerd: Containerd{Binary: "containerd"}},
 		Log:  Log{Level: "info", Format: "text"},
+		// With the defaults of the store's caches this leaves room for requests.
+		Memory: 128 << 20,
 	}
 }
 

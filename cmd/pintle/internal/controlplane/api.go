@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -58,7 +59,9 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 			BodyBytes: int64(limits.Body), MaxReads: limits.Reads, MaxWrites: limits.Writes,
 			RequestTimeout: time.Duration(limits.RequestTimeout),
 		},
-		TLS: tlsConfig, Version: release.Info(), Ready: s.access.checks(), Logger: s.log,
+		TLS: tlsConfig, Version: release.Info(), Ready: append(s.access.checks(), apiserver.Check{
+			Name: "crds", Run: func(ctx context.Context) error { return s.types.Synced(ctx) },
+		}), Logger: s.log,
 	})
 	if err != nil {
 		return err

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/config"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/firstparty"
@@ -36,6 +38,7 @@ type Server struct {
 	store     *store.Store
 	tokens    *auth.TokenStore
 	api       *apiserver.Server
+	types     *customresources.Controller
 	access    *access
 }
 
@@ -71,11 +74,11 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	if err := s.newAPI(reg); err != nil {
 		return errors.Join(err, closeAll(listeners))
 	}
-	types := customresources.New(customresources.Config{
+	s.types = customresources.New(customresources.Config{
 		Store: s.store, Registry: reg, Purger: s.api, Logger: log,
 		Leading: func() bool { leads, _ := s.store.Leadership(); return leads },
 	})
-	group.Go(func() error { return types.Run(ctx) })
+	group.Go(func() error { return s.types.Run(ctx) })
 	group.Go(func() error { return s.api.Serve(ctx, listeners...) })
 	group.Go(func() error { return s.populate(ctx, started) })
 	return group.Wait()
@@ -150,6 +153,7 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 		return err
 	}
 	s.access.markReady()
+	go s.writeAggregatedRoles(ctx, admin)
 	s.log.Info("ready", "address", s.cfg.API.Listen, "after", time.Since(started).Round(time.Millisecond))
 
 	plugins, err := firstparty.PublishRootCA(s.cfg.Plugins, s.authority.CAPEM())
@@ -174,6 +178,18 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 		}
 	}
 	return h.Run(ctx)
+}
+
+// writeAggregatedRoles shows clients the rules of aggregated cluster roles; decisions do not
+// depend on it.
+func (s *Server) writeAggregatedRoles(ctx context.Context, admin *rest.Config) {
+	client, err := dynamic.NewForConfig(admin)
+	if err == nil {
+		err = s.access.rbac.WriteAggregated(ctx, client)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.log.Error("the rules of aggregated cluster roles are not shown", "error", err)
+	}
 }
 
 // writeKubeconfig writes the administrator's kubeconfig.
