@@ -10,7 +10,7 @@ HELLO       := pintle.dev/hello
 export PATH := $(CURDIR)/.cache/go/bin:$(PATH)
 export CGO_ENABLED ?= 0
 
-GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.0
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
 .PHONY: up down build images test unit e2e lint bench conformance generate check host-packages examples clean

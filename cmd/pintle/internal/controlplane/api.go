@@ -55,6 +55,7 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		GoTypes:           kubeapi.GoType,
 		NamespaceResource: namespaces,
 		ReadBarrier:       s.store.Barrier,
+		Profiling:         true,
 		Limits: apiserver.Limits{
 			BodyBytes: int64(limits.Body), MaxReads: limits.Reads, MaxWrites: limits.Writes,
 			RequestTimeout: time.Duration(limits.RequestTimeout),

@@ -42,6 +42,9 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
+	if cfg.Node.Containerd.Address == "" {
+		group.Go(func() error { daemon.Keep(ctx, daemonConfig(cfg, dir, log)); return nil })
+	}
 	if hasNetwork(cfg.Plugins) {
 		h, err := pluginHost(cfg, dir, conf.NodeName, authority, log)
 		if err != nil {
@@ -228,5 +231,5 @@ func teardownPods(ctx context.Context, cfg config.Config, dir layout.Dir, log *s
 	if err != nil {
 		return err
 	}
-	return a.Teardown(ctx)
+	return errors.Join(a.Teardown(ctx), driver.Teardown(ctx, false))
 }
