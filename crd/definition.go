@@ -31,11 +31,38 @@ type Definition struct {
 	// Bucket names the part of the store that has the objects, where it is not the
 	// type's own: two groups may serve the same objects (events).
 	Bucket string `json:"bucket,omitempty"`
+	// AllowCreateOnUpdate lets a PUT of an object that does not exist create it.
+	AllowCreateOnUpdate bool `json:"allowCreateOnUpdate,omitempty"`
+	// ReturnDeletedObject answers a deletion that takes effect at once with the object
+	// as it last was, instead of a Status.
+	ReturnDeletedObject bool `json:"returnDeletedObject,omitempty"`
+	// Generation says which changes metadata.generation counts.
+	Generation Generation `json:"generation,omitempty"`
+	// Terminating types are about to go: no objects of them are created any more.
+	Terminating bool `json:"terminating,omitempty"`
 	// Source says where the definition came from, for messages: "builtin", "crd:NAME",
 	// "plugin:NAME". Types whose Source is "builtin" are decoded as upstream's Go types
 	// are (see crd/schema.Options.Builtin), all others as custom resources.
 	Source string `json:"source,omitempty"`
 }
+
+// Generation says which changes of an object metadata.generation counts.
+type Generation string
+
+// The rules by which generations are counted.
+const (
+	// GenerationDefault counts changes of all but metadata and status. Objects of a
+	// builtin type that have no spec are not counted.
+	GenerationDefault Generation = ""
+	// GenerationNone sets no generation.
+	GenerationNone Generation = "None"
+	// GenerationAll is GenerationDefault also for objects without a spec.
+	GenerationAll Generation = "All"
+	// GenerationAnnotations and GenerationLabels are GenerationAll, and count changes of
+	// annotations or labels too.
+	GenerationAnnotations Generation = "Annotations"
+	GenerationLabels      Generation = "Labels"
+)
 
 // Names are the names by which a type is known, as in a CustomResourceDefinition.
 type Names struct {
@@ -70,6 +97,8 @@ type Version struct {
 	// Columns of a server-side table, after NAME and before AGE unless Columns has its
 	// own age column.
 	Columns []Column `json:"columns,omitempty"`
+	// CompleteColumns says that no AGE is to be added to Columns.
+	CompleteColumns bool `json:"completeColumns,omitempty"`
 	// SelectableFields are paths such as ".spec.nodeName", beside metadata.name and
 	// metadata.namespace.
 	SelectableFields []string `json:"selectableFields,omitempty"`

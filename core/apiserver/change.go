@@ -95,7 +95,15 @@ func (c *change) validate(ctx context.Context) error {
 	errs := validateMeta(c.k, c.Object, c.Old)
 	errs = append(errs, c.compiled.Validate(ctx, c.Object, c.Old)...)
 	if c.k.validator != nil {
-		errs = append(errs, c.k.validator.Validate(ctx, &c.Request)...)
+		for _, e := range c.k.validator.Validate(ctx, &c.Request) {
+			if e.Type == field.ErrorTypeInternal {
+				return c.k.hookFailed(e)
+			}
+			errs = append(errs, e)
+		}
+	}
+	if !c.k.builtin {
+		errs = append(errs, c.k.Version.Scale.Validate(c.Object)...)
 	}
 	c.q.warn(c.Warnings...)
 	if len(errs) == 0 {

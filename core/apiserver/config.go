@@ -153,6 +153,8 @@ type Config struct {
 	// Metrics receives the server's metrics and is served at /metrics. nil makes a
 	// registry of its own.
 	Metrics *prometheus.Registry
+	// Profiling serves the runtime's profiles below /debug/pprof/.
+	Profiling bool
 	// Logger; nil discards.
 	Logger *slog.Logger
 	// Now is the clock; nil means time.Now.

@@ -7,6 +7,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/pintle-dev/pintle/core/apiserver/internal/jsontree"
+	"github.com/pintle-dev/pintle/core/apiserver/internal/selector"
 )
 
 // Stored objects begin with their apiVersion; see jsontree.Encode.
@@ -48,6 +49,17 @@ func (k *kind) present(data []byte) ([]byte, error) {
 	out := make([]byte, 0, len(data)+len(k.apiVersion))
 	out = append(append(out, versionField...), k.apiVersion...)
 	return append(out, rest[end:]...), nil
+}
+
+// selects reports whether stored bytes are selected in the form that k presents them in.
+func (k *kind) selects(sel *selector.Selector, data []byte) (bool, error) {
+	if k.converter != nil {
+		var err error
+		if data, err = k.present(data); err != nil {
+			return false, err
+		}
+	}
+	return sel.Matches(data), nil
 }
 
 // decodeStored decodes stored bytes to a private tree in the version of k.

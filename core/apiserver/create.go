@@ -48,6 +48,11 @@ func (q *request) create() error {
 
 // create takes a decoded object the whole way and returns it as it is served.
 func (c *change) create(ctx context.Context, duplicates []string) ([]byte, error) {
+	if c.k.Definition.Terminating {
+		e := apierrors.NewMethodNotSupported(c.k.gr, "create")
+		e.ErrStatus.Message = "create not allowed while custom resource definition is terminating"
+		return nil, e
+	}
 	meta, err := metaOf(c.Object)
 	if err != nil {
 		return nil, err
@@ -98,7 +103,7 @@ func (c *change) placeNew(meta map[string]any) error {
 	}
 	meta["uid"] = uuid.NewString()
 	meta["creationTimestamp"] = c.q.server.now()
-	if _, hasSpec := c.Object["spec"]; hasSpec || !c.k.builtin {
+	if _, hasSpec := c.Object["spec"]; c.k.counted(hasSpec) {
 		meta["generation"] = int64(1)
 	}
 	if c.k.Version.Status && !c.k.builtin {

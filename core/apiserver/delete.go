@@ -38,11 +38,11 @@ func (q *request) delete() error {
 	if err != nil {
 		return err
 	}
-	if d.gone {
+	if d.gone && !q.kind.Definition.ReturnDeletedObject {
 		return q.respondSuccess(http.StatusOK, &metav1.StatusDetails{Name: q.route.name, Group: q.kind.gr.Group, Kind: q.kind.gr.Resource, UID: d.uid})
 	}
 	code := http.StatusOK
-	if opts.OrphanDependents != nil && !*opts.OrphanDependents { //nolint:staticcheck // old clients
+	if !d.gone && opts.OrphanDependents != nil && !*opts.OrphanDependents { //nolint:staticcheck // old clients
 		code = http.StatusAccepted
 	}
 	return q.respondObject(code, d.data)

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/store"
@@ -38,11 +39,18 @@ func toStatus(err error) *metav1.Status {
 	case errors.Is(err, store.ErrCompacted):
 		err = apierrors.NewResourceExpired("The resourceVersion for the provided watch or list is too old.")
 	case errors.Is(err, store.ErrNotLeader):
-		err = apierrors.NewServiceUnavailable("this server can't take the write now: " + err.Error())
+		err = unavailable("this server can't take the write now: " + err.Error())
 	case errors.Is(err, store.ErrUnknownOutcome):
-		err = apierrors.NewTimeoutError("the outcome of the write is not known: "+err.Error(), 1)
+		// Without a time to wait: client libraries would send the write again by
+		// themselves, and it may have been done.
+		err = apierrors.NewTimeoutError("the outcome of the write is not known, look before you try again: "+err.Error(), 0)
+	case errors.Is(err, store.ErrNoSpace):
+		err = statusError(http.StatusInsufficientStorage, metav1.StatusReasonInternalError,
+			"the server's disk is nearly full and writes are refused; free space or delete objects: "+err.Error())
+	case errors.Is(err, store.ErrTooLarge):
+		err = apierrors.NewRequestEntityTooLargeError(err.Error())
 	case errors.Is(err, store.ErrClosed):
-		err = apierrors.NewServiceUnavailable("the server is shutting down")
+		err = unavailable("the server is shutting down")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		err = apierrors.NewTimeoutError("the request did not finish in time: "+err.Error(), 0)
 	default:
@@ -52,6 +60,23 @@ func toStatus(err error) *metav1.Status {
 	s := st.Status()
 	s.Kind, s.APIVersion = "Status", "v1"
 	return &s
+}
+
+// unavailable asks the client to send the request again in a second.
+func unavailable(message string) error {
+	e := apierrors.NewServiceUnavailable(message)
+	e.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
+	return e
+}
+
+// hookFailed is the answer where hooks could not judge an object, which says nothing
+// about the object: the client may try again.
+func (k *kind) hookFailed(e *field.Error) error {
+	what := fmt.Sprintf("the checks of %s", k.gr)
+	if source := k.Definition.Source; strings.HasPrefix(source, "plugin:") {
+		what = fmt.Sprintf("plugin %q, which checks %s,", strings.TrimPrefix(source, "plugin:"), k.gr)
+	}
+	return unavailable(fmt.Sprintf("%s failed: %s", what, e.Detail))
 }
 
 // forbidden words a refusal as upstream does.

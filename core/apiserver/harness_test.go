@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/pintle-dev/pintle/core/apiserver"
 	"github.com/pintle-dev/pintle/core/apiserver/customresources"
@@ -61,6 +62,10 @@ func (t types) Hooks(gr runtimeschema.GroupResource) any {
 		return namespaceHooks{}
 	case "echoes":
 		return echo{}
+	case "notes":
+		return noteHooks{}
+	case "doubts":
+		return doubt{}
 	}
 	return nil
 }
@@ -94,6 +99,29 @@ func (namespaceHooks) Prepare(_ context.Context, r *resource.Request) error {
 	return nil
 }
 
+// noteHooks convert between the two forms of notes, which share a bucket.
+type noteHooks struct{}
+
+func (noteHooks) Convert(note map[string]any, to runtimeschema.GroupVersionKind) (map[string]any, error) {
+	from, into := "about", "regarding"
+	if to.Group == "" {
+		from, into = into, from
+	}
+	if v, ok := note[from]; ok {
+		delete(note, from)
+		note[into] = v
+	}
+	note["apiVersion"] = to.GroupVersion().String()
+	return note, nil
+}
+
+// doubt is the hooks of a plugin that can't be asked.
+type doubt struct{}
+
+func (doubt) Validate(context.Context, *resource.Request) field.ErrorList {
+	return field.ErrorList{{Type: field.ErrorTypeInternal, Field: "doubts.test.dev", Detail: "the stream broke"}}
+}
+
 type echo struct{}
 
 func (echo) CreateVirtual(_ context.Context, r *resource.Request) (map[string]any, error) {
@@ -123,7 +151,18 @@ func definitions() []*crd.Definition {
 	names := func(plural, singular, kind string, short ...string) crd.Names {
 		return crd.Names{Plural: plural, Singular: singular, Kind: kind, ListKind: kind + "List", ShortNames: short}
 	}
+	note := func(target string) func() (*schema.Schema, error) {
+		return parseSchema(`{"type":"object","properties":{"` + target + `":{"type":"object","properties":{"name":{"type":"string"}}},"text":{"type":"string"}}}`)
+	}
 	return []*crd.Definition{
+		{Names: names("notes", "note", "Note"), Scope: crd.NamespaceScoped, Source: registry.BuiltinSource,
+			AllowCreateOnUpdate: true, ReturnDeletedObject: true, Generation: crd.GenerationAnnotations,
+			Versions: []crd.Version{{Name: "v1", Served: true, Storage: true, SelectableFields: []string{".about.name"}, Schema: note("about"),
+				Columns: []crd.Column{{Name: "Text", Type: "string", JSONPath: ".text"}}, CompleteColumns: true}}},
+		{Group: "notes.test.dev", Names: names("notes", "note", "Note"), Scope: crd.NamespaceScoped, Source: registry.BuiltinSource, Bucket: "notes",
+			Versions: []crd.Version{{Name: "v1", Served: true, Storage: true, SelectableFields: []string{".regarding.name"}, Schema: note("regarding")}}},
+		{Group: "test.dev", Names: names("doubts", "doubt", "Doubt"), Scope: crd.NamespaceScoped, Source: "plugin:doubter",
+			Versions: []crd.Version{{Name: "v1", Served: true, Storage: true, Schema: parseSchema(`{"type":"object"}`)}}},
 		{Names: names("namespaces", "namespace", "Namespace"), Scope: crd.ClusterScoped, Source: registry.BuiltinSource,
 			Versions: []crd.Version{{Name: "v1", Served: true, Storage: true, Status: true,
 				Subresources: []crd.Subresource{{Name: "finalize", Kind: "Namespace", Verbs: []string{"update"}}},

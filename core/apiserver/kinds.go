@@ -92,6 +92,17 @@ func (k *kind) subresource(name string) (*crd.Subresource, bool) {
 	return nil, false
 }
 
+// counted reports whether an object has a generation.
+func (k *kind) counted(hasSpec bool) bool {
+	switch k.Definition.Generation {
+	case crd.GenerationNone:
+		return false
+	case crd.GenerationDefault:
+		return hasSpec || !k.builtin
+	}
+	return true
+}
+
 func (k *kind) key(namespace, name string) store.Key {
 	return store.Key(k.Bucket + "/" + namespace + "/" + name)
 }
@@ -182,7 +193,7 @@ func (s *Server) newKind(t *registry.Type, h any) *kind {
 	}
 	k.tracker = sync.OnceValues(func() (*managedfields.Type, error) { return s.newTracker(k) })
 	k.printer = sync.OnceValues(func() (*table.Printer, error) {
-		return table.New(t.Version.Columns, k.hooks.printer)
+		return table.New(t.Version.Columns, t.Version.CompleteColumns, k.hooks.printer)
 	})
 	return k
 }

@@ -183,7 +183,11 @@ func (q *request) read(sel selector.Selector, limit int, opts store.ListOptions)
 		for i := range snap.Objects {
 			o := &snap.Objects[i]
 			opts.After = o.Key
-			if !sel.Matches(o.Data) {
+			selected, err := q.kind.selects(&sel, o.Data)
+			if err != nil {
+				return l, err
+			}
+			if !selected {
 				continue
 			}
 			l.objects = append(l.objects, *o)
@@ -212,10 +216,11 @@ func (q *request) readOne(sel selector.Selector, name string) (listed, error) {
 		return l, fmt.Errorf("read %s %q: %w", q.kind.gr, name, err)
 	}
 	l.revision = max(l.revision, o.Revision)
-	if sel.Matches(o.Data) {
+	selected, err := q.kind.selects(&sel, o.Data)
+	if selected {
 		l.objects = []store.Object{o}
 	}
-	return l, nil
+	return l, err
 }
 
 func (q *request) listError(err error, opts store.ListOptions) error {

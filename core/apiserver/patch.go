@@ -202,21 +202,26 @@ func strategicPatch(c *change, body []byte) ([]string, error) {
 	return p.Duplicates, nil
 }
 
-// apply is server-side apply.
-func (q *request) apply(dryRun bool) error {
+// applyBody reads what is applied, as JSON.
+func (q *request) applyBody() (body []byte, force bool, err error) {
 	if q.query.Get("fieldManager") == "" {
-		return apierrors.NewInvalid(metaKind("PatchOptions"), "", field.ErrorList{
+		return nil, false, apierrors.NewInvalid(metaKind("PatchOptions"), "", field.ErrorList{
 			field.Required(field.NewPath("fieldManager"), "is required for apply patch")})
 	}
-	force := isTrue(q.query.Get("force"))
-	body, err := q.readBody()
+	if body, err = q.readBody(); err != nil {
+		return nil, false, err
+	}
+	if body, err = yaml.YAMLToJSON(body); err != nil {
+		return nil, false, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
+	}
+	return body, isTrue(q.query.Get("force")), nil
+}
+
+// apply is server-side apply.
+func (q *request) apply(dryRun bool) error {
+	body, force, err := q.applyBody()
 	if err != nil {
 		return err
-	}
-	if data, err := yaml.YAMLToJSON(body); err == nil {
-		body = data
-	} else {
-		return apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
 	}
 	for try := 1; ; try++ {
 		code := http.StatusOK
@@ -276,9 +281,7 @@ func (q *request) applyNew(body []byte, dryRun, force bool) ([]byte, error) {
 	if uid := jsonUID(body); uid != "" {
 		return nil, apierrors.NewConflict(q.kind.gr, q.route.name, fmt.Errorf("uid mismatch: the provided object specified uid %s, and no existing object was found", uid))
 	}
-	a := q.route.attributes(q.user)
-	a.Verb = "create"
-	if err := q.server.authorize(q.ctx, a); err != nil {
+	if err := q.authorizeCreate(); err != nil {
 		return nil, err
 	}
 	c, err := q.newChange(resource.Create, dryRun)

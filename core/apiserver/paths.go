@@ -44,6 +44,8 @@ func (s *Server) servePath(w http.ResponseWriter, r *http.Request, user resource
 		writeJSON(w, s.cfg.Version)
 	case path == "/metrics":
 		promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	case s.cfg.Profiling && strings.HasPrefix(path, profilingPath):
+		profile(w, r)
 	case strings.HasPrefix(path, "/openapi/") && s.cfg.OpenAPI != nil:
 		s.cfg.OpenAPI.ServeHTTP(w, r)
 	case isDiscovery(path) && s.cfg.Discovery != nil:

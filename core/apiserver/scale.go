@@ -44,13 +44,16 @@ func (q *request) scale() error {
 			return err
 		}
 		rv := jsontree.String(body.Tree, "metadata", "resourceVersion")
-		return q.writeScale(rv == "", func(map[string]any) (map[string]any, error) { return body.Tree, nil })
+		return q.writeScale(rv == "", func(map[string]any) (map[string]any, error) { return body.Tree, nil }, nil)
 	case "patch":
+		if name, _, _ := strings.Cut(q.r.Header.Get("Content-Type"), ";"); types.PatchType(name) == types.ApplyPatchType {
+			return q.applyScale()
+		}
 		patch, err := q.scalePatch()
 		if err != nil {
 			return err
 		}
-		return q.writeScale(true, patch)
+		return q.writeScale(true, patch, nil)
 	}
 	return errMethod(q.kind.gr, q.route.verb)
 }
@@ -86,11 +89,33 @@ func (q *request) scalePatch() (func(map[string]any) (map[string]any, error), er
 			return o.Tree, nil
 		}, nil
 	}
-	return nil, errMediaType([]string{string(types.JSONPatchType), string(types.MergePatchType), string(types.StrategicMergePatchType)})
+	return nil, errMediaType([]string{string(types.JSONPatchType), string(types.MergePatchType), string(types.StrategicMergePatchType), string(types.ApplyPatchType)})
 }
 
-// writeScale sets the replicas that the Scale made by change has.
-func (q *request) writeScale(again bool, change func(map[string]any) (map[string]any, error)) error {
+// applyScale is server-side apply of a Scale: who applies owns the object's replicas.
+func (q *request) applyScale() error {
+	body, force, err := q.applyBody()
+	if err != nil {
+		return err
+	}
+	return q.writeScale(true, func(map[string]any) (map[string]any, error) {
+		o, err := decodePatch(body)
+		if err != nil {
+			return nil, err
+		}
+		return o.Tree, checkKind(o.Tree, scaleGVK)
+	}, func(c *change, scale map[string]any) error {
+		config := map[string]any{"apiVersion": c.k.apiVersion, "kind": c.k.GVK.Kind, "metadata": map[string]any{"name": c.Name}}
+		if n, ok := jsontree.Get(scale, "spec", "replicas").(int64); ok {
+			setPath(config, c.k.Version.Scale.SpecReplicasPath, n)
+		}
+		return c.applyConfig(&jsontree.Object{Tree: config}, force)
+	})
+}
+
+// writeScale sets the replicas that the Scale made by make has, with set or, where that
+// is nil, as they are.
+func (q *request) writeScale(again bool, make func(map[string]any) (map[string]any, error), set func(c *change, scale map[string]any) error) error {
 	dryRun, err := q.dryRun(nil)
 	if err != nil {
 		return err
@@ -103,7 +128,7 @@ func (q *request) writeScale(again bool, change func(map[string]any) (map[string
 		if err := c.setLive(live); err != nil {
 			return nil, err
 		}
-		scale, err := change(scaleOf(c.Old, q.kind.Version.Scale))
+		scale, err := make(scaleOf(c.Old, q.kind.Version.Scale))
 		if err != nil {
 			return nil, err
 		}
@@ -117,6 +142,12 @@ func (q *request) writeScale(again bool, change func(map[string]any) (map[string
 		replicas, err := replicasOf(scale, q.route.name)
 		if err != nil {
 			return nil, err
+		}
+		if set != nil {
+			if err := set(c, scale); err != nil {
+				return nil, err
+			}
+			return c.update(q.ctx, nil)
 		}
 		c.Object = jsontree.CopyMap(c.Old)
 		setPath(c.Object, q.kind.Version.Scale.SpecReplicasPath, replicas)

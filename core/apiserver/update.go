@@ -14,6 +14,7 @@ import (
 	"github.com/pintle-dev/pintle/core/apiserver/internal/managedfields"
 	"github.com/pintle-dev/pintle/core/apiserver/internal/media"
 	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -51,7 +52,61 @@ func (q *request) update() error {
 		return apierrors.NewInvalid(q.kind.GVK.GroupKind(), q.route.name, field.ErrorList{
 			field.Invalid(metaPath.Child("resourceVersion"), 0, "must be specified for an update")})
 	}
-	data, err := q.retry(rv == "", func(live store.Object) ([]byte, error) {
+	code := http.StatusOK
+	var data []byte
+	for try := 1; ; try++ {
+		data, err = q.replaceWith(body, rv, dryRun)
+		if !apierrors.IsNotFound(err) || !q.mayCreate() {
+			break
+		}
+		if data, err = q.createNamed(body, dryRun); !apierrors.IsAlreadyExists(err) || try == maxConflicts {
+			code = http.StatusCreated
+			break
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return q.respondObject(code, data)
+}
+
+// mayCreate reports whether an update of what does not exist creates it.
+func (q *request) mayCreate() bool {
+	return q.kind.Definition.AllowCreateOnUpdate && q.route.subresource == ""
+}
+
+// createNamed is an update that creates its object.
+func (q *request) createNamed(body *jsontree.Object, dryRun bool) ([]byte, error) {
+	if uid := uidOf(body.Tree); uid != "" {
+		return nil, apierrors.NewConflict(q.kind.gr, q.route.name, fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: ", uid)) //nolint:staticcheck // upstream's message
+	}
+	if err := q.authorizeCreate(); err != nil {
+		return nil, err
+	}
+	c, err := q.newChange(resource.Create, dryRun)
+	if err != nil {
+		return nil, err
+	}
+	c.Object, c.sent = jsontree.CopyMap(body.Tree), body.ManagedFields
+	meta := jsontree.Map(c.Object, "metadata")
+	if name, _ := meta["name"].(string); name != q.route.name {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", name, q.route.name))
+	}
+	delete(meta, "resourceVersion")
+	return c.create(q.ctx, body.Duplicates)
+}
+
+// authorizeCreate asks whether who may change an object may also create it.
+func (q *request) authorizeCreate() error {
+	a := q.route.attributes(q.user)
+	a.Verb = "create"
+	return q.server.authorize(q.ctx, a)
+}
+
+// replaceWith puts a decoded object in the place of the stored one. It is made again
+// after conflicts where the client names no revision.
+func (q *request) replaceWith(body *jsontree.Object, rv string, dryRun bool) ([]byte, error) {
+	return q.retry(rv == "", func(live store.Object) ([]byte, error) {
 		c, err := q.newChange(resource.Update, dryRun)
 		if err != nil {
 			return nil, err
@@ -67,10 +122,6 @@ func (q *request) update() error {
 		}
 		return c.update(q.ctx, body.Duplicates)
 	})
-	if err != nil {
-		return err
-	}
-	return q.respondObject(http.StatusOK, data)
 }
 
 // retry reads the object and calls try with it, again while it changes under the write
@@ -210,7 +261,7 @@ func (c *change) keepMeta() {
 }
 
 // bumpGeneration counts changes of what the object asks for: all beside metadata and
-// status.
+// status, and what the type's rule adds.
 func (c *change) bumpGeneration() {
 	meta := jsontree.Map(c.Object, "metadata")
 	gen, ok := meta["generation"].(int64)
@@ -220,7 +271,15 @@ func (c *change) bumpGeneration() {
 	if old, _ := jsontree.Get(c.Old, "metadata", "generation").(int64); old != gen {
 		return // the type's own hooks count
 	}
-	if !sameSpec(c.Object, c.Old, c.k.Version.Status) {
+	old := jsontree.Map(c.Old, "metadata")
+	same := sameSpec(c.Object, c.Old, c.k.Version.Status)
+	switch c.k.Definition.Generation {
+	case crd.GenerationAnnotations:
+		same = same && jsontree.Equal(meta["annotations"], old["annotations"])
+	case crd.GenerationLabels:
+		same = same && jsontree.Equal(meta["labels"], old["labels"])
+	}
+	if !same {
 		meta["generation"] = gen + 1
 	}
 }

@@ -263,10 +263,10 @@ func (s *stream) seen(e *store.Event) (kind string, replace []byte) {
 	if name := s.sel.Name(); name != "" && !hasName(e.Key, name) {
 		return "", nil
 	}
-	now := e.Type != store.Deleted && s.sel.MatchesWith(e.Data, func(path string) string { return fieldOf(e, path) })
-	before := e.Prev != nil && s.sel.MatchesWith(e.Prev, func(path string) string { return prevFieldOf(e, path) })
+	now := e.Type != store.Deleted && s.sel.MatchesWith(e.Data, s.q.kind.fieldsOf(e, "=", e.Data))
+	before := e.Prev != nil && s.sel.MatchesWith(e.Prev, s.q.kind.fieldsOf(e, "<", e.Prev))
 	if e.Type == store.Deleted && e.Prev == nil {
-		before = s.sel.Matches(e.Data)
+		before = s.sel.MatchesWith(e.Data, s.q.kind.fieldsOf(e, "=", e.Data))
 	}
 	switch {
 	case now && before:
@@ -286,15 +286,25 @@ func hasName(key store.Key, name string) bool {
 	return n > 0 && key[n-1] == '/' && string(key[n:]) == name
 }
 
-// fieldOf and prevFieldOf find a field's value once for all watchers.
-func fieldOf(e *store.Event, path string) string {
-	v, _ := e.Frames.Get("="+path, func() ([]byte, error) { return []byte(selector.Value(e.Data, path)), nil })
-	return string(v)
-}
-
-func prevFieldOf(e *store.Event, path string) string {
-	v, _ := e.Frames.Get("<"+path, func() ([]byte, error) { return []byte(selector.Value(e.Prev, path)), nil })
-	return string(v)
+// fieldsOf finds values of fields in one state of an event's object, each once for all
+// watchers of the kind. State marks which state it is among what is kept with the event.
+func (k *kind) fieldsOf(e *store.Event, state string, data []byte) selector.Values {
+	if k.converter != nil {
+		state += k.apiVersion + "/"
+	}
+	return func(path string) string {
+		v, _ := e.Frames.Get(state+path, func() ([]byte, error) {
+			presented := data
+			if k.converter != nil {
+				var err error
+				if presented, err = k.present(data); err != nil {
+					return nil, err
+				}
+			}
+			return []byte(selector.Value(presented, path)), nil
+		})
+		return string(v)
+	}
 }
 
 // frame appends an event to what is to be sent.

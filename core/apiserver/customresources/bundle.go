@@ -76,7 +76,11 @@ func (hooks) Validate(ctx context.Context, r *resource.Request) field.ErrorList 
 	if r.Subresource == "status" && old != nil {
 		return crdv1.ValidateStatus(c, old)
 	}
-	return crdv1.Validate(ctx, c, old)
+	errs := crdv1.Validate(ctx, c, old)
+	if len(errs) == 0 {
+		r.Warnings = append(r.Warnings, crdv1.Warnings(c, old)...)
+	}
+	return errs
 }
 
 // edit changes the request's object by way of its Go type. Metadata stays as it is.

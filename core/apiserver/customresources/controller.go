@@ -55,6 +55,8 @@ type registration struct {
 	generation int64
 	uid        string
 	gr         schema.GroupResource
+	// terminating definitions are about to go.
+	terminating bool
 }
 
 // New makes a controller.

@@ -62,13 +62,19 @@ func (c *Controller) tryReconcile(ctx context.Context, o store.Object) (waiting 
 
 func (c *Controller) register(def *apiextensionsv1.CustomResourceDefinition) error {
 	r := registration{generation: def.Generation, uid: string(def.UID),
-		gr: schema.GroupResource{Group: def.Spec.Group, Resource: def.Spec.Names.Plural}}
+		gr:          schema.GroupResource{Group: def.Spec.Group, Resource: def.Spec.Names.Plural},
+		terminating: def.DeletionTimestamp != nil}
 	if c.registered[def.Name] == r {
 		return nil
 	}
 	d, err := crdv1.FromCRD(def)
 	if err != nil {
 		return fmt.Errorf("definition %s: %w", def.Name, err)
+	}
+	d.Terminating = r.terminating
+	for i := range d.Versions {
+		// A definition that names columns means these and no others.
+		d.Versions[i].CompleteColumns = len(d.Versions[i].Columns) > 0
 	}
 	if err := c.cfg.Registry.Replace(d); err != nil {
 		return fmt.Errorf("register %s: %w", def.Name, err)
@@ -96,14 +102,21 @@ func (c *Controller) taken() crdv1.Taken {
 
 // finish deletes the objects of a definition that is being deleted, and lets it go.
 func (c *Controller) finish(ctx context.Context, o store.Object, def *apiextensionsv1.CustomResourceDefinition, managed []byte) (waiting bool, err error) {
-	if !slices.Contains(def.Finalizers, crdv1.Finalizer) || !c.cfg.Leading() {
+	if !slices.Contains(def.Finalizers, crdv1.Finalizer) {
 		return false, nil
 	}
-	// The type must be served while its objects are deleted: after a restart it may not be.
-	if apihelpers.IsCRDConditionTrue(def, apiextensionsv1.Established) {
+	established := apihelpers.IsCRDConditionTrue(def, apiextensionsv1.Established)
+	if established {
+		// The type must be served while its objects are deleted, which after a restart it
+		// may not be, and must get no new ones.
 		if err := c.register(def); err != nil {
 			return false, err
 		}
+	}
+	if !c.cfg.Leading() {
+		return false, nil
+	}
+	if established {
 		remaining, err := c.cfg.Purger.Purge(ctx, storageResource(def), "customresource-cleanup")
 		if err != nil {
 			return true, err

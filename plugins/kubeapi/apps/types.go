@@ -1,6 +1,7 @@
 package apps
 
 import (
+	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/define"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/hook"
 )
@@ -16,7 +17,7 @@ func Types() []define.Type {
 		kind("Deployment", "deployments", hook.Kind{
 			OnDefault: defaultDeployment, OnPrepare: hook.DropStatus, OnValidate: validateDeployment, OnPrint: printDeployment,
 		}, define.Short("deploy"), define.All, define.Status, define.Scale,
-			define.Columns("Ready", "Up-to-date", "Available", "Age", "Containers/1", "Images/1", "Selector/1")),
+			define.Generation(crd.GenerationAnnotations), define.Columns("Ready", "Up-to-date", "Available", "Age", "Containers/1", "Images/1", "Selector/1")),
 		kind("ReplicaSet", "replicasets", hook.Kind{
 			OnDefault: defaultTemplate, OnPrepare: hook.ZeroReplicas, OnValidate: validateReplicaSet, OnPrint: printReplicaSet,
 		}, define.Short("rs"), define.All, define.Status, define.Scale, define.Selectable(".status.replicas"),

@@ -1,6 +1,7 @@
 package others
 
 import (
+	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/check"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/define"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/events"
@@ -32,7 +33,7 @@ func Types() []define.Type {
 func coordination() []define.Type {
 	kind := in("coordination.k8s.io", "v1")
 	return []define.Type{
-		kind("Lease", "leases", hook.Kind{OnValidate: validateLease, OnPrint: printLease}, define.Columns("Holder", "Age")),
+		kind("Lease", "leases", hook.Kind{OnValidate: validateLease, OnPrint: printLease}, define.CreateOnUpdate, define.Uncounted, define.Columns("Holder", "Age")),
 	}
 }
 
@@ -40,7 +41,7 @@ func discovery() []define.Type {
 	kind := in("discovery.k8s.io", "v1")
 	return []define.Type{
 		kind("EndpointSlice", "endpointslices", hook.Kind{OnValidate: validateSlice, OnPrint: printSlice},
-			define.Columns("AddressType", "Ports", "Endpoints", "Age")),
+			define.Generation(crd.GenerationLabels), define.Columns("AddressType", "Ports", "Endpoints", "Age")),
 	}
 }
 
@@ -50,7 +51,7 @@ func newEvents() []define.Type {
 			define.Selectable(".regarding.kind", ".regarding.namespace", ".regarding.name", ".regarding.uid",
 				".regarding.apiVersion", ".regarding.resourceVersion", ".regarding.fieldPath", ".reason",
 				".reportingController", ".type"),
-			define.Columns("Last Seen", "Type", "Reason", "Object", "Subobject/1", "Source/1", "Message", "First Seen/1", "Count/1", "Name/1")),
+			define.CreateOnUpdate, define.Columns("Last Seen", "Type", "Reason", "Object", "Subobject/1", "Source/1", "Message", "First Seen/1", "Count/1", "Name/1")),
 		Hooks: events.Hooks{Kind: hook.Kind{OnValidate: validateEvent, OnPrint: printEvent}},
 	}}
 }
@@ -76,7 +77,7 @@ func autoscaling() []define.Type {
 		kind("HorizontalPodAutoscaler", "horizontalpodautoscalers", hook.Kind{
 			OnDefault: defaultAutoscaler, OnPrepare: hook.DropStatus, OnValidate: validateAutoscaler, OnPrint: printAutoscaler,
 		}, define.Short("hpa"), define.All, define.Status,
-			define.Columns("Reference", "Targets", "MinPods", "MaxPods", "Replicas", "Age")),
+			define.Uncounted, define.Columns("Reference", "Targets", "MinPods", "MaxPods", "Replicas", "Age")),
 	}
 }
 
@@ -101,9 +102,9 @@ func networking() []define.Type {
 			OnDefault: defaultNetworkPolicy, OnValidate: validateNetworkPolicy, OnPrint: printNetworkPolicy,
 		}, define.Short("netpol"), define.Columns("Pod-Selector", "Age")),
 		kind("ServiceCIDR", "servicecidrs", hook.Kind{OnPrepare: hook.DropStatus, OnPrint: printServiceCIDR},
-			define.Cluster, define.Status, define.Columns("CIDRs", "Age")),
+			define.Cluster, define.Status, define.Uncounted, define.Columns("CIDRs", "Age")),
 		kind("IPAddress", "ipaddresses", hook.Kind{OnPrint: printIPAddress}, define.Short("ip"), define.Cluster,
-			define.Columns("ParentRef", "Age")),
+			define.Uncounted, define.Columns("ParentRef", "Age")),
 	}
 }
 
@@ -111,7 +112,7 @@ func runtimeClasses() []define.Type {
 	kind := in("node.k8s.io", "v1")
 	return []define.Type{
 		kind("RuntimeClass", "runtimeclasses", hook.Kind{OnValidate: validateRuntimeClass, OnPrint: printRuntimeClass},
-			define.Cluster, define.Columns("Handler", "Age")),
+			define.Cluster, define.CreateOnUpdate, define.Columns("Handler", "Age")),
 	}
 }
 
@@ -120,7 +121,7 @@ func scheduling() []define.Type {
 	return []define.Type{
 		kind("PriorityClass", "priorityclasses", hook.Kind{OnValidate: validatePriorityClass, OnPrint: printPriorityClass},
 			define.Short("pc"), define.Cluster,
-			define.Columns("Value:integer", "Global-Default:boolean", "Age", "PreemptionPolicy")),
+			define.Counted, define.Columns("Value:integer", "Global-Default:boolean", "Age", "PreemptionPolicy")),
 	}
 }
 
@@ -129,15 +130,15 @@ func storage() []define.Type {
 	return []define.Type{
 		kind("StorageClass", "storageclasses", hook.Kind{OnValidate: validateStorageClass, OnPrint: printStorageClass},
 			define.Short("sc"), define.Cluster,
-			define.Columns("Name", "Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion", "Age")),
+			define.ReturnDeleted, define.Columns("Name", "Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion", "Age")),
 		kind("VolumeAttachment", "volumeattachments", hook.Kind{OnPrint: printAttachment}, define.Cluster, define.Status,
-			define.Columns("Attacher", "PV", "Node", "Attached:boolean", "Age")),
+			define.ReturnDeleted, define.Uncounted, define.Columns("Attacher", "PV", "Node", "Attached:boolean", "Age")),
 		kind("VolumeAttributesClass", "volumeattributesclasses", hook.Kind{OnPrint: printAttributesClass},
-			define.Short("vac"), define.Cluster, define.Columns("DriverName", "Age")),
+			define.Short("vac"), define.Cluster, define.ReturnDeleted, define.Columns("DriverName", "Age")),
 		kind("CSIDriver", "csidrivers", hook.Kind{OnPrint: printCSIDriver}, define.Cluster,
-			define.Columns("AttachRequired:boolean", "PodInfoOnMount:boolean", "StorageCapacity:boolean", "TokenRequests",
+			define.ReturnDeleted, define.Columns("AttachRequired:boolean", "PodInfoOnMount:boolean", "StorageCapacity:boolean", "TokenRequests",
 				"RequiresRepublish:boolean", "Modes", "Age")),
-		kind("CSINode", "csinodes", hook.Kind{OnPrint: printCSINode}, define.Cluster, define.Columns("Drivers:integer", "Age")),
+		kind("CSINode", "csinodes", hook.Kind{OnPrint: printCSINode}, define.Cluster, define.ReturnDeleted, define.Uncounted, define.Columns("Drivers:integer", "Age")),
 		kind("CSIStorageCapacity", "csistoragecapacities", hook.Kind{OnPrint: printCapacity},
 			define.Columns("StorageClassName", "Capacity")),
 	}
@@ -151,7 +152,7 @@ func certificates() []define.Type {
 		}, define.Short("csr"), define.Cluster, define.Status,
 			define.Sub("approval", "CertificateSigningRequest", "get", "patch", "update"),
 			define.Selectable(".spec.signerName"),
-			define.Columns("Age", "SignerName", "Requestor", "RequestedDuration", "Condition")),
+			define.Uncounted, define.Columns("Age", "SignerName", "Requestor", "RequestedDuration", "Condition")),
 	}
 }
 
@@ -159,9 +160,9 @@ func admission() []define.Type {
 	kind := in("admissionregistration.k8s.io", "v1")
 	return []define.Type{
 		kind("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", hook.Kind{OnPrint: printWebhooks},
-			define.Cluster, define.APIExtensions, define.Columns("Webhooks:integer", "Age")),
+			define.Cluster, define.APIExtensions, define.Counted, define.Columns("Webhooks:integer", "Age")),
 		kind("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", hook.Kind{OnPrint: printWebhooks},
-			define.Cluster, define.APIExtensions, define.Columns("Webhooks:integer", "Age")),
+			define.Cluster, define.APIExtensions, define.Counted, define.Columns("Webhooks:integer", "Age")),
 		kind("ValidatingAdmissionPolicy", "validatingadmissionpolicies", hook.Kind{OnPrepare: hook.DropStatus, OnPrint: printPolicy("validations")},
 			define.Cluster, define.APIExtensions, define.Status, define.Columns("Validations:integer", "ParamKind", "Age")),
 		kind("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", hook.Kind{OnPrint: printPolicyBinding},
@@ -187,12 +188,12 @@ func flowcontrol() []define.Type {
 func devices() []define.Type {
 	kind := in("resource.k8s.io", "v1")
 	return []define.Type{
-		kind("DeviceClass", "deviceclasses", hook.Kind{OnPrint: printAge}, define.Cluster, define.Columns("Age")),
+		kind("DeviceClass", "deviceclasses", hook.Kind{OnPrint: printAge}, define.Cluster, define.ReturnDeleted, define.Columns("Age")),
 		kind("ResourceClaim", "resourceclaims", hook.Kind{OnPrepare: hook.DropStatus, OnPrint: printResourceClaim}, define.Status,
-			define.Columns("State", "Age")),
-		kind("ResourceClaimTemplate", "resourceclaimtemplates", hook.Kind{OnPrint: printAge}, define.Columns("Age")),
+			define.ReturnDeleted, define.Uncounted, define.Columns("State", "Age")),
+		kind("ResourceClaimTemplate", "resourceclaimtemplates", hook.Kind{OnPrint: printAge}, define.ReturnDeleted, define.Uncounted, define.Columns("Age")),
 		kind("ResourceSlice", "resourceslices", hook.Kind{OnPrint: printResourceSlice}, define.Cluster,
 			define.Selectable(".spec.nodeName", ".spec.driver"),
-			define.Columns("Node", "Driver", "Pool", "Age")),
+			define.ReturnDeleted, define.Columns("Node", "Driver", "Pool", "Age")),
 	}
 }

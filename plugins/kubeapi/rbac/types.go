@@ -15,7 +15,7 @@ func Types(admission resource.Preparer) []define.Type {
 		if admission != nil {
 			hooks.OnPrepare = admission.Prepare
 		}
-		return define.Type{Definition: define.Kind(group, "v1", kind, plural, options...), Hooks: hooks}
+		return define.Type{Definition: define.Kind(group, "v1", kind, plural, append(options, define.CreateOnUpdate)...), Hooks: hooks}
 	}
 	role := define.Columns("Created At:date")
 	binding := define.Columns("Role", "Age", "Users/1", "Groups/1", "ServiceAccounts/1")

@@ -37,9 +37,9 @@ type Printer struct {
 type cell func(tree map[string]any, now time.Time) any
 
 // New prepares a printer. NAME comes first and AGE last, unless the columns have their
-// own; columns that name the object themselves, or say when it was created, are complete.
-// printer may be nil.
-func New(columns []crd.Column, printer resource.Printer) (*Printer, error) {
+// own; columns that name the object themselves, or say when it was created, need no AGE,
+// nor do those that are complete. printer may be nil.
+func New(columns []crd.Column, complete bool, printer resource.Printer) (*Printer, error) {
 	p := &Printer{printer: printer, own: len(columns)}
 	var defs []metav1.TableColumnDefinition
 	add := func(c crd.Column, make cell) {
@@ -66,7 +66,7 @@ func New(columns []crd.Column, printer resource.Printer) (*Printer, error) {
 		}
 		add(c, make)
 	}
-	if !has("name") && !has("age") && !has("created at") {
+	if !complete && !has("name") && !has("age") && !has("created at") {
 		add(crd.Column{Name: "Age", Type: "string", Description: ageDescription}, age)
 	}
 	var err error

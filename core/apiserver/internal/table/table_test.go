@@ -25,21 +25,23 @@ func TestRows(t *testing.T) {
 		name    string
 		columns []crd.Column
 		printer resource.Printer
+		full    bool
 		heads   string
 		cells   string
 	}{
-		{"none", nil, nil, "[Name Age]", "[n 60s]"},
+		{"none", nil, nil, false, "[Name Age]", "[n 60s]"},
 		{"paths", []crd.Column{col("N", "integer", ".spec.n"), col("On", "boolean", ".spec.on"), col("Text", "string", ".spec.n"), col("None", "string", ".spec.none")},
-			nil, "[Name N On Text None Age]", "[n 3 true 3 <nil> 60s]"},
-		{"list", []crd.Column{col("L", "string", ".spec.list[*].v")}, nil, "[Name L Age]", "[n a,b 60s]"},
-		{"date", []crd.Column{col("When", "date", ".spec.when")}, nil, "[Name When Age]", "[n 5m 60s]"},
-		{"own age", []crd.Column{{Name: "Age", Type: "string"}, col("N", "integer", ".spec.n")}, nil, "[Name Age N]", "[n 60s 3]"},
-		{"cel", []crd.Column{{Name: "C", Type: "string", CEL: `string(size(self.spec.list)) + "/" + string(self.spec.n)`}}, nil, "[Name C Age]", "[n 2/3 60s]"},
-		{"printer", []crd.Column{{Name: "A", Type: "string"}, {Name: "Age", Type: "string"}, {Name: "B", Type: "string"}}, fixed{"a", nil, "b"}, "[Name A Age B]", "[n a 60s b]"},
-		{"complete", []crd.Column{{Name: "Last Seen", Type: "string"}, {Name: "Name", Type: "string"}}, fixed{"now", nil}, "[Last Seen Name]", "[now n]"},
+			nil, false, "[Name N On Text None Age]", "[n 3 true 3 <nil> 60s]"},
+		{"list", []crd.Column{col("L", "string", ".spec.list[*].v")}, nil, false, "[Name L Age]", "[n a,b 60s]"},
+		{"date", []crd.Column{col("When", "date", ".spec.when")}, nil, false, "[Name When Age]", "[n 5m 60s]"},
+		{"own age", []crd.Column{{Name: "Age", Type: "string"}, col("N", "integer", ".spec.n")}, nil, false, "[Name Age N]", "[n 60s 3]"},
+		{"cel", []crd.Column{{Name: "C", Type: "string", CEL: `string(size(self.spec.list)) + "/" + string(self.spec.n)`}}, nil, false, "[Name C Age]", "[n 2/3 60s]"},
+		{"printer", []crd.Column{{Name: "A", Type: "string"}, {Name: "Age", Type: "string"}, {Name: "B", Type: "string"}}, fixed{"a", nil, "b"}, false, "[Name A Age B]", "[n a 60s b]"},
+		{"no age", []crd.Column{col("N", "integer", ".spec.n")}, nil, true, "[Name N]", "[n 3]"},
+		{"complete", []crd.Column{{Name: "Last Seen", Type: "string"}, {Name: "Name", Type: "string"}}, fixed{"now", nil}, false, "[Last Seen Name]", "[now n]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p, err := New(c.columns, c.printer)
+			p, err := New(c.columns, c.full, c.printer)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,7 +62,7 @@ func TestRows(t *testing.T) {
 			}
 		})
 	}
-	if _, err := New([]crd.Column{col("Bad", "string", ".spec[")}, nil); err == nil {
+	if _, err := New([]crd.Column{col("Bad", "string", ".spec[")}, false, nil); err == nil {
 		t.Error("a path that is none was accepted")
 	}
 }

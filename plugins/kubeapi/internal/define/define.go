@@ -109,6 +109,23 @@ func Selectable(paths ...string) Option {
 	}
 }
 
+// CreateOnUpdate lets a PUT create.
+func CreateOnUpdate(d *crd.Definition) { d.AllowCreateOnUpdate = true }
+
+// ReturnDeleted answers deletions with the object.
+func ReturnDeleted(d *crd.Definition) { d.ReturnDeletedObject = true }
+
+// Generation says what the objects' generation counts.
+func Generation(rule crd.Generation) Option {
+	return func(d *crd.Definition) { d.Generation = rule }
+}
+
+// Uncounted objects have no generation.
+func Uncounted(d *crd.Definition) { d.Generation = crd.GenerationNone }
+
+// Counted objects have a generation though they have no spec.
+func Counted(d *crd.Definition) { d.Generation = crd.GenerationAll }
+
 // Bucket stores the objects in another type's bucket.
 func Bucket(name string) Option {
 	return func(d *crd.Definition) { d.Bucket = name }
@@ -116,9 +133,10 @@ func Bucket(name string) Option {
 
 // Columns are the columns of a table beside the name, written NAME[:TYPE][/PRIORITY] with
 // type "string" and priority 0 where they are left out. A column called Name takes the
-// place of the one that tables otherwise begin with.
+// place of the one that tables otherwise begin with; no age is added.
 func Columns(columns ...string) Option {
 	return func(d *crd.Definition) {
+		d.Versions[0].CompleteColumns = true
 		for _, c := range columns {
 			c, priority, _ := cutLast(c, "/")
 			name, typ, typed := strings.Cut(c, ":")
