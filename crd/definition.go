@@ -102,6 +102,9 @@ type Version struct {
 	// SelectableFields are paths such as ".spec.nodeName", beside metadata.name and
 	// metadata.namespace.
 	SelectableFields []string `json:"selectableFields,omitempty"`
+	// SelectableAliases are names that field selectors may use for paths that differ from
+	// them: the first path that has a value counts.
+	SelectableAliases map[string][]string `json:"selectableAliases,omitempty"`
 }
 
 // Scale says where the parts of autoscaling/v1 Scale are found. Paths are simple JSON

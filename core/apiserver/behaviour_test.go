@@ -228,3 +228,31 @@ func TestCustomResourcesOfATypeThatGoes(t *testing.T) {
 	a.must(405, "PATCH", gadgets+"/h?fieldManager=m", `{"apiVersion":"example.com/v1","kind":"Gadget","metadata":{"name":"h"},"spec":{"size":1}}`, "Content-Type", applyPatch)
 	a.must(200, "PATCH", gadgets+"/g", `{"metadata":{"finalizers":null}}`, "Content-Type", mergePatch)
 }
+
+func TestOrderAndPlaceOfUnknownFields(t *testing.T) {
+	a := newAPI(t)
+	strict := "?fieldValidation=Strict&fieldManager=m"
+	body := `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"},"spec":{"bad":1,"nodeName":"a","nodeName":"b"}}`
+	r := a.must(400, "POST", pods+strict, body)
+	if !strings.Contains(string(r.body), `unknown field \"spec.bad\", duplicate field \"spec.nodeName\"`) {
+		t.Errorf("%s", r.body)
+	}
+	// An applied field that nobody can own is refused whatever the validation is.
+	for _, level := range []string{"Strict", "Warn", "Ignore"} {
+		r = a.must(400, "PATCH", pods+"/x?fieldManager=m&fieldValidation="+level, body, "Content-Type", applyPatch)
+		if !strings.Contains(string(r.body), `.spec.bad: field not declared in schema`) {
+			t.Errorf("%s: %s", level, r.body)
+		}
+	}
+}
+
+func TestSelectableAliases(t *testing.T) {
+	a := newAPI(t)
+	a.must(201, "POST", notes, `{"metadata":{"name":"a"},"text":"t"}`)
+	a.must(201, "POST", notes, `{"metadata":{"name":"b"},"about":{"name":"t"}}`)
+	a.must(201, "POST", notes, `{"metadata":{"name":"c"},"about":{"name":"u"},"text":"t"}`)
+	if got := namesOf(a.must(200, "GET", notes+"?fieldSelector=subject%3Dt", "").object(t)); got != "a b" {
+		t.Errorf("%q", got)
+	}
+	a.must(400, "GET", notes+"?fieldSelector=other%3Dt", "")
+}

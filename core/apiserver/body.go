@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -136,6 +137,10 @@ func (q *request) checkFields(duplicates, unknown []string) error {
 	}
 	for _, u := range unknown {
 		texts = append(texts, fmt.Sprintf("unknown field %q", u))
+	}
+	if q.kind.builtin {
+		// Upstream decodes these strictly in one go, custom resources in two.
+		slices.SortStableFunc(texts, func(a, b string) int { return strings.Compare(b[:1], a[:1]) })
 	}
 	if level == warn {
 		q.warn(texts...)

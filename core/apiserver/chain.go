@@ -17,6 +17,7 @@ import (
 
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	growStack(0)
 	rec := &recorder{ResponseWriter: w}
 	start := time.Now()
 	var rt route

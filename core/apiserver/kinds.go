@@ -66,8 +66,8 @@ type kind struct {
 	// isNamespace marks the type whose objects are the namespaces of others.
 	isNamespace bool
 	protobuf    bool
-	verbs       map[string]bool // nil: all
-	fields      map[string]bool // that can be selected
+	verbs       map[string]bool   // nil: all
+	fields      map[string]string // that can be selected, with their paths
 
 	tracker func() (*managedfields.Type, error)
 	printer func() (*table.Printer, error)
@@ -90,6 +90,12 @@ func (k *kind) subresource(name string) (*crd.Subresource, bool) {
 		}
 	}
 	return nil, false
+}
+
+// selectable finds a field that can be selected.
+func (k *kind) selectable(field string) (path string, ok bool) {
+	path, ok = k.fields[field]
+	return path, ok
 }
 
 // counted reports whether an object has a generation.
@@ -174,7 +180,7 @@ func (s *Server) newKind(t *registry.Type, h any) *kind {
 	k := &kind{
 		Type: t, hooks: hooksOf(h), gr: t.GVR.GroupResource(), apiVersion: t.GVK.GroupVersion().String(),
 		builtin: t.Definition.Source == registry.BuiltinSource, namespaced: t.Definition.Namespaced(),
-		isNamespace: t.GVR == s.cfg.NamespaceResource, fields: map[string]bool{},
+		isNamespace: t.GVR == s.cfg.NamespaceResource, fields: map[string]string{},
 		protobuf: protobuf.GoTypes(s.cfg.GoTypes).Offers(t.GVK),
 	}
 	k.storage = t.GVK
@@ -189,7 +195,11 @@ func (s *Server) newKind(t *registry.Type, h any) *kind {
 		}
 	}
 	for _, f := range t.Version.SelectableFields {
-		k.fields[strings.TrimPrefix(f, ".")] = true
+		f = strings.TrimPrefix(f, ".")
+		k.fields[f] = f
+	}
+	for name, paths := range t.Version.SelectableAliases {
+		k.fields[name] = strings.ReplaceAll(strings.Join(paths, ","), ",.", ",")[len("."):]
 	}
 	k.tracker = sync.OnceValues(func() (*managedfields.Type, error) { return s.newTracker(k) })
 	k.printer = sync.OnceValues(func() (*table.Printer, error) {

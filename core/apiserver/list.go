@@ -58,7 +58,7 @@ type listed struct {
 // selector of the request, with a name of the path as a field.
 func (q *request) selector() (selector.Selector, error) {
 	fieldText := q.query.Get("fieldSelector")
-	s, err := selector.Parse(q.query.Get("labelSelector"), fieldText, func(f string) bool { return q.kind.fields[f] })
+	s, err := selector.Parse(q.query.Get("labelSelector"), fieldText, q.kind.selectable)
 	if err != nil {
 		return s, apierrors.NewBadRequest(err.Error())
 	}
@@ -66,7 +66,7 @@ func (q *request) selector() (selector.Selector, error) {
 		if fieldText != "" {
 			fieldText += ","
 		}
-		s, err = selector.Parse(q.query.Get("labelSelector"), fieldText+"metadata.name="+q.route.name, func(f string) bool { return q.kind.fields[f] })
+		s, err = selector.Parse(q.query.Get("labelSelector"), fieldText+"metadata.name="+q.route.name, q.kind.selectable)
 	}
 	return s, err
 }

@@ -336,9 +336,7 @@ func (c *change) applyConfig(o *jsontree.Object, force bool) error {
 		}
 		return fmt.Errorf("decode %s: %w", c.Kind, err)
 	} else if len(unknown) > 0 {
-		if err := c.q.checkFields(nil, unknown); err != nil {
-			return err
-		}
+		return c.undeclared(unknown)
 	}
 	tree, managed, err := t.Apply(c.Kind, c.Old, c.liveManaged, config, c.writer, force)
 	if err != nil {
@@ -350,6 +348,21 @@ func (c *change) applyConfig(o *jsontree.Object, force bool) error {
 	}
 	c.Object, c.managed, c.applied = tree, managed, true
 	return nil
+}
+
+// undeclared refuses to apply fields that the schema does not have: nobody could own them,
+// whatever the request's fieldValidation is.
+func (c *change) undeclared(unknown []string) error {
+	texts := make([]string, len(unknown))
+	for i, u := range unknown {
+		texts[i] = "." + u + ": field not declared in schema"
+	}
+	text := texts[0]
+	if len(texts) > 1 {
+		text = "errors:\n  " + strings.Join(texts, "\n  ")
+	}
+	return apierrors.NewBadRequest(fmt.Sprintf("failed to create typed patch object (%s/%s; %s, Kind=%s): %s",
+		c.Namespace, c.Name, c.Kind.GroupVersion(), c.Kind.Kind, text))
 }
 
 func jsonUID(body []byte) string {

@@ -111,7 +111,7 @@ func TestServerSideApply(t *testing.T) {
 	if string(before.body) != string(r.body) {
 		t.Errorf("applying the same again was written:\n%s\n%s", before.body, r.body)
 	}
-	r = a.apply(422, widgets+"/w", "bob", `{"apiVersion":"test.dev/v1","kind":"Widget","spec":{"nope":1}}`, "&fieldValidation=Strict")
+	r = a.apply(400, widgets+"/w", "bob", `{"apiVersion":"test.dev/v1","kind":"Widget","spec":{"nope":1}}`, "&fieldValidation=Strict")
 	if !strings.Contains(string(r.body), "nope") {
 		t.Errorf("%s", r.body)
 	}

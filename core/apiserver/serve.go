@@ -27,6 +27,9 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 		if _, unix := l.Addr().(*net.UnixAddr); !unix && s.cfg.TLS != nil {
 			c := s.cfg.TLS.Clone()
 			c.NextProtos = []string{"h2", "http/1.1"}
+			// Small records at a connection's start help who shows a page while it loads;
+			// here they are a hundred writes for the first large answer.
+			c.DynamicRecordSizingDisabled = true
 			l = tls.NewListener(l, c)
 		}
 		wg.Go(func() {

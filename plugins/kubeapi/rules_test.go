@@ -36,7 +36,7 @@ func TestRulesOfKinds(t *testing.T) {
 		"return deleted": "csidrivers.storage.k8s.io csinodes.storage.k8s.io deviceclasses.resource.k8s.io namespaces persistentvolumeclaims persistentvolumes pods " +
 			"podtemplates resourceclaims.resource.k8s.io resourceclaimtemplates.resource.k8s.io resourcequotas resourceslices.resource.k8s.io serviceaccounts services " +
 			"storageclasses.storage.k8s.io volumeattachments.storage.k8s.io volumeattributesclasses.storage.k8s.io",
-		"None": "certificatesigningrequests.certificates.k8s.io csinodes.storage.k8s.io horizontalpodautoscalers.autoscaling ipaddresses.networking.k8s.io " +
+		"None": "apiservices.apiregistration.k8s.io certificatesigningrequests.certificates.k8s.io csinodes.storage.k8s.io horizontalpodautoscalers.autoscaling ipaddresses.networking.k8s.io " +
 			"leases.coordination.k8s.io limitranges namespaces nodes persistentvolumeclaims persistentvolumes resourceclaims.resource.k8s.io " +
 			"resourceclaimtemplates.resource.k8s.io resourcequotas servicecidrs.networking.k8s.io services volumeattachments.storage.k8s.io",
 		"All": "mutatingwebhookconfigurations.admissionregistration.k8s.io podtemplates priorityclasses.scheduling.k8s.io " +

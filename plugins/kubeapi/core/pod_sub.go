@@ -42,7 +42,7 @@ func bind(r *resource.Request, pod map[string]any) error {
 	name := tree.Str(meta, "name")
 	sent := tree.Map(r.Object, "metadata")
 	if uid := tree.Str(sent, "uid"); uid != "" && uid != tree.Str(meta, "uid") {
-		return apierrors.NewConflict(bindings, name, fmt.Errorf(
+		return apierrors.NewConflict(bindings, name, fmt.Errorf( //nolint:staticcheck // Kubernetes' words
 			"Precondition failed: UID in precondition: %v, UID in object meta: %v", uid, tree.Str(meta, "uid")))
 	}
 	conflict := func(format string, args ...any) error {

@@ -23,7 +23,7 @@ func Types() []define.Type {
 	var types []define.Type
 	for _, group := range [][]define.Type{
 		coordination(), discovery(), newEvents(), batch(), autoscaling(), policy(), networking(), runtimeClasses(),
-		scheduling(), storage(), certificates(), admission(), flowcontrol(), devices(),
+		scheduling(), storage(), certificates(), admission(), flowcontrol(), devices(), registration(),
 	} {
 		types = append(types, group...)
 	}

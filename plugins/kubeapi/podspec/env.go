@@ -168,7 +168,7 @@ func divisor(name, value string, path *field.Path) field.ErrorList {
 	wrong := func(message string) field.ErrorList {
 		return field.ErrorList{field.Invalid(path.Child("divisor"), name, message)}
 	}
-	kind := ""
+	var kind string
 	switch {
 	case resource == "cpu":
 		if value != "1" && value != "1m" {

@@ -92,13 +92,13 @@ func QOSClass(spec map[string]any) string {
 // qosOf asks, for each amount, whether it is more than nothing; Guaranteed needs limits of
 // cpu and memory everywhere and requests equal to them.
 func qosOf(all []map[string]any) string {
-	any_, guaranteed := false, true
+	some, guaranteed := false, true
 	for _, r := range all {
 		requests, limits := tree.Map(r, "requests"), tree.Map(r, "limits")
 		for _, key := range [...]string{"cpu", "memory"} {
 			request, limit := positive(requests, key), positive(limits, key)
 			if request || limit {
-				any_ = true
+				some = true
 			}
 			if !limit || request && !sameQuantity(requests[key], limits[key]) {
 				guaranteed = false
@@ -106,7 +106,7 @@ func qosOf(all []map[string]any) string {
 		}
 	}
 	switch {
-	case !any_:
+	case !some:
 		return "BestEffort"
 	case guaranteed:
 		return "Guaranteed"

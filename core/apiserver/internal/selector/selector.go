@@ -23,7 +23,7 @@ type Selector struct {
 }
 
 type fieldTerm struct {
-	path  string // in gjson's form
+	path  string // in gjson's form, or several
 	value string
 	not   bool
 }
@@ -32,9 +32,12 @@ type fieldTerm struct {
 // several selectors look at.
 type Values func(path string) string
 
-// Parse parses a request's selectors. known reports whether a field, such as
-// "spec.nodeName", can be selected.
-func Parse(labelSelector, fieldSelector string, known func(field string) bool) (Selector, error) {
+// Known tells the path of a field that can be selected, such as "spec.nodeName". Several
+// paths, separated by commas, mean the first that has a value.
+type Known func(field string) (path string, ok bool)
+
+// Parse parses a request's selectors.
+func Parse(labelSelector, fieldSelector string, known Known) (Selector, error) {
 	var s Selector
 	if labelSelector != "" {
 		l, err := labels.Parse(labelSelector)
@@ -53,11 +56,15 @@ func Parse(labelSelector, fieldSelector string, known func(field string) bool) (
 		return s, fmt.Errorf("fieldSelector: %w", err)
 	}
 	for _, r := range f.Requirements() {
-		if r.Field != "metadata.name" && r.Field != "metadata.namespace" && !known(r.Field) {
+		path, ok := known(r.Field)
+		if r.Field == "metadata.name" || r.Field == "metadata.namespace" {
+			path, ok = r.Field, true
+		}
+		if !ok {
 			return s, fmt.Errorf("field label not supported: %s", r.Field)
 		}
 		not := r.Operator == selection.NotEquals
-		s.fields = append(s.fields, fieldTerm{path: r.Field, value: r.Value, not: not})
+		s.fields = append(s.fields, fieldTerm{path: path, value: r.Value, not: not})
 		if r.Field == "metadata.name" && !not {
 			s.name = r.Value
 		}
@@ -95,9 +102,17 @@ func equal(have, want string) bool {
 	return have == want || have == "" && (want == "false" || want == "0")
 }
 
-// Value returns a field's value as a string, "" where it is absent.
+// Value returns a field's value as a string, "" where it is absent. Of several paths,
+// separated by commas, it is the first that is there.
 func Value(data []byte, path string) string {
-	return strings.Clone(gjson.GetBytes(data, path).String())
+	for path != "" {
+		var first string
+		first, path, _ = strings.Cut(path, ",")
+		if v := gjson.GetBytes(data, first).String(); v != "" {
+			return strings.Clone(v)
+		}
+	}
+	return ""
 }
 
 // rawLabels are labels as JSON.

@@ -4,7 +4,12 @@ import "testing"
 
 func TestMatches(t *testing.T) {
 	data := []byte(`{"metadata":{"labels":{"app":"web","a.b/c":"1"},"name":"n","namespace":"ns"},"spec":{"nodeName":"x","on":true}}`)
-	known := func(f string) bool { return f == "spec.nodeName" || f == "spec.on" || f == "spec.none" }
+	known := func(f string) (string, bool) {
+		if f == "where" {
+			return "spec.none,spec.nodeName", true
+		}
+		return f, f == "spec.nodeName" || f == "spec.on" || f == "spec.none"
+	}
 	for _, c := range []struct {
 		labels, fields string
 		want           bool
@@ -20,6 +25,8 @@ func TestMatches(t *testing.T) {
 		{"", "spec.nodeName=y", false},
 		{"", "spec.on=true,metadata.name=n,metadata.namespace=ns", true},
 		{"", "spec.none=", true},
+		{"", "where=x", true},
+		{"", "where!=x", false},
 		{"", "spec.none=false", true},
 		{"", "spec.none!=", false},
 	} {

@@ -163,7 +163,7 @@ func PortOrName(o map[string]any, path *field.Path, key string) field.ErrorList 
 	}
 }
 
-// FileMode checks the file mode at key, where there is one.
+// Mode checks the file mode at key, where there is one.
 func Mode(o map[string]any, path *field.Path, key string) field.ErrorList {
 	if v, ok := tree.Int(o, key); ok && (v < 0 || v > 0o777) {
 		return field.ErrorList{field.Invalid(path.Child(key), v, FileMode)}

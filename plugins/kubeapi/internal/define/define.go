@@ -126,6 +126,17 @@ func Uncounted(d *crd.Definition) { d.Generation = crd.GenerationNone }
 // Counted objects have a generation though they have no spec.
 func Counted(d *crd.Definition) { d.Generation = crd.GenerationAll }
 
+// Alias adds a name that field selectors may use for the first of paths that has a value.
+func Alias(name string, paths ...string) Option {
+	return func(d *crd.Definition) {
+		v := &d.Versions[0]
+		if v.SelectableAliases == nil {
+			v.SelectableAliases = map[string][]string{}
+		}
+		v.SelectableAliases[name] = paths
+	}
+}
+
 // Bucket stores the objects in another type's bucket.
 func Bucket(name string) Option {
 	return func(d *crd.Definition) { d.Bucket = name }

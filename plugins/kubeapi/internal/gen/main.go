@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -53,7 +54,7 @@ func main() {
 }
 
 // run is called in plugins/kubeapi, as go generate does.
-func run() error {
+func run() (err error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return err
@@ -62,7 +63,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(temp)
+	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
 
 	raw, err := dumpTypes(dir, temp)
 	if err != nil {
@@ -117,7 +118,7 @@ func dumpTypes(dir, temp string) ([]byte, error) {
 }
 
 func command(dir string, args ...string) ([]byte, error) {
-	cmd := exec.Command("go", args...)
+	cmd := exec.Command("go", args...) //nolint:noctx // an interrupt from the terminal reaches it too
 	cmd.Dir = dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
