@@ -61,8 +61,12 @@ func (t *topic) wake() {
 	}
 }
 
-// eventOverhead is what an event costs in memory besides its object.
+// eventOverhead is what an event costs in memory besides its objects.
 const eventOverhead = 256
+
+// eventSize counts both states of the object, though each may be shared with the index or
+// with another event: once those have let go of it, the event alone keeps it in memory.
+func eventSize(data, prev int) int64 { return int64(data) + int64(prev) + eventOverhead }
 
 func newEventLog(budget int64, published uint64, changed map[string]uint64) *eventLog {
 	l := &eventLog{budget: budget, buckets: map[string]*bucketLog{}}
@@ -109,7 +113,7 @@ func (l *eventLog) add(changes []fsm.Change, revision uint64) {
 		b := l.bucketLocked(index.Bucket(c.Key))
 		b.events.push(newEvent(c))
 		l.order.push(b)
-		l.bytes += int64(len(c.Value)) + eventOverhead
+		l.bytes += eventSize(len(c.Value.Data()), len(c.Prev.Data()))
 		if len(b.topics) > 0 {
 			wake = b.touch(c.Key, wake)
 		}
@@ -118,7 +122,7 @@ func (l *eventLog) add(changes []fsm.Change, revision uint64) {
 		b := l.order.pop()
 		ev := b.events.pop()
 		b.floor = ev.Revision
-		l.bytes -= int64(len(ev.Data)) + eventOverhead
+		l.bytes -= eventSize(len(ev.Data), len(ev.Prev))
 	}
 	if l.order.n == 0 {
 		l.bytes = 0

@@ -15,7 +15,7 @@ import (
 	"github.com/pintle-dev/pintle/core/store/internal/value"
 )
 
-// ErrCompacted: the version asked for is no longer kept.
+// ErrCompacted says that the version asked for is no longer kept.
 var ErrCompacted = errors.New("version has been compacted")
 
 // Engine is the state on disk. Its methods may be called from any goroutine, Commit and
@@ -98,8 +98,8 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 		WithValueThreshold(valueThreshold).
 		WithValueLogFileSize(64 << 20).
 		WithNumCompactors(2).
-		WithNumLevelZeroTables(8).
-		WithNumLevelZeroTablesStall(32).
+		WithNumLevelZeroTables(levelZeroTables).
+		WithNumLevelZeroTablesStall(4 * levelZeroTables).
 		WithBlockSize(blockSize).
 		WithCompression(options.Snappy).
 		WithBlockCacheSize(blockCacheSize).
@@ -112,18 +112,21 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 	return db, nil
 }
 
-// Badger keeps a pool of buffers that each grow to several times the largest table, and
-// the tables' pages count as memory until the system wants them: so tables are small and
+// Badger keeps the buffers of its last eight table builders, each grown to what the largest
+// table needed: the records of a memtable, once plain and once compressed, rounded up to
+// powers of two. So memtables are small, and more of them are gathered before they are
+// merged. The tables' pages count as memory until the system wants them, so tables are
 // compressed.
 const (
-	memTableSize   = 2 << 20
-	numMemTables   = 2
-	baseTableSize  = 256 << 10
-	blockSize      = 16 << 10
-	blockCacheSize = 4 << 20
+	memTableSize    = 512 << 10
+	numMemTables    = 4
+	levelZeroTables = 16
+	baseTableSize   = 64 << 10
+	blockSize       = 16 << 10
+	blockCacheSize  = 4 << 20
 	// valueThreshold is from where on a value goes to the value log; Badger wants it
 	// below 15 % of a memtable.
-	valueThreshold = 256 << 10
+	valueThreshold = 64 << 10
 )
 
 // Trusted says whether Meta, which is written without fsync, may be believed. If not, the

@@ -15,13 +15,7 @@ type cache struct {
 	queue  ring
 }
 
-// add puts an item that has bytes under the budget.
-func (c *cache) add(it *Item) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.addLocked(it)
-}
-
+// addLocked puts an item that has bytes under the budget.
 func (c *cache) addLocked(it *Item) {
 	if it.gone || it.counted || it.val.Load() == nil {
 		return
@@ -38,7 +32,7 @@ func (c *cache) shrinkLocked() {
 	for n := 2 * c.queue.n; c.used > c.budget && n > 0; n-- {
 		it := c.queue.pop()
 		switch {
-		case it.gone:
+		case it == nil:
 		case it.used.Load():
 			it.used.Store(false)
 			c.queue.push(it)
@@ -58,7 +52,7 @@ func (c *cache) replace(old, it *Item) {
 		old.gone = true
 		if old.counted {
 			c.used -= old.size()
-			c.queue.dead++
+			c.queue.remove(old)
 		}
 	}
 	if it != nil {
@@ -87,8 +81,8 @@ func (c *cache) bytes() int64 {
 	return c.used
 }
 
-// ring is a queue of items in a circular buffer; dead counts those that have left the
-// index and wait to be swept.
+// ring is a queue of items in a circular buffer. An item that leaves the index leaves its
+// place empty, so that its bytes can be collected; dead counts such places.
 type ring struct {
 	buf     []*Item
 	head, n int
@@ -97,35 +91,41 @@ type ring struct {
 
 func (r *ring) push(it *Item) {
 	if r.n == len(r.buf) {
-		buf := make([]*Item, max(64, 2*r.n))
-		for i := range r.n {
-			buf[i] = r.buf[(r.head+i)%len(r.buf)]
-		}
-		r.buf, r.head = buf, 0
+		r.move(max(64, 2*r.n))
 	}
-	r.buf[(r.head+r.n)%len(r.buf)] = it
+	it.slot = (r.head + r.n) % len(r.buf)
+	r.buf[it.slot] = it
 	r.n++
 }
 
+// pop takes the item at the head, nil where there is none any more.
 func (r *ring) pop() *Item {
 	it := r.buf[r.head]
 	r.buf[r.head] = nil
 	r.head = (r.head + 1) % len(r.buf)
 	r.n--
-	if it.gone {
+	if it == nil {
 		r.dead--
 	}
 	return it
 }
 
-// sweep takes the dead out, so that their bytes can be collected.
-func (r *ring) sweep() {
-	live := make([]*Item, 0, max(64, r.n-r.dead+16))
+func (r *ring) remove(it *Item) {
+	r.buf[it.slot] = nil
+	r.dead++
+}
+
+// sweep closes up the empty places.
+func (r *ring) sweep() { r.move(max(64, r.n-r.dead+16)) }
+
+// move puts the items, without empty places, into a buffer of a size.
+func (r *ring) move(size int) {
+	buf, n := make([]*Item, size), 0
 	for i := range r.n {
-		if it := r.buf[(r.head+i)%len(r.buf)]; !it.gone {
-			live = append(live, it)
+		if it := r.buf[(r.head+i)%len(r.buf)]; it != nil {
+			buf[n], it.slot = it, n
+			n++
 		}
 	}
-	n := len(live)
-	*r = ring{buf: live[:cap(live)], n: n}
+	*r = ring{buf: buf, n: n}
 }

@@ -18,6 +18,8 @@ type Item struct {
 	// counted and gone belong to the cache: the bytes are in its sum; the item has left
 	// the index.
 	counted, gone bool
+	// slot is the item's place in the cache's queue, while it is counted.
+	slot int
 }
 
 // NewItem makes an item; v may be nil where the bytes are only on disk.
