@@ -3,6 +3,7 @@ package logs
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -143,6 +144,44 @@ func TestRotationKeepsTheNewest(t *testing.T) {
 	out, _ := read(t, path, Options{Tail: ptr(int64(20))})
 	if want := text.String()[strings.Index(text.String(), "line 80\n"):]; out != want {
 		t.Errorf("tail over rotated files gave\n%swant\n%s", out, want)
+	}
+}
+
+// A line may be lost by a rotation that fails, but not those that come after it.
+func TestWritesGoOnAfterAFailedRotation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "0.log")
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	w, err := NewWriter(path, WriterConfig{MaxSize: 1, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := func(s string) error { return w.WriteLine(Stdout, []byte(s), false) }
+	if err := line("one"); err != nil {
+		t.Fatal(err)
+	}
+	// A directory stands where the full file would go.
+	if err := os.MkdirAll(path+".20260101-000000.000000000", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := line("lost"); err == nil {
+		t.Fatal("the rotation did not fail")
+	}
+	now = now.Add(time.Second)
+	if err := line("two"); err != nil {
+		t.Fatalf("after the failure: %v", err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := line("late"); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "2026-01-01T00:00:01.000000000Z stdout F two\n"; string(got) != want {
+		t.Errorf("file is %q, want %q", got, want)
 	}
 }
 

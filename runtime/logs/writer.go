@@ -38,10 +38,12 @@ type Writer struct {
 	cfg  WriterConfig
 	path string
 
-	mu   sync.Mutex
-	file *os.File
-	size int64
-	buf  bytes.Buffer
+	mu sync.Mutex
+	// file is nil after Close, and after a rotation that failed halfway.
+	file   *os.File
+	closed bool
+	size   int64
+	buf    bytes.Buffer
 }
 
 // NewWriter opens (or goes on with) the log at path.
@@ -69,7 +71,7 @@ func (w *Writer) open() error {
 	}
 	st, err := f.Stat()
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return fmt.Errorf("open container log: %w", err)
 	}
 	w.file, w.size = f, st.Size()
@@ -80,8 +82,13 @@ func (w *Writer) open() error {
 func (w *Writer) WriteLine(stream string, line []byte, partial bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.file == nil {
+	if w.closed {
 		return os.ErrClosed
+	}
+	if w.file == nil {
+		if err := w.open(); err != nil {
+			return err
+		}
 	}
 	w.buf.Reset()
 	w.buf.Write(w.cfg.Now().UTC().AppendFormat(w.buf.AvailableBuffer(), timeFormat))
@@ -107,8 +114,11 @@ func (w *Writer) WriteLine(stream string, line []byte, partial bool) error {
 
 // rotate moves the file aside and begins a new one, under w.mu.
 func (w *Writer) rotate() error {
-	w.file.Close()
+	err := w.file.Close()
 	w.file = nil
+	if err != nil {
+		return fmt.Errorf("rotate container log: %w", err)
+	}
 	aside := w.path + "." + w.cfg.Now().UTC().Format("20060102-150405.000000000")
 	if err := os.Rename(w.path, aside); err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("rotate container log: %w", err)
@@ -118,7 +128,7 @@ func (w *Writer) rotate() error {
 		return err
 	}
 	for len(old) > w.cfg.MaxFiles-1 {
-		os.Remove(old[0])
+		_ = os.Remove(old[0]) // one that stays is found again at the next rotation
 		old = old[1:]
 	}
 	return w.open()
@@ -128,6 +138,7 @@ func (w *Writer) rotate() error {
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.closed = true
 	if w.file == nil {
 		return nil
 	}
