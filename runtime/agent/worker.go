@@ -30,9 +30,7 @@ type worker struct {
 	ctx      context.Context
 	pod      *corev1.Pod
 	obs      Observed
-	sandboxC driver.SandboxConfig
 	ops      map[string]*op
-	paths    map[string]string // of volumes, by name
 	probes   map[string]context.CancelFunc
 	reporter *reporter
 	seen     map[string]bool // ids of containers whose end was handled
@@ -90,7 +88,7 @@ func (w *worker) update(pod *corev1.Pod) {
 }
 
 // podWorthRetry reports whether a change of the pod may cure a failure.
-func podWorthRetry(old, new *corev1.Pod) bool { return old.Generation != new.Generation }
+func podWorthRetry(old, now *corev1.Pod) bool { return old.Generation != now.Generation }
 
 // gone tells the worker that the Pod object does not exist any more.
 func (w *worker) gone() {
@@ -329,7 +327,10 @@ func (w *worker) launch(key string, kind ActionKind, fn func(ctx context.Context
 		apply, err := fn(ctx)
 		stopped := ctx.Err() != nil
 		cancel()
-		w.a.runtime.refresh(context.WithoutCancel(ctx))
+		if err := w.a.runtime.refresh(context.WithoutCancel(ctx)); err != nil {
+			// The next listing makes good for it.
+			w.log.Warn("cannot list what the container runtime has", "err", err)
+		}
 		w.send(func() {
 			delete(w.ops, key)
 			if err == nil {

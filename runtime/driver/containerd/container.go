@@ -104,7 +104,11 @@ func (d *Driver) CreateContainer(ctx context.Context, sandboxID string, cfg driv
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return "", err
 	}
-	undo := []func(){func() { removeStateDir(c.dir) }}
+	undo := []func(){func() {
+		if rerr := removeStateDir(c.dir); rerr != nil {
+			d.log.Warn("cannot remove a failed container's state", "container", id, "err", rerr)
+		}
+	}}
 	defer func() {
 		if err != nil {
 			for i := len(undo) - 1; i >= 0; i-- {
@@ -178,7 +182,7 @@ func (d *Driver) newContainerd(ctx context.Context, s *sandbox, c *container, cf
 	if err == nil {
 		return cc, nil
 	}
-	d.client.SnapshotService(d.cfg.Snapshotter).Remove(context.WithoutCancel(ctx), c.record.ID)
+	d.dropSnapshot(ctx, c.record.ID)
 	if !errdefs.IsNotFound(err) {
 		return nil, err
 	}
@@ -188,9 +192,17 @@ func (d *Driver) newContainerd(ctx context.Context, s *sandbox, c *container, cf
 	}
 	cc, err = d.client.NewContainer(ctx, c.record.ID, opts...)
 	if err != nil {
-		d.client.SnapshotService(d.cfg.Snapshotter).Remove(context.WithoutCancel(ctx), c.record.ID)
+		d.dropSnapshot(ctx, c.record.ID)
 	}
 	return cc, err
+}
+
+// dropSnapshot removes what a container that could not be made may have left.
+func (d *Driver) dropSnapshot(ctx context.Context, id string) {
+	err := d.client.SnapshotService(d.cfg.Snapshotter).Remove(context.WithoutCancel(ctx), id)
+	if err != nil && !errdefs.IsNotFound(err) {
+		d.log.Warn("cannot remove a failed container's snapshot", "container", id, "err", err)
+	}
 }
 
 func (d *Driver) runtimeOptions() *options.Options {

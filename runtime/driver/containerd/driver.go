@@ -89,8 +89,7 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 	}
 	d.base, d.cancel = context.WithCancel(namespaces.WithNamespace(context.Background(), cfg.Namespace))
 	if err := d.start(namespaces.WithNamespace(ctx, cfg.Namespace)); err != nil {
-		d.Close()
-		return nil, err
+		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }

@@ -52,7 +52,11 @@ func (d *Driver) Exec(ctx context.Context, id string, cmd []string, std driver.S
 	defer stop()
 	execID := "exec-" + newID()[:16]
 	dir := filepath.Join(c.dir, execID)
-	defer os.RemoveAll(dir)
+	defer func() {
+		if err := os.RemoveAll(dir); err != nil {
+			d.log.Debug("cannot remove an exec's state", "container", id, "err", err)
+		}
+	}()
 	proc, err := task.Exec(life, execID, &p, execIO(dir, std))
 	if err != nil {
 		return fail(err)
@@ -185,16 +189,17 @@ func (d *Driver) PortForward(ctx context.Context, sandboxID string, port int32, 
 		return fmt.Errorf("forward port %d of pod %s/%s: %w", port, s.record.Config.Namespace, s.record.Config.Name, err)
 	}
 	defer conn.Close()
-	stopped := context.AfterFunc(ctx, func() { conn.Close(); stream.Close() })
+	stopped := context.AfterFunc(ctx, func() { _, _ = conn.Close(), stream.Close() })
 	defer stopped()
 	back := make(chan struct{})
 	go func() {
 		defer close(back)
-		io.Copy(stream, conn)
+		_, _ = io.Copy(stream, conn)
 	}()
-	io.Copy(conn, stream)
+	// However a side ends, that is the end of its direction and nobody's failure.
+	_, _ = io.Copy(conn, stream)
 	if tc, ok := conn.(*net.TCPConn); ok {
-		tc.CloseWrite()
+		_ = tc.CloseWrite()
 	}
 	<-back
 	return nil

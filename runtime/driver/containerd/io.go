@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
 	"github.com/containerd/fifo"
 
 	"github.com/pintle-dev/pintle/runtime/driver"
@@ -110,18 +111,25 @@ func (i *containerIO) pump(r io.Reader, stream string) {
 		n, err := r.Read(buf)
 		if n > 0 {
 			if split != nil {
-				if _, werr := split.Write(buf[:n]); werr != nil && !errors.Is(werr, os.ErrClosed) {
-					i.c.d.log.Warn("cannot write a container's log", "container", i.c.record.ID, "err", werr)
-				}
+				_, werr := split.Write(buf[:n])
+				i.logFailed(werr)
 			}
 			i.fan(stream, buf[:n])
 		}
 		if err != nil {
 			if split != nil {
-				split.Flush()
+				i.logFailed(split.Flush())
 			}
 			return
 		}
+	}
+}
+
+// logFailed tells the node's log that a container's output is lost. A log that has been
+// closed is at its end.
+func (i *containerIO) logFailed(err error) {
+	if err != nil && !errors.Is(err, os.ErrClosed) {
+		i.c.d.log.Warn("cannot write a container's log", "container", i.c.record.ID, "err", err)
 	}
 }
 
@@ -179,7 +187,7 @@ func (i *containerIO) release() {
 	i.closer, i.ended = nil, true
 	i.mu.Unlock()
 	for _, c := range closers {
-		c.Close()
+		_ = c.Close()
 	}
 	i.pumps.Wait()
 	i.mu.Lock()
@@ -189,7 +197,7 @@ func (i *containerIO) release() {
 	clear(i.subs)
 	i.mu.Unlock()
 	if log != nil {
-		log.Close()
+		i.logFailed(log.Close())
 	}
 }
 
@@ -216,8 +224,10 @@ func (d *Driver) Attach(ctx context.Context, id string, std driver.Stdio) error 
 		go func() {
 			_, err := io.Copy(c.io.stdin, std.In)
 			if err == nil && c.record.StdinOnce {
-				c.io.stdin.Close()
-				task.CloseIO(ctx, withStdinCloser)
+				_ = c.io.stdin.Close()
+				if err := task.CloseIO(ctx, withStdinCloser); err != nil && !errdefs.IsNotFound(err) {
+					d.log.Warn("cannot end a container's standard input", "container", id, "err", err)
+				}
 			}
 			if std.Out == nil && std.Err == nil {
 				cancel()

@@ -175,7 +175,7 @@ func (c Config) start() (int, error) {
 		return 0, fmt.Errorf("containerd: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command(exe, "--config", c.path("config.toml"))
+	cmd := exec.Command(exe, "--config", c.path("config.toml")) //nolint:noctx // it outlives whoever starts it
 	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, "/"
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/"}
 	// A session of its own: signals for the one who starts it are not for it.
@@ -183,11 +183,10 @@ func (c Config) start() (int, error) {
 	if err := cmd.Start(); err != nil {
 		return 0, fmt.Errorf("start containerd: %w", err)
 	}
-	go cmd.Wait() // no zombie while we live
+	go func() { _ = cmd.Wait() }() // no zombie while we live
 	pid := cmd.Process.Pid
 	if err := os.WriteFile(c.path("containerd.pid"), []byte(strconv.Itoa(pid)), 0o600); err != nil {
-		cmd.Process.Kill()
-		return 0, fmt.Errorf("containerd: %w", err)
+		return 0, fmt.Errorf("containerd: %w", errors.Join(err, cmd.Process.Kill()))
 	}
 	return pid, nil
 }
