@@ -175,7 +175,7 @@ func (a *Agent) serve(ctx context.Context, failed chan<- error) error {
 	if a.cfg.ListenAddress == "-" {
 		return nil
 	}
-	l, err := net.Listen("tcp", a.cfg.ListenAddress)
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.ListenAddress)
 	if err != nil {
 		return fmt.Errorf("agent: serve the kubelet API: %w", err)
 	}

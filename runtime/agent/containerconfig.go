@@ -185,8 +185,6 @@ func (a *Agent) security(pod *corev1.Pod, c *corev1.Container) driver.Security {
 type variables struct {
 	names  []string
 	values map[string]string
-	// services may be used in $(VAR) without being asked for.
-	services map[string]string
 }
 
 func (v *variables) set(name, value string) {

@@ -295,16 +295,16 @@ func (v *view) stopAll(d *Decision, grace time.Duration, why string) bool {
 		d.do(Action{Kind: ActKill, Container: spec.Name, ID: c.ID, Grace: grace, Message: why})
 		return true
 	}
-	any := false
+	live := false
 	for i := range v.pod.Spec.Containers {
-		any = kill(&v.pod.Spec.Containers[i]) || any
+		live = kill(&v.pod.Spec.Containers[i]) || live
 	}
 	for i := range v.pod.Spec.InitContainers {
 		if spec := &v.pod.Spec.InitContainers[i]; !isSidecar(spec) {
-			any = kill(spec) || any
+			live = kill(spec) || live
 		}
 	}
-	if any {
+	if live {
 		return false
 	}
 	for i := range slices.Backward(v.pod.Spec.InitContainers) {

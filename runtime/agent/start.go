@@ -197,6 +197,7 @@ func (a *Agent) pullSecrets(ctx context.Context, pod *corev1.Pod) ([]corev1.Secr
 		out = append(out, *s)
 	}
 	if len(missing) > 0 {
+		//nolint:staticcheck // the words of Kubernetes' event
 		return out, fmt.Errorf("Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.", strings.Join(missing, ", "))
 	}
 	return out, nil

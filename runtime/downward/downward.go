@@ -99,9 +99,10 @@ func Resource(pod *corev1.Pod, container string, sel *corev1.ResourceFieldSelect
 		return "", fmt.Errorf("resource %q: want limits.<resource> or requests.<resource>", sel.Resource)
 	}
 	res := corev1.ResourceName(name)
-	q, set := c.Resources.Requests[res]
+	q := c.Resources.Requests[res]
 	if kind == "limits" {
-		if q, set = c.Resources.Limits[res]; !set {
+		limit, set := c.Resources.Limits[res]
+		if q = limit; !set {
 			q = f.Allocatable[res]
 		}
 	}

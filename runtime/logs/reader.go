@@ -94,12 +94,13 @@ func (r *reader) run(ctx context.Context, path string, done <-chan struct{}) err
 			return nil
 		}
 		if next, ok := replaced(f, path); ok {
-			// The old file is complete once it has been replaced: read its end.
-			if pending, err = r.drain(br, pending); err != nil {
-				next.Close()
+			// The old file is complete once it has been replaced: read its end. It ends
+			// with a whole line.
+			if _, err := r.drain(br, pending); err != nil {
+				_ = next.Close()
 				return err
 			}
-			f.Close()
+			_ = f.Close()
 			f, pending = next, nil
 			br.Reset(f)
 			continue
@@ -129,7 +130,7 @@ func (r *reader) begin(path string) (*os.File, error) {
 	}
 	old, err := rotated(path)
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, err
 	}
 	files := make([]*os.File, 0, len(old)+1)
@@ -165,14 +166,14 @@ func (r *reader) begin(path string) (*os.File, error) {
 				return nil, err
 			}
 		}
-		o.Close()
+		_ = o.Close()
 	}
 	return f, nil
 }
 
 func closeAll(files []*os.File) {
 	for _, f := range files {
-		f.Close()
+		_ = f.Close()
 	}
 }
 
@@ -211,7 +212,7 @@ func (r *reader) line(line []byte) error {
 	if !r.opts.Since.IsZero() {
 		at, err := time.Parse(time.RFC3339Nano, string(stamp))
 		if err != nil || at.Before(r.opts.Since) {
-			return nil
+			return nil //nolint:nilerr // no log line, or too old a one
 		}
 	}
 	w := r.out

@@ -112,7 +112,7 @@ func (p *Prober) exec(ctx context.Context, cmd []string, t Target, limit time.Du
 	case err != nil && errors.Is(err, driver.ErrNotFound):
 		return Result{}, err
 	case err != nil:
-		return Result{Message: err.Error()}, nil
+		return Result{Message: err.Error()}, nil //nolint:nilerr // a command that can't run is a failed probe, and says why
 	}
 	return Result{OK: code == 0, Message: out.String()}, nil
 }
@@ -188,7 +188,7 @@ func tcp(ctx context.Context, a *corev1.TCPSocketAction, t Target) (Result, erro
 		}
 		return Result{Message: err.Error()}, nil
 	}
-	conn.Close()
+	_ = conn.Close()
 	return Result{OK: true}, nil
 }
 

@@ -92,7 +92,7 @@ type Server struct {
 // New makes a Server.
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, mux: http.NewServeMux()}
-	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") })
+	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	s.mux.HandleFunc("GET /pods", s.pods)
 	s.mux.HandleFunc("GET /stats/summary", s.stats)
 	s.mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", s.logs)
@@ -133,7 +133,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			Certificates: []tls.Certificate{*s.cfg.Cert},
 		},
 	}
-	stop := context.AfterFunc(ctx, func() { s.http.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
 	defer stop()
 	err := s.http.ServeTLS(l, "", "")
 	if errors.Is(err, http.ErrServerClosed) {

@@ -45,17 +45,17 @@ func writeAtomic(dir string, files map[string]file) (bool, error) {
 		return false, fmt.Errorf("write volume: %w", err)
 	}
 	if err := writeSet(next, files); err != nil {
-		os.RemoveAll(next)
+		_ = os.RemoveAll(next) // what stays is removed by the next write
 		return false, err
 	}
 	tmp := filepath.Join(dir, dataTemp)
-	os.Remove(tmp)
+	_ = os.Remove(tmp) // left by a write that was cut off; usually there is none
 	if err := os.Symlink(filepath.Base(next), tmp); err != nil {
-		os.RemoveAll(next)
+		_ = os.RemoveAll(next) // what stays is removed by the next write
 		return false, fmt.Errorf("write volume: %w", err)
 	}
 	if err := os.Rename(tmp, filepath.Join(dir, dataLink)); err != nil {
-		os.RemoveAll(next)
+		_ = os.RemoveAll(next) // what stays is removed by the next write
 		return false, fmt.Errorf("write volume: %w", err)
 	}
 	if err := linkTops(dir, files); err != nil {

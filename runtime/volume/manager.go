@@ -137,7 +137,7 @@ func hostPath(h *corev1.HostPathVolumeSource) error {
 		if err != nil {
 			return fmt.Errorf("hostPath: %w", err)
 		}
-		f.Close()
+		_ = f.Close()
 	}
 	st, err := os.Stat(h.Path)
 	if err != nil {

@@ -88,13 +88,13 @@ func pinSubPath(volume, sub, pinned string, gid int) error {
 			mode := os.FileMode(0o777)
 			if gid >= 0 {
 				if err := f.Chown(-1, gid); err != nil {
-					f.Close()
+					_ = f.Close()
 					return err
 				}
 				mode |= os.ModeSetgid
 			}
 			if err := f.Chmod(mode); err != nil {
-				f.Close()
+				_ = f.Close()
 				return err
 			}
 		}

@@ -241,7 +241,7 @@ func (d *Driver) Attach(context.Context, string, driver.Stdio) error { return er
 
 // PortForward implements driver.Streams.
 func (d *Driver) PortForward(_ context.Context, _ string, _ int32, s io.ReadWriteCloser) error {
-	s.Close()
+	_ = s.Close()
 	return errHollow
 }
 

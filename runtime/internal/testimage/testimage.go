@@ -27,7 +27,7 @@ func Busybox(t testing.TB) v1.Image {
 		t.Skipf("no busybox to make an image of (package busybox-static): %v", err)
 	}
 	libs, _ := f.ImportedLibraries()
-	f.Close()
+	_ = f.Close()
 	if len(libs) > 0 {
 		t.Skip("the machine's busybox is not static (package busybox-static)")
 	}
@@ -42,7 +42,9 @@ func Busybox(t testing.TB) v1.Image {
 		if err := w.WriteHeader(&h); err != nil {
 			t.Fatal(err)
 		}
-		io.WriteString(w, data)
+		if _, err := io.WriteString(w, data); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, d := range []string{"bin/", "etc/", "tmp/", "proc/", "sys/", "dev/"} {
 		add(tar.Header{Name: d, Typeflag: tar.TypeDir, Mode: 0o755}, "")
@@ -53,7 +55,9 @@ func Busybox(t testing.TB) v1.Image {
 	}
 	add(tar.Header{Name: "etc/passwd", Typeflag: tar.TypeReg, Mode: 0o644}, "root:x:0:0:root:/:/bin/sh\nweb:x:1000:1001:web:/:/bin/sh\n")
 	add(tar.Header{Name: "etc/group", Typeflag: tar.TypeReg, Mode: 0o644}, "root:x:0:\nweb:x:1001:\nextra:x:2000:web\n")
-	w.Close()
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
 	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil })
 	if err != nil {
 		t.Fatal(err)
