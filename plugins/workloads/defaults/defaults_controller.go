@@ -62,8 +62,8 @@ func NewRootCA(kit control.Kit, pem string) *Controller {
 	return c
 }
 
-func named(kit control.Kit, name string, make func(control.Kit, func(*metav1.ListOptions)) cache.SharedIndexInformer) cache.SharedIndexInformer {
-	informer := make(kit, func(o *metav1.ListOptions) {
+func named(kit control.Kit, name string, newInformer func(control.Kit, func(*metav1.ListOptions)) cache.SharedIndexInformer) cache.SharedIndexInformer {
+	informer := newInformer(kit, func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
 	})
 	// It can't fail before the informer runs.
@@ -81,7 +81,7 @@ func (c *Controller) init(kit control.Kit, name string, ensure func(ctx context.
 	c.loop = control.NewLoop(name, kit.Log, func(ctx context.Context, namespace string) error {
 		ns, err := c.namespaces.Get(namespace)
 		if err != nil || !needsDefaults(ns) {
-			return nil // a namespace that is not there needs nothing
+			return nil //nolint:nilerr // a namespace that is not there needs nothing
 		}
 		present, _, err := c.objects.GetStore().GetByKey(namespace + "/" + object)
 		if err != nil {

@@ -137,7 +137,7 @@ func (c *Controller) deletePod(obj any) {
 func (c *Controller) sync(ctx context.Context, key string) error {
 	namespace, name, err := cache.SplitMetaNamespaceKey(key)
 	if err != nil {
-		return nil // not a key of ours; trying again would not help
+		return nil //nolint:nilerr // not a key of ours; trying again would not help
 	}
 	cached, err := c.deployments.Deployments(namespace).Get(name)
 	if apierrors.IsNotFound(err) {

@@ -81,20 +81,20 @@ func change(e *controltest.Env, f func(d *appsv1.Deployment)) {
 // available, until nothing changes any more.
 func fulfil(e *controltest.Env) {
 	for range 50 {
-		any := false
+		changed := false
 		for _, rs := range sets(e) {
 			want := *rs.Spec.Replicas
 			if rs.Status.AvailableReplicas == want && rs.Status.Replicas == want {
 				continue
 			}
-			any = true
+			changed = true
 			rs.Status = appsv1.ReplicaSetStatus{Replicas: want, ReadyReplicas: want, AvailableReplicas: want, ObservedGeneration: rs.Generation}
 			if _, err := e.Client.AppsV1().ReplicaSets("default").UpdateStatus(e.Ctx, rs, metav1.UpdateOptions{}); err != nil {
 				e.Fatal(err)
 			}
 		}
 		e.Settle()
-		if !any {
+		if !changed {
 			return
 		}
 	}

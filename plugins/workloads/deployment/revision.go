@@ -13,8 +13,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/dump"
 	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/utils/dump"
 )
 
 // Annotations by which kubectl knows the history of a Deployment.
@@ -40,7 +40,7 @@ func notCopied(key string) bool {
 // templateHash names a template; collisions makes another name of the same template.
 func templateHash(t *v1.PodTemplateSpec, collisions *int32) string {
 	h := fnv.New32a()
-	fmt.Fprint(h, dump.ForHash(*t))
+	_, _ = fmt.Fprint(h, dump.ForHash(*t))
 	if collisions != nil {
 		var b [8]byte
 		for i := range 4 {

@@ -28,7 +28,7 @@ func (b *base) init(kit control.Kit, name string, sync func(ctx context.Context,
 	b.loop = control.NewLoop(name, kit.Log, func(ctx context.Context, key string) error {
 		namespace, name, err := cache.SplitMetaNamespaceKey(key)
 		if err != nil {
-			return nil // not a key of ours; trying again would not help
+			return nil //nolint:nilerr // not a key of ours; trying again would not help
 		}
 		return sync(ctx, namespace, name)
 	})

@@ -62,7 +62,7 @@ func (c *Controller) Run(ctx context.Context) {
 func (c *Controller) sync(ctx context.Context, name string) error {
 	cached, err := c.namespaces.Get(name)
 	if err != nil || cached.DeletionTimestamp == nil {
-		return nil // gone already, or not going
+		return nil //nolint:nilerr // gone already (all that a lister's error says), or not going
 	}
 	// The cache may lag behind our own writes; this is rare enough to read afresh.
 	ns, err := c.kit.Client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})

@@ -78,7 +78,7 @@ func (c *Controller) syncPod(ctx context.Context, key string) error {
 	}
 	n, err := c.nodes.Get(p.Spec.NodeName)
 	if err != nil {
-		return nil // pods without their node are collected elsewhere
+		return nil //nolint:nilerr // pods without their node are collected elsewhere
 	}
 	at, leaves := due(noExecute(n), p.Spec.Tolerations, func(t v1.Taint) time.Time { return c.since(n.Name, t) })
 	if !leaves {
@@ -90,7 +90,7 @@ func (c *Controller) syncPod(ctx context.Context, key string) error {
 	}
 	namespace, name, err := cache.SplitMetaNamespaceKey(key)
 	if err != nil {
-		return nil // not a key of ours
+		return nil //nolint:nilerr // not a key of ours; trying again would not help
 	}
 	c.events.Eventf(p, v1.EventTypeNormal, "TaintManagerEviction", "Marking for deletion Pod %s", key)
 	err = c.patchPod(ctx, p, v1.PodCondition{

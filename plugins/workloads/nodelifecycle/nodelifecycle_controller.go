@@ -177,7 +177,7 @@ func (c *Controller) silentFor(n *v1.Node) time.Duration {
 func (c *Controller) sync(ctx context.Context, name string) error {
 	cached, err := c.nodes.Get(name)
 	if err != nil || cached.DeletionTimestamp != nil {
-		return nil // gone or going
+		return nil //nolint:nilerr // gone (all that a lister's error says) or going
 	}
 	n := *cached
 	if c.silentFor(cached) > c.grace {

@@ -161,7 +161,7 @@ func (c *Controller) deletePod(obj any) {
 func (c *Controller) sync(ctx context.Context, key string) error {
 	namespace, name, err := cache.SplitMetaNamespaceKey(key)
 	if err != nil {
-		return nil // not a key of ours; trying again would not help
+		return nil //nolint:nilerr // not a key of ours; trying again would not help
 	}
 	rs, err := c.sets.ReplicaSets(namespace).Get(name)
 	if apierrors.IsNotFound(err) {
@@ -204,7 +204,7 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 func (c *Controller) claim(ctx context.Context, rs *appsv1.ReplicaSet) ([]*v1.Pod, error) {
 	selector, err := metav1.LabelSelectorAsSelector(rs.Spec.Selector)
 	if err != nil || selector.Empty() {
-		c.kit.Log.Warn("ReplicaSet with a selector that selects everything or can't be read is left alone", "replicaset", rs.Namespace+"/"+rs.Name)
+		c.kit.Log.Warn("ReplicaSet with a selector that selects everything or can't be read is left alone", "replicaset", rs.Namespace+"/"+rs.Name, "err", err)
 		return nil, nil
 	}
 	mine, err := control.Indexed[*v1.Pod](c.pods, control.ByController, string(rs.UID))
