@@ -100,7 +100,7 @@ func (s *supervisor) command(dir string) (*exec.Cmd, error) {
 	if err := verify(argv[0], s.spec.SHA256); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(argv[0], argv[1:]...) //nolint:gosec // the operator's own entry
+	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // the supervisor ends it: asks first, kills later
 	cmd.Dir = dir
 	cmd.Env = []string{
 		"PATH=" + searchPath, "HOME=" + dir, "TMPDIR=" + dir, protocol.LifelineEnv + "=stdin",

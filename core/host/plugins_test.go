@@ -122,7 +122,7 @@ func (c *testController) Run(ctx context.Context, env plugin.Env) error {
 			return err
 		}
 		var nothing map[string]int
-		nothing["boom"] = 1
+		nothing["boom"] = 1 //nolint:staticcheck // the panic is what is tested
 	}
 	<-ctx.Done()
 	env.Log.Info("controller was told to stop")

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ func newTransport(cfg Config) (raft.Transport, error) {
 		t.Connect(addr, t)
 		return t, nil
 	}
-	listener, err := net.Listen("tcp", cfg.Address)
+	listener, err := net.Listen("tcp", cfg.Address) //nolint:noctx // an address of this machine: there is nothing to wait for
 	if err != nil {
 		return nil, fmt.Errorf("store: listening for peers: %w", err)
 	}
@@ -68,11 +69,12 @@ type streamLayer struct {
 
 // Dial implements raft.StreamLayer.
 func (l *streamLayer) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	ctx := context.Background() // Raft gives none; the timeout covers the handshake too
 	d := &net.Dialer{Timeout: timeout}
 	if l.tls == nil {
-		return d.Dial("tcp", string(address))
+		return d.DialContext(ctx, "tcp", string(address))
 	}
-	return tls.DialWithDialer(d, "tcp", string(address), l.tls)
+	return (&tls.Dialer{NetDialer: d, Config: l.tls}).DialContext(ctx, "tcp", string(address))
 }
 
 // Addr implements net.Listener: it is what the others are told.

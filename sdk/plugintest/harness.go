@@ -93,7 +93,7 @@ func unavailableAPI(t testing.TB) string {
 		t.Fatalf("plugintest: %v", err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", filepath.Join(dir, "s"))
 	if err != nil {
 		t.Fatalf("plugintest: %v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -294,7 +295,7 @@ func hmacWithPublicKey(t *testing.T, f *fixture, payload string) string {
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, httptest.NewRequest("GET", tokens.JWKSPath, nil))
+	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, tokens.JWKSPath, nil))
 	var claims jwt.MapClaims
 	if err := json.Unmarshal([]byte(payload), &claims); err != nil {
 		t.Fatal(err)
@@ -348,7 +349,7 @@ func keySet(t *testing.T, f *fixture) []map[string]string {
 	}
 	get := func(path string, into any) {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		if err := json.Unmarshal(w.Body.Bytes(), into); err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}

@@ -159,14 +159,14 @@ func ensureAPIService(ctx context.Context, client kubernetes.Interface, api conf
 func ensureAPIEndpoints(ctx context.Context, client kubernetes.Interface, ip string, port int32) error {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil || addr.IsLoopback() {
-		return nil
+		return nil //nolint:nilerr // a host name, which endpoints can't hold either
 	}
 	name, proto, ready := "https", corev1.ProtocolTCP, true
 	endpoints := &corev1.Endpoints{ //nolint:staticcheck // served for clients that still read it
 		ObjectMeta: metav1.ObjectMeta{Name: "kubernetes", Labels: map[string]string{discoveryv1.LabelSkipMirror: "true"}},
 		Subsets: []corev1.EndpointSubset{{ //nolint:staticcheck // as above
-			Addresses: []corev1.EndpointAddress{{IP: ip}},                               //nolint:staticcheck // as above
-			Ports:     []corev1.EndpointPort{{Name: name, Port: port, Protocol: proto}}, //nolint:staticcheck // as above
+			Addresses: []corev1.EndpointAddress{{IP: ip}},
+			Ports:     []corev1.EndpointPort{{Name: name, Port: port, Protocol: proto}},
 		}},
 	}
 	if _, err := client.CoreV1().Endpoints(metav1.NamespaceDefault).Create(ctx, endpoints, metav1.CreateOptions{}); apierrors.IsAlreadyExists(err) {

@@ -36,7 +36,7 @@ func dropExecutablePages() error {
 	if err != nil {
 		return fmt.Errorf("reading the memory map: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // opened for reading
+	defer f.Close()
 	s := bufio.NewScanner(f)
 	for s.Scan() {
 		fields := strings.Fields(s.Text())

@@ -46,7 +46,7 @@ func Find(path string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("lock file: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // opened for reading
+	defer f.Close()
 	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
 	if err == nil {
 		return 0, nil
@@ -76,8 +76,9 @@ func Start(logFile string, name string, args ...string) (int, <-chan error, erro
 	if err != nil {
 		return 0, nil, fmt.Errorf("log file: %w", err)
 	}
-	defer log.Close() //nolint:errcheck // the child has its own descriptor
-	cmd := exec.Command(name, args...)
+	defer log.Close() // the child has its own descriptor
+
+	cmd := exec.Command(name, args...) //nolint:noctx // it outlives whoever starts it
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -20,7 +20,7 @@ const (
 	Compact Kind = 2
 )
 
-// ErrVersion: the entry was written by a newer Pintle.
+// ErrVersion says that the entry was written by a newer Pintle.
 var ErrVersion = errors.New("entry of an unknown format")
 
 // errMalformed: the entry's bytes make no sense.
