@@ -245,12 +245,12 @@ func startProcess(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close() //nolint:errcheck // the child has its own descriptor
+	defer log.Close() // the child has its own descriptor
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer null.Close() //nolint:errcheck // as above
+	defer null.Close()
 	p, err := os.StartProcess(cluster.pintle, []string{"pintle", name, "--data-dir", data}, &os.ProcAttr{
 		Env: os.Environ(), Files: []*os.File{null, log, log}, Sys: &syscall.SysProcAttr{Setsid: true},
 	})

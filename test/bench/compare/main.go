@@ -22,7 +22,7 @@ func main() {
 	if err == nil {
 		var ours []phase
 		if ours, err = read(os.Args[2]); err == nil {
-			print(peers, ours)
+			compare(peers, ours)
 			return
 		}
 	}
@@ -35,7 +35,7 @@ func read(file string) ([]phase, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // opened for reading
+	defer f.Close()
 	var out []phase
 	s := bufio.NewScanner(f)
 	s.Buffer(nil, 1<<20)
@@ -71,7 +71,7 @@ func cpu(run []phase, i int) (float64, bool) {
 	return (now - before) / n * 1000, true
 }
 
-func print(peers, ours []phase) {
+func compare(peers, ours []phase) {
 	fmt.Println("| phase | measure | peers | Pintle | ratio |")
 	fmt.Println("|---|---|---:|---:|---:|")
 	for i, p := range peers {

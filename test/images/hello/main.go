@@ -22,7 +22,7 @@ func main() {
 	}
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		log.Printf("%s %s from %s", r.Method, r.URL.Path, r.RemoteAddr)
-		fmt.Fprintf(w, "Hello from %s (%s)\n", name, version)
+		_, _ = fmt.Fprintf(w, "Hello from %s (%s)\n", name, version)
 	})
 	log.Printf("hello %s serves %s", version, *listen)
 	srv := &http.Server{Addr: *listen, ReadHeaderTimeout: 5 * time.Second}
