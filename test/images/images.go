@@ -34,7 +34,7 @@ type Spec struct {
 // applets that people, probes and tests call by name.
 var applets = []string{
 	"sh", "cat", "echo", "env", "grep", "head", "hostname", "httpd", "id", "ip", "kill", "ls", "mkdir", "mount",
-	"nc", "ping", "ps", "pwd", "rm", "sed", "sleep", "sort", "stty", "tail", "tee", "test", "touch", "true", "false", "vi",
+	"nc", "ping", "ps", "pwd", "rm", "sed", "sleep", "sort", "stty", "tail", "tar", "tee", "test", "touch", "true", "false", "vi",
 	"wc", "wget", "printf", "date", "df", "dd", "tty", "nslookup", "seq", "yes",
 }
 
