@@ -72,12 +72,13 @@ func batch() []define.Type {
 }
 
 func autoscaling() []define.Type {
-	kind := in("autoscaling", "v2")
+	hooks := autoscalers{hook.Kind{
+		OnDefault: defaultAutoscaler, OnPrepare: hook.DropStatus, OnValidate: validateAutoscaler, OnPrint: printAutoscaler,
+	}}
 	return []define.Type{
-		kind("HorizontalPodAutoscaler", "horizontalpodautoscalers", hook.Kind{
-			OnDefault: defaultAutoscaler, OnPrepare: hook.DropStatus, OnValidate: validateAutoscaler, OnPrint: printAutoscaler,
-		}, define.Short("hpa"), define.All, define.Status,
-			define.Uncounted, define.Columns("Reference", "Targets", "MinPods", "MaxPods", "Replicas", "Age")),
+		{Hooks: hooks, Definition: define.Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers",
+			define.Short("hpa"), define.All, define.Status,
+			define.Uncounted, define.Columns("Reference", "Targets", "MinPods", "MaxPods", "Replicas", "Age"), define.Also("v1"))},
 	}
 }
 

@@ -137,6 +137,17 @@ func Alias(name string, paths ...string) Option {
 	}
 }
 
+// Also serves the kind in another version too, with all that is said before it. The type's
+// hooks convert.
+func Also(version string) Option {
+	return func(d *crd.Definition) {
+		v := d.Versions[0]
+		schema := version1(d.Group, version, d.Names.Kind)
+		v.Name, v.Storage, v.Schema = schema.Name, false, schema.Schema
+		d.Versions = append(d.Versions, v)
+	}
+}
+
 // Bucket stores the objects in another type's bucket.
 func Bucket(name string) Option {
 	return func(d *crd.Definition) { d.Bucket = name }
