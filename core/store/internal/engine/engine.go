@@ -113,17 +113,19 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 }
 
 // Badger keeps the buffers of its last eight table builders, each grown to what the largest
-// table needed: the records of a memtable, once plain and once compressed, rounded up to
-// powers of two. So memtables are small, and more of them are gathered before they are
+// table needed: its records once plain and once compressed, rounded up to powers of two. So
+// memtables and tables are small. But each table that is built also costs an index buffer of
+// 3 MiB, so they are not smaller than that, and many tables are gathered before they are
 // merged. The tables' pages count as memory until the system wants them, so tables are
 // compressed.
 const (
-	memTableSize    = 512 << 10
+	memTableSize    = 640 << 10
 	numMemTables    = 4
-	levelZeroTables = 16
-	baseTableSize   = 64 << 10
-	blockSize       = 16 << 10
-	blockCacheSize  = 4 << 20
+	levelZeroTables = 32
+	// baseTableSize is that of a compressed table; pods compress to a fifth.
+	baseTableSize  = 128 << 10
+	blockSize      = 16 << 10
+	blockCacheSize = 4 << 20
 	// valueThreshold is from where on a value goes to the value log; Badger wants it
 	// below 15 % of a memtable.
 	valueThreshold = 64 << 10
