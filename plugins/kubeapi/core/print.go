@@ -141,32 +141,6 @@ func printSecret(o map[string]any) []any {
 	return []any{tree.Str(o, "type"), int64(len(tree.Map(o, "data"))), show.Age(o)}
 }
 
-func printEvent(o map[string]any) []any {
-	first := show.Since(show.Or(tree.Str(o, "firstTimestamp"), tree.Str(o, "eventTime")))
-	last, count := first, tree.Int0(o, "count")
-	if t := tree.Str(o, "lastTimestamp"); t != "" {
-		last = show.Since(t)
-	}
-	if s := tree.Map(o, "series"); s != nil {
-		last, count = show.Since(tree.Str(s, "lastObservedTime")), tree.Int0(s, "count")
-	} else if count == 0 {
-		count = 1
-	}
-	involved, source := tree.Map(o, "involvedObject"), tree.Map(o, "source")
-	target := strings.ToLower(tree.Str(involved, "kind"))
-	if name := tree.Str(involved, "name"); name != "" {
-		target += "/" + name
-	}
-	from := show.Or(tree.Str(source, "component"), tree.Str(o, "reportingComponent"))
-	if host := show.Or(tree.Str(source, "host"), tree.Str(o, "reportingInstance")); host != "" {
-		from += ", " + host
-	}
-	return []any{
-		last, tree.Str(o, "type"), tree.Str(o, "reason"), target, tree.Str(involved, "fieldPath"), from,
-		strings.TrimSpace(tree.Str(o, "message")), first, count, tree.Str(tree.Map(o, "metadata"), "name"),
-	}
-}
-
 func printPodTemplate(o map[string]any) []any {
 	template := tree.Map(o, "template")
 	names, images := show.Containers(tree.Map(template, "spec"))

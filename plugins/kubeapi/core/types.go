@@ -82,7 +82,7 @@ func Types(o Options) ([]define.Type, error) {
 				".involvedObject.fieldPath", ".reason", ".reportingComponent", ".type"),
 			define.Alias("source", ".source.component", ".reportingComponent"),
 			define.CreateOnUpdate, define.Columns("Last Seen", "Type", "Reason", "Object", "Subobject/1", "Source/1", "Message", "First Seen/1", "Count/1", "Name/1"),
-		), events.Hooks{Kind: hook.Kind{OnValidate: validateEvent, OnPrint: printEvent}}),
+		), events.Hooks{Kind: hook.Kind{OnValidate: validateEvent, OnPrint: events.Print}}),
 		with(kind("LimitRange", "limitranges", define.Short("limits"), define.CreateOnUpdate, define.Uncounted, define.Columns("Created At:date")),
 			hook.Kind{OnDefault: defaultLimitRange, OnValidate: validateLimitRange, OnPrint: printCreated}),
 		with(kind("ResourceQuota", "resourcequotas", define.Short("quota"), define.Status,

@@ -34,32 +34,6 @@ func printSlice(o map[string]any) []any {
 	return []any{tree.Str(o, "addressType"), show.First(ports), show.First(addresses), show.Age(o)}
 }
 
-func printEvent(o map[string]any) []any {
-	first := show.Since(show.Or(tree.Str(o, "deprecatedFirstTimestamp"), tree.Str(o, "eventTime")))
-	last, count := first, tree.Int0(o, "deprecatedCount")
-	if t := tree.Str(o, "deprecatedLastTimestamp"); t != "" {
-		last = show.Since(t)
-	}
-	if s := tree.Map(o, "series"); s != nil {
-		last, count = show.Since(tree.Str(s, "lastObservedTime")), tree.Int0(s, "count")
-	} else if count == 0 {
-		count = 1
-	}
-	regarding, source := tree.Map(o, "regarding"), tree.Map(o, "deprecatedSource")
-	target := strings.ToLower(tree.Str(regarding, "kind"))
-	if name := tree.Str(regarding, "name"); name != "" {
-		target += "/" + name
-	}
-	from := show.Or(tree.Str(source, "component"), tree.Str(o, "reportingController"))
-	if host := show.Or(tree.Str(source, "host"), tree.Str(o, "reportingInstance")); host != "" {
-		from += ", " + host
-	}
-	return []any{
-		last, tree.Str(o, "type"), tree.Str(o, "reason"), target, tree.Str(regarding, "fieldPath"), from,
-		strings.TrimSpace(tree.Str(o, "note")), first, count, tree.Str(tree.Map(o, "metadata"), "name"),
-	}
-}
-
 func printBudget(o map[string]any) []any {
 	spec := tree.Map(o, "spec")
 	return []any{

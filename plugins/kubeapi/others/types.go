@@ -52,7 +52,7 @@ func newEvents() []define.Type {
 				".regarding.apiVersion", ".regarding.resourceVersion", ".regarding.fieldPath", ".reason",
 				".reportingController", ".type"),
 			define.CreateOnUpdate, define.Columns("Last Seen", "Type", "Reason", "Object", "Subobject/1", "Source/1", "Message", "First Seen/1", "Count/1", "Name/1")),
-		Hooks: events.Hooks{Kind: hook.Kind{OnValidate: validateEvent, OnPrint: printEvent}},
+		Hooks: events.Hooks{Kind: hook.Kind{OnValidate: validateEvent, OnPrint: events.Print}},
 	}}
 }
 

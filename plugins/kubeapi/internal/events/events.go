@@ -1,4 +1,4 @@
-// Package events converts between the two forms of an event: core/v1 and
+// Package events converts between the two forms of an event and prints both: core/v1 and
 // events.k8s.io/v1 name the same things differently, and are one object in the store.
 //
 // It must know nothing of storage or validation.
