@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/oci"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/pintle-dev/pintle/runtime/cgroup"
 	"github.com/pintle-dev/pintle/runtime/driver"
 )
 
@@ -269,22 +271,11 @@ func capabilityOpts(sec driver.Security) ([]oci.SpecOpts, error) {
 // resourceOpts sets the limits.
 func resourceOpts(r driver.Resources, oomMin int) oci.SpecOpts {
 	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+		limits := cgroup.Limits{
+			CPUShares: r.CPUShares, CPUQuota: r.CPUQuota, CPUPeriod: r.CPUPeriod, MemoryBytes: r.MemoryBytes, Pids: r.PidsLimit,
+		}.Spec()
 		res := s.Linux.Resources
-		if r.CPUShares > 0 || r.CPUQuota > 0 {
-			res.CPU = &specs.LinuxCPU{}
-			if r.CPUShares > 0 {
-				res.CPU.Shares = &r.CPUShares
-			}
-			if r.CPUQuota > 0 {
-				res.CPU.Quota, res.CPU.Period = &r.CPUQuota, &r.CPUPeriod
-			}
-		}
-		if r.MemoryBytes > 0 {
-			res.Memory = &specs.LinuxMemory{Limit: &r.MemoryBytes}
-		}
-		if r.PidsLimit > 0 {
-			res.Pids = &specs.LinuxPids{Limit: &r.PidsLimit}
-		}
+		res.CPU, res.Memory, res.Pids = cmp.Or(limits.CPU, res.CPU), cmp.Or(limits.Memory, res.Memory), cmp.Or(limits.Pids, res.Pids)
 		adj := max(r.OOMScoreAdj, oomMin)
 		s.Process.OOMScoreAdj = &adj
 		return nil
