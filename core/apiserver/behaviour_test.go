@@ -2,9 +2,13 @@ package apiserver_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/pintle-dev/pintle/core/apiserver"
 	"github.com/pintle-dev/pintle/core/store"
@@ -255,4 +259,33 @@ func TestSelectableAliases(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	a.must(400, "GET", notes+"?fieldSelector=other%3Dt", "")
+}
+
+func TestDefinitionsInProtobuf(t *testing.T) {
+	const protobuf = "application/vnd.kubernetes.protobuf"
+	a := newAPI(t)
+	a.runCustomResources()
+	var d apiextensionsv1.CustomResourceDefinition
+	if err := json.Unmarshal([]byte(gadgetCRD), &d); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := d.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinition"}, Raw: raw}
+	body, err := u.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.must(201, "POST", crds, "k8s\x00"+string(body), "Content-Type", protobuf, "Accept", protobuf)
+	a.established("gadgets.example.com")
+	a.must(201, "POST", gadgets, `{"metadata":{"name":"g"},"spec":{"size":1}}`)
+	r := a.must(200, "GET", crds+"/gadgets.example.com", "", "Accept", protobuf)
+	if err := u.Unmarshal(r.body[4:]); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Unmarshal(u.Raw); err != nil || len(d.Status.Conditions) == 0 {
+		t.Errorf("%v: %v", err, d.Status)
+	}
 }

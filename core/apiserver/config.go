@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/version"
 
+	"github.com/pintle-dev/pintle/core/apiserver/customresources"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/store"
 	"github.com/pintle-dev/pintle/crd/registry"
@@ -130,7 +131,8 @@ type Config struct {
 	Handlers map[string]http.Handler
 
 	// GoTypes makes an empty value of a kind for protobuf: a type with Marshal and
-	// Unmarshal. nil, or false, means that the kind has no protobuf.
+	// Unmarshal. nil, or false, means that the kind has no protobuf. The server adds
+	// CustomResourceDefinition itself.
 	GoTypes func(schema.GroupVersionKind) (runtime.Object, bool)
 
 	// NamespaceResource is the type whose objects are the namespaces of others. A create
@@ -182,8 +184,12 @@ func (c *Config) check() error {
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()
 	}
-	if c.GoTypes == nil {
-		c.GoTypes = func(schema.GroupVersionKind) (runtime.Object, bool) { return nil, false }
+	given := c.GoTypes
+	c.GoTypes = func(gvk schema.GroupVersionKind) (runtime.Object, bool) {
+		if o, ok := customresources.GoType(gvk); ok || given == nil {
+			return o, ok
+		}
+		return given(gvk)
 	}
 	return nil
 }
