@@ -150,18 +150,14 @@ func (t *Type) update(old, obj map[string]any, base []entry, w Writer) ([]byte, 
 		kept = append(kept, e)
 	}
 	if mine := &d.changed; !mine.Empty() {
-		if ownAt >= 0 {
-			s, err := set(kept[ownAt].fields)
-			if err != nil {
-				return nil, err
-			}
-			mine = s.Union(mine)
-		} else {
-			kept = append(kept, own)
-			ownAt = len(kept) - 1
-		}
 		fields, err := text(mine)
 		if err != nil {
+			return nil, err
+		}
+		if ownAt < 0 {
+			kept = append(kept, own)
+			ownAt = len(kept) - 1
+		} else if fields, err = join(kept[ownAt].fields, fields, mine); err != nil {
 			return nil, err
 		}
 		kept[ownAt].fields, kept[ownAt].time = fields, w.Time
