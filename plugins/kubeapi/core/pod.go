@@ -56,8 +56,11 @@ func (Pods) Prepare(ctx context.Context, r *resource.Request) error {
 		return nil
 	}
 	if r.Operation == resource.Create {
-		prepareStatus(r.Object, spec)
-		return admit(ctx, r, spec)
+		if err := admit(ctx, r, spec); err != nil {
+			return err
+		}
+		prepareStatus(r.Object, spec) // admission may have set what its class comes from
+		return nil
 	}
 	switch r.Subresource {
 	case "":

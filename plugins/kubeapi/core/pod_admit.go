@@ -32,7 +32,7 @@ const (
 )
 
 // admit does to a new pod what upstream's admission plugins do that are on by default:
-// ServiceAccount, Priority, DefaultTolerationSeconds and RuntimeClass.
+// ServiceAccount, Priority, DefaultTolerationSeconds, RuntimeClass and LimitRanger.
 func admit(ctx context.Context, r *resource.Request, spec map[string]any) error {
 	if _, mirror := tree.In(r.Object, "metadata", "annotations")[mirrorAnnotation]; mirror {
 		if err := admitMirror(r, spec); err != nil {
@@ -45,7 +45,10 @@ func admit(ctx context.Context, r *resource.Request, spec map[string]any) error 
 		return err
 	}
 	tolerateOutages(spec)
-	return admitRuntimeClass(ctx, r, spec)
+	if err := admitRuntimeClass(ctx, r, spec); err != nil {
+		return err
+	}
+	return admitLimits(ctx, r, spec)
 }
 
 func forbidden(r *resource.Request, format string, args ...any) error {

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -295,6 +296,72 @@ func TestSubresourcesChangeOnlyTheirPart(t *testing.T) {
 			}
 			if spec["nodeName"] != "n1" || c["image"] != "i" || tree.Map(r.Object, "status")["phase"] != "Pending" {
 				t.Errorf("more than %s changed: %v", tc.kept, r.Object)
+			}
+		})
+	}
+}
+
+// reads is a reader of one type's objects.
+type reads map[runtimeschema.GroupResource][]map[string]any
+
+func (o reads) Get(_ context.Context, gr runtimeschema.GroupResource, _, name string) (map[string]any, error) {
+	if gr == serviceAccounts {
+		return map[string]any{"automountServiceAccountToken": false}, nil
+	}
+	return nil, nil
+}
+
+func (o reads) List(_ context.Context, gr runtimeschema.GroupResource, _ string) ([]map[string]any, error) {
+	return o[gr], nil
+}
+
+func TestLimitRanges(t *testing.T) {
+	ranges := reads{limitRanges: {{"metadata": map[string]any{"name": "l"}, "spec": map[string]any{"limits": []any{
+		map[string]any{"type": "Container", "min": map[string]any{"cpu": "50m"}, "max": map[string]any{"cpu": "500m"},
+			"default": map[string]any{"cpu": "500m"}, "defaultRequest": map[string]any{"cpu": "100m", "ephemeral-storage": "1Gi"},
+			"maxLimitRequestRatio": map[string]any{"cpu": "10"}},
+		map[string]any{"type": "Pod", "max": map[string]any{"cpu": "800m"}},
+	}}}}}
+	container := func(name, request, limit string) any {
+		c := map[string]any{"name": name, "image": "i"}
+		resources := map[string]any{}
+		if request != "" {
+			resources["requests"] = map[string]any{"cpu": request}
+		}
+		if limit != "" {
+			resources["limits"] = map[string]any{"cpu": limit}
+		}
+		c["resources"] = resources
+		return c
+	}
+	for _, tc := range []struct {
+		name       string
+		containers []any
+		want       string // of the error, or of the first container
+	}{
+		{"defaults", []any{container("c", "", "")}, `map[limits:map[cpu:500m] requests:map[cpu:100m ephemeral-storage:1Gi]]`},
+		{"its own", []any{container("c", "60m", "70m")}, `map[limits:map[cpu:70m] requests:map[cpu:60m ephemeral-storage:1Gi]]`},
+		{"too little", []any{container("c", "10m", "60m")}, "minimum cpu usage per Container is 50m, but request is 10m"},
+		{"too much", []any{container("c", "400m", "600m")}, "maximum cpu usage per Container is 500m, but limit is 600m"},
+		{"ratio", []any{container("c", "50m", "500m"), container("d", "50m", "501m")}, "maximum cpu usage per Container is 500m, but limit is 501m"},
+		{"together", []any{container("c", "100m", "450m"), container("d", "100m", "450m")}, "maximum cpu usage per Pod is 800m, but limit is 900m"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			pod := newPod(func(p map[string]any) { tree.Map(p, "spec")["containers"] = tc.containers })
+			r := &resource.Request{Operation: resource.Create, Namespace: "n", Name: "p", Object: pod, Reader: ranges}
+			err := Pods{}.Prepare(context.Background(), r)
+			if err != nil {
+				if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), tc.want) {
+					t.Fatalf("%v, want %s", err, tc.want)
+				}
+				return
+			}
+			c := tree.Object(tree.List(tree.Map(r.Object, "spec"), "containers")[0])
+			if got := fmt.Sprint(c["resources"]); got != tc.want {
+				t.Errorf("%s, want %s", got, tc.want)
+			}
+			if q := tree.Str(tree.Map(r.Object, "status"), "qosClass"); q != "Burstable" {
+				t.Errorf("qosClass %s", q)
 			}
 		})
 	}

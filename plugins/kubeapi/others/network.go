@@ -2,6 +2,8 @@ package others
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -262,4 +264,16 @@ func printIPAddress(o map[string]any) []any {
 		shown += "/" + tree.Str(p, "name")
 	}
 	return []any{strings.ToLower(shown), show.Age(o)}
+}
+
+// canonicalIP says what is wrong with the name of an IPAddress, which is the address.
+func canonicalIP(name string) []string {
+	ip, err := netip.ParseAddr(name)
+	switch {
+	case err != nil:
+		return []string{"must be a valid IP address"}
+	case ip.String() != name || ip.Is4In6() || ip.Zone() != "":
+		return []string{fmt.Sprintf("must be in canonical form (%q)", ip.Unmap().WithZone("").String())}
+	}
+	return nil
 }

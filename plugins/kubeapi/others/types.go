@@ -104,7 +104,7 @@ func networking() []define.Type {
 		}, define.Short("netpol"), define.Columns("Pod-Selector", "Age")),
 		kind("ServiceCIDR", "servicecidrs", hook.Kind{OnPrepare: hook.DropStatus, OnPrint: printServiceCIDR},
 			define.Cluster, define.Status, define.Uncounted, define.Columns("CIDRs", "Age")),
-		kind("IPAddress", "ipaddresses", hook.Kind{OnPrint: printIPAddress}, define.Short("ip"), define.Cluster,
+		kind("IPAddress", "ipaddresses", hook.Kind{OnValidate: named(canonicalIP), OnPrint: printIPAddress}, define.Short("ip"), define.Cluster,
 			define.Uncounted, define.Columns("ParentRef", "Age")),
 	}
 }
