@@ -153,7 +153,7 @@ func Default() Config {
 		Node: Node{Listen: ":10250", Containerd: Containerd{Binary: "containerd"}},
 		Log:  Log{Level: "info", Format: "text"},
 		// With the defaults of the store's caches this leaves room for requests.
-		Memory: 128 << 20,
+		Memory: 112 << 20,
 	}
 }
 
