@@ -2,7 +2,9 @@ package index_test
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
+	"weak"
 
 	"github.com/pintle-dev/pintle/core/store/internal/index"
 	"github.com/pintle-dev/pintle/core/store/internal/value"
@@ -84,4 +86,28 @@ func TestViewsStandStill(t *testing.T) {
 	if now := x.View("pods/"); now.Count("pods/", "") != 0 || now.Changed != 299 {
 		t.Fatalf("now %d objects, changed at %d", now.Count("pods/", ""), now.Changed)
 	}
+}
+
+// What was replaced must go at once: the queue of the cache once kept as much of it as there
+// were live objects.
+func TestReplacedBytesAreNotKept(t *testing.T) {
+	x := index.New(1 << 30)
+	const key = "pods/a/p"
+	put := func(revision uint64) weak.Pointer[byte] {
+		v := value.Make(make([]byte, 1<<16), -1, revision)
+		x.Install([]index.Change{{Key: key, Revision: revision, Old: x.Get(key), New: index.NewItem(key, revision, v)}}, revision)
+		return weak.Make(&v[0])
+	}
+	var last, replaced weak.Pointer[byte]
+	for revision := uint64(2); revision < 10; revision++ {
+		replaced, last = last, put(revision)
+	}
+	runtime.GC()
+	if last.Value() == nil {
+		t.Error("the bytes of the live object have gone")
+	}
+	if replaced.Value() != nil {
+		t.Error("replaced bytes are still in memory")
+	}
+	runtime.KeepAlive(x)
 }
