@@ -54,10 +54,16 @@ func (m *models) addType(t *registry.Type) (typeModel, error) {
 		m.roots = append([]*schema.Components{s.Root}, m.roots...)
 	}
 	names := typeModel{object: s.Ref}
-	if names.object == "" {
+	switch {
+	case names.object == "" && m.v2 && (s.PreserveUnknownFields || t.Definition.PreserveUnknownFields):
+		// Clients of version 2 take a list of fields for all there are, so that nothing
+		// may be said about an object that can have others.
+		names.object = modelName(t)
+		m.done[names.object] = spec.Schema{SchemaProps: spec.SchemaProps{Type: spec.StringOrArray{"object"}}}
+	case names.object == "":
 		names.object = modelName(t)
 		m.add(names.object, s.WithMeta())
-	} else {
+	default:
 		m.need(names.object)
 	}
 	m.setKind(names.object, t.GVK.Group, t.GVK.Version, t.GVK.Kind)

@@ -307,6 +307,29 @@ func TestVersion2(t *testing.T) {
 	}
 }
 
+// Of a type whose objects may have any field, version 2 says that they are objects.
+func TestOpenTypesVersion2(t *testing.T) {
+	r := types(t)
+	open := widget("open")
+	open.Names = crd.Names{Plural: "opens", Singular: "open", Kind: "Open", ListKind: "OpenList"}
+	open.Versions[0].Schema = func() (*schema.Schema, error) {
+		return &schema.Schema{Type: "object", PreserveUnknownFields: true, Properties: map[string]*schema.Schema{"spec": {Type: "object"}}}, nil
+	}
+	if err := r.Register(open); err != nil {
+		t.Fatal(err)
+	}
+	_, body := get(t, serve(t, r).URL+"/openapi/v2")
+	var swagger spec.Swagger
+	if err := json.Unmarshal(body, &swagger); err != nil {
+		t.Fatal(err)
+	}
+	s := swagger.Definitions["dev.example.v1.Open"]
+	kinds := s.Extensions["x-kubernetes-group-version-kind"]
+	if len(s.Type) != 1 || s.Type[0] != "object" || len(s.Properties) > 0 || len(s.Extensions) != 1 || kinds == nil {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestMediaTypes(t *testing.T) {
 	s := serve(t, types(t))
 	for _, accept := range []string{"application/com.github.proto-openapi.spec.v3.v1.0+protobuf", "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"} {
