@@ -289,3 +289,44 @@ func TestDefinitionsInProtobuf(t *testing.T) {
 		t.Errorf("%v: %v", err, d.Status)
 	}
 }
+
+// Objects that are older than a default have it when they are read.
+func TestDefaultsOfStoredCustomResources(t *testing.T) {
+	a := newAPI(t)
+	a.runCustomResources()
+	a.must(201, "POST", crds, gadgetCRD)
+	a.established("gadgets.example.com")
+	a.must(201, "POST", gadgets, `{"metadata":{"name":"old"},"spec":{"size":1}}`)
+	a.must(200, "PATCH", crds+"/gadgets.example.com", `[{"op":"add","path":"/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/color","value":{"type":"string","default":"red"}}]`,
+		"Content-Type", "application/json-patch+json")
+	a.eventually(func() bool {
+		return at(a.must(200, "GET", gadgets+"/old", "").object(t), "spec.color") == "red"
+	})
+	for _, path := range []string{gadgets, gadgets + "?fieldSelector=metadata.name%3Dold"} {
+		items, _ := a.must(200, "GET", path, "").object(t)["items"].([]any)
+		if len(items) != 1 || at(items[0], "spec.color") != "red" {
+			t.Errorf("%s: %v", path, items)
+		}
+	}
+	w := a.watch(gadgets + "?watch=true")
+	if e := w.expect("ADDED old"); at(e.Object, "spec.color") != "red" {
+		t.Errorf("%v", e.Object)
+	}
+	o := a.must(200, "PATCH", gadgets+"/old", `{"spec":{"size":2}}`, "Content-Type", mergePatch).object(t)
+	if at(o, "spec.color") != "red" || at(o, "metadata.generation") != 2.0 {
+		t.Errorf("%v", o)
+	}
+}
+
+func TestKeysTwiceInAppliedYAML(t *testing.T) {
+	a := newAPI(t)
+	body := "apiVersion: v1\nkind: ConfigMap\ndata:\n  a: b\n  a: c\n"
+	r := a.must(400, "PATCH", cms+"/x?fieldManager=m&fieldValidation=Strict", body, "Content-Type", applyPatch)
+	if !strings.Contains(string(r.body), `line 5: key \"a\" already set in map`) {
+		t.Errorf("%s", r.body)
+	}
+	r = a.must(201, "PATCH", cms+"/x?fieldManager=m", body, "Content-Type", applyPatch)
+	if !strings.Contains(r.header.Get("Warning"), "already set in map") {
+		t.Errorf("%v", r.header)
+	}
+}

@@ -3,11 +3,13 @@ package apiserver
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 
 	"github.com/tidwall/gjson"
 
 	"github.com/pintle-dev/pintle/core/apiserver/internal/jsontree"
 	"github.com/pintle-dev/pintle/core/apiserver/internal/selector"
+	crdschema "github.com/pintle-dev/pintle/crd/schema"
 )
 
 // Stored objects begin with their apiVersion; see jsontree.Encode.
@@ -19,11 +21,48 @@ func storedAs(data []byte, apiVersion string) bool {
 	return ok && len(rest) > len(apiVersion) && rest[len(apiVersion)] == '"' && string(rest[:len(apiVersion)]) == apiVersion
 }
 
+// asServed reports whether stored bytes are what is served of them, byte by byte.
+func (k *kind) asServed(data []byte) bool {
+	return storedAs(data, k.apiVersion) && k.undefaulted(data) == nil
+}
+
+// undefaulted returns the schema whose defaults stored bytes may lack, or nil.
+func (k *kind) undefaulted(data []byte) *crdschema.Compiled {
+	if k.since == 0 {
+		return nil
+	}
+	c := k.defaults()
+	if c == nil {
+		return nil
+	}
+	if rv, err := strconv.ParseUint(revisionOf(data), 10, 64); err != nil || rv > k.since {
+		return nil
+	}
+	return c
+}
+
+// encodeAs encodes a tree that has its resourceVersion.
+func encodeAs(tree map[string]any, managed []byte) []byte {
+	rv := jsontree.String(tree, "metadata", "resourceVersion")
+	out, at := jsontree.Encode(tree, managed)
+	if at < 0 {
+		return out
+	}
+	return append(append(append(make([]byte, 0, len(out)+len(rv)), out[:at]...), rv...), out[at:]...)
+}
+
 // present returns stored bytes in the version of k: the same bytes where that is the
 // version they are stored in.
 func (k *kind) present(data []byte) ([]byte, error) {
-	if storedAs(data, k.apiVersion) {
+	if k.asServed(data) {
 		return data, nil
+	}
+	if k.undefaulted(data) != nil {
+		o, err := k.decodeStored(data) // sets them
+		if err != nil {
+			return nil, err
+		}
+		return encodeAs(o.Tree, o.ManagedFields), nil
 	}
 	if k.converter != nil {
 		o, err := jsontree.Decode(data)
@@ -34,12 +73,7 @@ func (k *kind) present(data []byte) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("convert to %s: %w", k.GVK, err)
 		}
-		rv := jsontree.String(tree, "metadata", "resourceVersion")
-		out, at := jsontree.Encode(tree, o.ManagedFields)
-		if at < 0 {
-			return out, nil
-		}
-		return append(append(append(make([]byte, 0, len(out)+len(rv)), out[:at]...), rv...), out[at:]...), nil
+		return encodeAs(tree, o.ManagedFields), nil
 	}
 	rest, ok := bytes.CutPrefix(data, versionField)
 	end := bytes.IndexByte(rest, '"')
@@ -76,6 +110,9 @@ func (k *kind) decodeStored(data []byte) (*jsontree.Object, error) {
 		}
 	default:
 		o.Tree["apiVersion"] = k.apiVersion
+	}
+	if c := k.undefaulted(data); c != nil {
+		c.Default(o.Tree)
 	}
 	return o, nil
 }

@@ -72,7 +72,7 @@ func (f *framer) append(b []byte, e *store.Event, kind string) ([]byte, error) {
 		*f.sentColumns = true
 		return appendJSONFrame(b, kind, t), nil
 	}
-	if storedAs(e.Data, f.q.kind.apiVersion) {
+	if f.q.kind.asServed(e.Data) {
 		return appendJSONFrame(b, kind, e.Data), nil
 	}
 	data, err := e.Frames.Get(f.q.kind.apiVersion, func() ([]byte, error) { return f.q.kind.present(e.Data) })

@@ -16,6 +16,7 @@ import (
 	"github.com/pintle-dev/pintle/core/store"
 	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/crd/registry"
+	crdschema "github.com/pintle-dev/pintle/crd/schema"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -68,6 +69,12 @@ type kind struct {
 	protobuf    bool
 	verbs       map[string]bool   // nil: all
 	fields      map[string]string // that can be selected, with their paths
+
+	// since is the newest revision there was when the kind was made. Custom resources that
+	// are not newer may lack defaults that their definition has got meanwhile; defaults is
+	// the schema where it has any.
+	since    uint64
+	defaults func() *crdschema.Compiled
 
 	tracker func() (*managedfields.Type, error)
 	printer func() (*table.Printer, error)
@@ -201,6 +208,15 @@ func (s *Server) newKind(t *registry.Type, h any) *kind {
 	for name, paths := range t.Version.SelectableAliases {
 		k.fields[name] = strings.ReplaceAll(strings.Join(paths, ","), ",.", ",")[len("."):]
 	}
+	if !k.builtin {
+		k.since = s.cfg.Store.Revision()
+	}
+	k.defaults = sync.OnceValue(func() *crdschema.Compiled {
+		if c, err := k.Compiled(); err == nil && c.HasDefaults() {
+			return c
+		}
+		return nil
+	})
 	k.tracker = sync.OnceValues(func() (*managedfields.Type, error) { return s.newTracker(k) })
 	k.printer = sync.OnceValues(func() (*table.Printer, error) {
 		return table.New(t.Version.Columns, t.Version.CompleteColumns, k.hooks.printer)

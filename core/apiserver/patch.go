@@ -211,10 +211,26 @@ func (q *request) applyBody() (body []byte, force bool, err error) {
 	if body, err = q.readBody(); err != nil {
 		return nil, false, err
 	}
+	force = isTrue(q.query.Get("force"))
+	if json.Valid(body) {
+		return body, force, nil
+	}
+	level, err := q.strictness()
+	if err != nil {
+		return nil, false, err
+	}
+	if level != ignore {
+		// The conversion drops keys that are there twice.
+		if err := yaml.UnmarshalStrict(body, &map[string]any{}); err != nil && level == strict {
+			return nil, false, apierrors.NewBadRequest(fmt.Sprintf("error strict decoding YAML: %v", err))
+		} else if err != nil {
+			q.warn(err.Error())
+		}
+	}
 	if body, err = yaml.YAMLToJSON(body); err != nil {
 		return nil, false, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
 	}
-	return body, isTrue(q.query.Get("force")), nil
+	return body, force, nil
 }
 
 // apply is server-side apply.

@@ -35,6 +35,9 @@ func (c *Compiled) Default(tree map[string]any) {
 	defaultCustom(c.root, tree)
 }
 
+// HasDefaults reports whether the schema has any default.
+func (c *Compiled) HasDefaults() bool { return c.root.defaults }
+
 // Prune removes what the schema does not know, in place, and returns the paths of what it
 // removed, such as "spec.containers[0].foo", sorted. It is Normalize for callers to whom
 // values of a wrong type do not matter, such as those that read stored objects.
