@@ -1,11 +1,13 @@
 package kubeapi_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/pintle-dev/pintle/crd"
+	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
 // What upstream's strategies say of each kind is data here.
@@ -49,5 +51,31 @@ func TestRulesOfKinds(t *testing.T) {
 		if have := strings.Join(got[rule], " "); have != want {
 			t.Errorf("%s:\n have %s\n want %s", rule, have, want)
 		}
+	}
+}
+
+// Who writes an object that has no effect is told so.
+func TestKindsWithoutEffectWarn(t *testing.T) {
+	definitions, err := bundle.Definitions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, d := range definitions {
+		h, ok := bundle.Hooks(d.GroupResource()).(resource.Preparer)
+		if !ok || d.Names.Kind == "Service" {
+			continue
+		}
+		r := &resource.Request{Operation: resource.Create, Namespace: "n", Name: "x",
+			Object: map[string]any{"metadata": map[string]any{"name": "x"}, "spec": map[string]any{}}}
+		if err := h.Prepare(context.Background(), r); err == nil && len(r.Warnings) > 0 {
+			got = append(got, d.Names.Plural)
+		}
+	}
+	slices.Sort(got)
+	const want = "mutatingadmissionpolicies mutatingadmissionpolicybindings mutatingwebhookconfigurations networkpolicies resourcequotas " +
+		"validatingadmissionpolicies validatingadmissionpolicybindings validatingwebhookconfigurations"
+	if have := strings.Join(got, " "); have != want {
+		t.Errorf("\n have %s\n want %s", have, want)
 	}
 }

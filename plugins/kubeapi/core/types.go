@@ -87,7 +87,7 @@ func Types(o Options) ([]define.Type, error) {
 			hook.Kind{OnDefault: defaultLimitRange, OnValidate: validateLimitRange, OnPrint: printCreated}),
 		with(kind("ResourceQuota", "resourcequotas", define.Short("quota"), define.Status,
 			define.ReturnDeleted, define.Uncounted, define.Columns("Request", "Limit", "Age")),
-			hook.Kind{OnPrepare: hook.DropStatus, OnValidate: validateQuota, OnPrint: printQuota}),
+			hook.Kind{OnPrepare: hook.Warn("this server keeps resource quotas but does not count or enforce them", hook.DropStatus), OnValidate: validateQuota, OnPrint: printQuota}),
 		with(kind("PersistentVolume", "persistentvolumes", define.Short("pv"), define.Cluster, define.Status,
 			define.ReturnDeleted, define.Uncounted, define.Columns("Capacity", "Access Modes", "Reclaim Policy", "Status", "Claim", "StorageClass",
 				"VolumeAttributesClass", "Reason", "Age", "VolumeMode/1")),

@@ -100,6 +100,7 @@ func networking() []define.Type {
 		kind("IngressClass", "ingressclasses", hook.Kind{OnPrint: printIngressClass}, define.Cluster,
 			define.Columns("Name", "Controller", "Parameters", "Age")),
 		kind("NetworkPolicy", "networkpolicies", hook.Kind{
+			OnPrepare: hook.Warn("the server's own network plugin does not enforce network policies: without another one this object has no effect", nil),
 			OnDefault: defaultNetworkPolicy, OnValidate: validateNetworkPolicy, OnPrint: printNetworkPolicy,
 		}, define.Short("netpol"), define.Columns("Pod-Selector", "Age")),
 		kind("ServiceCIDR", "servicecidrs", hook.Kind{OnPrepare: hook.DropStatus, OnPrint: printServiceCIDR},
@@ -157,20 +158,23 @@ func certificates() []define.Type {
 	}
 }
 
+// notEnforced is said of what is kept for tools that expect it, but is not acted upon.
+const notEnforced = "this server keeps admission webhooks and policies but does not call or enforce them: nothing is checked or changed by this object"
+
 func admission() []define.Type {
 	kind := in("admissionregistration.k8s.io", "v1")
 	return []define.Type{
-		kind("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", hook.Kind{OnPrint: printWebhooks},
+		kind("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", hook.Kind{OnPrepare: hook.Warn(notEnforced, nil), OnPrint: printWebhooks},
 			define.Cluster, define.APIExtensions, define.Counted, define.Columns("Webhooks:integer", "Age")),
-		kind("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", hook.Kind{OnPrint: printWebhooks},
+		kind("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", hook.Kind{OnPrepare: hook.Warn(notEnforced, nil), OnPrint: printWebhooks},
 			define.Cluster, define.APIExtensions, define.Counted, define.Columns("Webhooks:integer", "Age")),
-		kind("ValidatingAdmissionPolicy", "validatingadmissionpolicies", hook.Kind{OnPrepare: hook.DropStatus, OnPrint: printPolicy("validations")},
+		kind("ValidatingAdmissionPolicy", "validatingadmissionpolicies", hook.Kind{OnPrepare: hook.Warn(notEnforced, hook.DropStatus), OnPrint: printPolicy("validations")},
 			define.Cluster, define.APIExtensions, define.Status, define.Columns("Validations:integer", "ParamKind", "Age")),
-		kind("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", hook.Kind{OnPrint: printPolicyBinding},
+		kind("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", hook.Kind{OnPrepare: hook.Warn(notEnforced, nil), OnPrint: printPolicyBinding},
 			define.Cluster, define.APIExtensions, define.Columns("PolicyName", "ParamRef", "Age")),
-		kind("MutatingAdmissionPolicy", "mutatingadmissionpolicies", hook.Kind{OnPrint: printPolicy("mutations")},
+		kind("MutatingAdmissionPolicy", "mutatingadmissionpolicies", hook.Kind{OnPrepare: hook.Warn(notEnforced, nil), OnPrint: printPolicy("mutations")},
 			define.Cluster, define.APIExtensions, define.Columns("Mutations:integer", "ParamKind", "Age")),
-		kind("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", hook.Kind{OnPrint: printPolicyBinding},
+		kind("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", hook.Kind{OnPrepare: hook.Warn(notEnforced, nil), OnPrint: printPolicyBinding},
 			define.Cluster, define.APIExtensions, define.Columns("PolicyName", "ParamRef", "Age")),
 	}
 }

@@ -70,3 +70,17 @@ func ZeroReplicas(_ context.Context, r *resource.Request) error {
 	}
 	return nil
 }
+
+// Warn is an OnPrepare that tells who writes the object something, and then calls next,
+// which may be nil. It is for kinds that are kept but have no effect.
+func Warn(text string, next func(context.Context, *resource.Request) error) func(context.Context, *resource.Request) error {
+	return func(ctx context.Context, r *resource.Request) error {
+		if r.Subresource == "" {
+			r.Warnings = append(r.Warnings, text)
+		}
+		if next == nil {
+			return nil
+		}
+		return next(ctx, r)
+	}
+}
