@@ -38,18 +38,19 @@ func (t *table) forget() { t.written = nil }
 // is written. Where the table is not known it is read first; what is in it is kept as far
 // as it is right, and a table of another shape is replaced.
 func (t *table) sync(ctx context.Context, want *contents) error {
-	have, whole := t.written, t.written == nil
+	have := t.written
 	t.written = nil
-	if whole {
-		var err error
-		if have, err = t.read(ctx); err != nil {
-			return err
-		}
+	if have != nil && t.write(ctx, have, want, partly) == nil {
+		t.written = want
+		return nil
 	}
-	err := t.write(ctx, have, want, whole, false)
-	if err != nil && whole {
-		have = newContents()
-		err = t.write(ctx, have, want, true, true)
+	// Not known, or not what was believed.
+	have, err := t.read(ctx)
+	if err != nil {
+		return err
+	}
+	if err = t.write(ctx, have, want, whole); err != nil && ctx.Err() == nil {
+		err = t.write(ctx, newContents(), want, anew)
 	}
 	if err != nil {
 		return fmt.Errorf("writing nftables table %s %s: %w", t.family, t.name, err)
@@ -58,11 +59,20 @@ func (t *table) sync(ctx context.Context, want *contents) error {
 	return nil
 }
 
-func (t *table) write(ctx context.Context, have, want *contents, whole, replace bool) error {
+// extent is how much of a table is written.
+type extent int
+
+const (
+	partly extent = iota // only what differs
+	whole                // also what never changes
+	anew                 // into a new table that replaces the old
+)
+
+func (t *table) write(ctx context.Context, have, want *contents, much extent) error {
 	tx := t.nft.NewTransaction()
-	if whole {
+	if much != partly {
 		tx.Add(&knftables.Table{Comment: ptr.To("services of a cluster")})
-		if replace {
+		if much == anew {
 			tx.Delete(&knftables.Table{})
 			tx.Add(&knftables.Table{Comment: ptr.To("services of a cluster")})
 		}
