@@ -30,7 +30,7 @@ func newServer() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, lock.Close()) }()
-			process.BoundMemory(50, int64(cfg.Memory))
+			process.BoundMemory(100, int64(cfg.Memory))
 			process.TrimAfterStart()
 			return controlplane.Run(cmd.Context(), cfg, dir, newLogger(cfg.Log))
 		},
