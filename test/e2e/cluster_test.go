@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ var cluster struct {
 const configuration = `
 api:
   listen: 127.0.0.1:16443
+  serviceCIDR: 10.97.0.0/16
 node:
   enabled: true
   name: e2e-node
@@ -47,6 +49,9 @@ plugins:
     settings:
       clusterCIDR: 10.245.0.0/16
       bridge: pintle-e2e0
+  - name: serviceproxy
+    settings:
+      tableName: pintle-e2e-services
   - name: widget
     path: %s
     sha256: "%s"
@@ -136,7 +141,6 @@ func hostState() string {
 	for _, c := range [][]string{
 		{"ip", "-o", "link", "show"}, {"ip", "netns", "list"}, {"nft", "list", "ruleset"}, {"ip", "route"},
 		{"sh", "-c", "cut -d' ' -f2,3 /proc/mounts | sort"},
-		{"sh", "-c", "ps -eo args | grep -E 'pintle|containerd' | grep -v -E 'grep|go-build|e2e.test|go test' | sort"},
 	} {
 		b, err := exec.Command(c[0], c[1:]...).CombinedOutput()
 		fmt.Fprintf(&out, "$ %s\n%s", strings.Join(c, " "), b)
@@ -144,7 +148,24 @@ func hostState() string {
 			fmt.Fprintln(&out, err)
 		}
 	}
+	out.WriteString(processes())
 	return out.String()
+}
+
+// processes lists the command lines of this machine's processes.
+func processes() string {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return err.Error()
+	}
+	var lines []string
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && len(b) > 0 { // else it has ended meanwhile
+			lines = append(lines, strings.ReplaceAll(string(b), "\x00", " "))
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n") + "\n"
 }
 
 // leftBehind are the lines of the later state that were not there before and are the
@@ -156,7 +177,7 @@ func leftBehind(before, after string) []string {
 	}
 	var left []string
 	for l := range strings.Lines(after) {
-		for _, mark := range []string{cluster.dir, "pintle-e2e", "10.245.", "veth", "e2e-node"} {
+		for _, mark := range []string{cluster.dir, "pintle-e2e", "10.245.", "10.97.", "veth", "e2e-node"} {
 			if !had[l] && strings.Contains(l, mark) {
 				left = append(left, l)
 				break

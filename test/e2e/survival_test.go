@@ -106,7 +106,7 @@ func TestKilledPluginIsBackWithinTwoSeconds(t *testing.T) {
 	apply(t, hello(ns, 2))
 	waitAvailable(t, ns)
 	before := containers(t, ns)
-	for _, name := range []string{"scheduler", "workloads", "widget", "network.e2e-node"} {
+	for _, name := range []string{"scheduler", "workloads", "widget", "network.e2e-node", "serviceproxy.e2e-node"} {
 		p := waitHealthy(t, name, 20*time.Second, 0)
 		if err := syscall.Kill(p.Status.PID, syscall.SIGKILL); err != nil {
 			t.Fatalf("%s: %v", name, err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pintle-dev/pintle/plugins/network"
 	"github.com/pintle-dev/pintle/plugins/scheduler"
+	"github.com/pintle-dev/pintle/plugins/serviceproxy"
 	"github.com/pintle-dev/pintle/plugins/workloads"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 )
@@ -19,9 +20,10 @@ type entry struct {
 
 func catalogue() map[string]entry {
 	return map[string]entry{
-		"scheduler": {new: func() plugin.Plugin { return scheduler.New() }},
-		"workloads": {new: func() plugin.Plugin { return workloads.New() }},
-		"network":   {new: func() plugin.Plugin { return network.New() }, nodeScoped: true},
+		"scheduler":    {new: func() plugin.Plugin { return scheduler.New() }},
+		"workloads":    {new: func() plugin.Plugin { return workloads.New() }},
+		"network":      {new: func() plugin.Plugin { return network.New() }, nodeScoped: true},
+		"serviceproxy": {new: func() plugin.Plugin { return serviceproxy.New() }, nodeScoped: true},
 	}
 }
 

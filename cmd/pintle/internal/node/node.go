@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
@@ -20,6 +22,7 @@ import (
 	"github.com/pintle-dev/pintle/core/auth/pki"
 	"github.com/pintle-dev/pintle/core/host"
 	"github.com/pintle-dev/pintle/plugins/network"
+	"github.com/pintle-dev/pintle/plugins/serviceproxy"
 	"github.com/pintle-dev/pintle/runtime/agent"
 	"github.com/pintle-dev/pintle/runtime/driver/containerd"
 	"github.com/pintle-dev/pintle/runtime/driver/containerd/daemon"
@@ -44,13 +47,15 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	if cfg.Node.Containerd.Address == "" {
 		group.Go(func() error { daemon.Keep(ctx, daemonConfig(cfg, dir, log)); return nil })
 	}
-	if hasNetwork(cfg.Plugins) {
+	if slices.ContainsFunc(cfg.Plugins, runsHere) {
 		h, err := pluginHost(cfg, dir, conf.NodeName, authority, log)
 		if err != nil {
 			return err
 		}
-		if conf.Network, err = h.Network(network.Name); err != nil {
-			return err
+		if hasNetwork(cfg.Plugins) {
+			if conf.Network, err = h.Network(network.Name); err != nil {
+				return err
+			}
 		}
 		group.Go(func() error { return h.Run(ctx) })
 	}
@@ -58,7 +63,13 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	if err != nil {
 		return err
 	}
-	group.Go(func() error { return a.Run(ctx) })
+	group.Go(func() error {
+		err := a.Run(ctx)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("node.listen: another process, maybe of another cluster on this machine, has %s: %w", cfg.Node.Listen, err)
+		}
+		return err
+	})
 	return group.Wait()
 }
 
@@ -112,13 +123,11 @@ func daemonConfig(cfg config.Config, dir layout.Dir, log *slog.Logger) daemon.Co
 	return daemon.Config{Dir: dir.Containerd(), Binary: cfg.Node.Containerd.Binary, Logger: log}
 }
 
+// runsHere reports whether a plugin is one of the node's.
+func runsHere(p config.Plugin) bool { return firstparty.NodeScoped(p.Name) && !p.Disabled }
+
 func hasNetwork(plugins []config.Plugin) bool {
-	for _, p := range plugins {
-		if p.Name == network.Name && !p.Disabled {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(plugins, func(p config.Plugin) bool { return p.Name == network.Name && !p.Disabled })
 }
 
 // pluginHost runs the node's plugins. Each gets a client certificate of its own; the
@@ -197,13 +206,16 @@ func outboundIP() string {
 	return "127.0.0.1"
 }
 
-// Teardown removes all pods of this node and what the network plugin made. It works
+// Teardown removes all pods of this node and what the node's plugins made. It works
 // whether or not an agent has been running.
 func Teardown(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) error {
 	errs := []error{teardownPods(ctx, cfg, dir, log)}
 	for _, p := range cfg.Plugins {
-		if p.Name == network.Name {
+		switch p.Name {
+		case network.Name:
 			errs = append(errs, network.Clean(ctx, p.Settings, dir.Plugin("node", network.Name)))
+		case serviceproxy.Name:
+			errs = append(errs, serviceproxy.Clean(ctx, p.Settings))
 		}
 	}
 	if cfg.Node.Containerd.Address == "" {
