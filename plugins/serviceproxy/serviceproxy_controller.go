@@ -31,7 +31,8 @@ const (
 	// not run nft for each of its pods.
 	gather = 100 * time.Millisecond
 	// distrust is after which time the table is read again, in case someone changed it.
-	distrust = 10 * time.Minute
+	// It costs seconds of a core where there are thousands of services.
+	distrust = time.Hour
 	maxRetry = 30 * time.Second
 )
 
