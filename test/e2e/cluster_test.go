@@ -178,7 +178,9 @@ func leftBehind(before, after string) []string {
 	var left []string
 	for l := range strings.Lines(after) {
 		for _, mark := range []string{cluster.dir, "pintle-e2e", "10.245.", "10.97.", "veth", "e2e-node"} {
-			if !had[l] && strings.Contains(l, mark) {
+			// A veth on a bridge of another cluster is another cluster's.
+			ours := mark != "veth" || !strings.Contains(l, " master ")
+			if !had[l] && ours && strings.Contains(l, mark) {
 				left = append(left, l)
 				break
 			}

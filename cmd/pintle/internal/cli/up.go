@@ -52,6 +52,20 @@ func up(ctx context.Context, cmd *cobra.Command, dir layout.Dir, cfg config.Conf
 	if err := pki.WriteFile(dir.Config(), raw); err != nil {
 		return fmt.Errorf("keeping the configuration: %w", err)
 	}
+	if err := startAll(ctx, cmd, dir, cfg, started); err != nil {
+		// Half a cluster would refuse the next `up`.
+		for _, name := range []string{agentProcess, serverProcess} {
+			_, serr := process.Stop(context.WithoutCancel(ctx), dir.Lock(name), stopGrace)
+			err = errors.Join(err, serr)
+		}
+		return err
+	}
+	cmd.Printf("\nexport KUBECONFIG=%s\n", dir.Kubeconfig())
+	return nil
+}
+
+// startAll starts the processes one after the other, each when the one before is ready.
+func startAll(ctx context.Context, cmd *cobra.Command, dir layout.Dir, cfg config.Config, started time.Time) error {
 	if err := start(ctx, dir, serverProcess, func(ctx context.Context) error {
 		return checkReady(ctx, dir)
 	}); err != nil {
@@ -70,7 +84,6 @@ func up(ctx context.Context, cmd *cobra.Command, dir layout.Dir, cfg config.Conf
 		}
 		cmd.Printf("node %s ready after %s\n", name, time.Since(started).Round(time.Millisecond))
 	}
-	cmd.Printf("\nexport KUBECONFIG=%s\n", dir.Kubeconfig())
 	return nil
 }
 
