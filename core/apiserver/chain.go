@@ -23,7 +23,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var rt route
 	defer func() {
 		if p := recover(); p != nil {
-			if err, ok := p.(error); ok && err == http.ErrAbortHandler {
+			if err, ok := p.(error); ok && err == http.ErrAbortHandler { //nolint:errorlint // net/http knows it by identity, too
 				panic(p)
 			}
 			s.log.Error("panic in a request", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
@@ -71,7 +71,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) error 
 		s.servePath(w, r, user)
 		return nil
 	}
-	return s.serveResource(w, r, ctx, rt, query, user)
+	return s.serveResource(ctx, w, r, rt, query, user)
 }
 
 func (s *Server) authorize(ctx context.Context, a auth.Attributes) error {
@@ -88,7 +88,7 @@ func (s *Server) authorize(ctx context.Context, a auth.Attributes) error {
 	return forbidden(a, reason)
 }
 
-func (s *Server) serveResource(w http.ResponseWriter, r *http.Request, ctx context.Context, rt *route, query url.Values, user resource.User) error {
+func (s *Server) serveResource(ctx context.Context, w http.ResponseWriter, r *http.Request, rt *route, query url.Values, user resource.User) error {
 	k, ok := s.lookup(rt.gvr)
 	if !ok {
 		// What is no resource may be a path of discovery, which answers 404 in its own way.

@@ -32,7 +32,7 @@ type derivedEntry struct {
 // derivedOverhead is what an entry costs beside its bytes.
 const derivedOverhead = 256
 
-func (c *derivedCache) get(k derivedKey, make func() ([]byte, error)) ([]byte, error) {
+func (c *derivedCache) get(k derivedKey, encode func() ([]byte, error)) ([]byte, error) {
 	c.mu.Lock()
 	if e, ok := c.m[k]; ok {
 		c.order.MoveToFront(e)
@@ -41,7 +41,7 @@ func (c *derivedCache) get(k derivedKey, make func() ([]byte, error)) ([]byte, e
 		return d.data, nil
 	}
 	c.mu.Unlock()
-	data, err := make()
+	data, err := encode()
 	if err != nil {
 		return nil, err
 	}

@@ -218,7 +218,7 @@ type api struct {
 
 func newServer(t testing.TB, change ...func(*apiserver.Config)) (*apiserver.Server, *store.Store, *registry.Registry) {
 	t.Helper()
-	var handler slog.Handler = slog.DiscardHandler
+	handler := slog.DiscardHandler
 	if os.Getenv("PINTLE_TEST_LOG") != "" {
 		handler = slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})
 	}
@@ -334,7 +334,7 @@ const (
 func (a *api) watch(path string, header ...string) *events {
 	a.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	req, err := http.NewRequestWithContext(ctx, "GET", a.url+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+path, nil)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -346,7 +346,7 @@ func (a *api) watch(path string, header ...string) *events {
 		a.t.Fatal(err)
 	}
 	a.t.Cleanup(func() { cancel(); resp.Body.Close() })
-	if resp.StatusCode != 200 {
+	if resp.StatusCode != http.StatusOK {
 		b, _ := io.ReadAll(resp.Body)
 		a.t.Fatalf("watch %s: %d: %s", path, resp.StatusCode, b)
 	}

@@ -80,8 +80,6 @@ type kind struct {
 	printer func() (*table.Printer, error)
 }
 
-var allVerbs = []string{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
-
 func (k *kind) allows(verb string) bool {
 	if k.Definition.Virtual {
 		return verb == "create"

@@ -1,8 +1,8 @@
 package apiserver
 
 import (
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
-	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -49,11 +49,20 @@ func validateMeta(k *kind, obj, old map[string]any) field.ErrorList {
 	return errs
 }
 
+// pathSegmentName returns what is wrong with a name, or the beginning of one, that shall be
+// part of a path.
+func pathSegmentName(name string, prefix bool) []string {
+	if prefix {
+		return content.IsPathSegmentPrefix(name)
+	}
+	return content.IsPathSegmentName(name)
+}
+
 func validateName(k *kind, meta map[string]any) field.ErrorList {
 	var errs field.ErrorList
 	name, _ := meta["name"].(string)
 	base, _ := meta["generateName"].(string)
-	check := apivalidation.ValidateNameFunc(path.ValidatePathSegmentName)
+	check := apivalidation.ValidateNameFunc(pathSegmentName)
 	if !k.builtin {
 		check = apivalidation.NameIsDNSSubdomain
 	}

@@ -111,16 +111,16 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request, name string, che
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	_, verbose := r.URL.Query()["verbose"]
-	switch {
+	switch { // where a write fails, the client has gone
 	case ran == 0:
 		http.Error(w, "404 page not found", http.StatusNotFound)
 	case failed:
 		w.WriteHeader(http.StatusInternalServerError)
-		fmt.Fprintf(w, "%s%s check failed\n", b.String(), name)
+		_, _ = fmt.Fprintf(w, "%s%s check failed\n", b.String(), name)
 	case verbose:
-		fmt.Fprintf(w, "%s%s check passed\n", b.String(), name)
+		_, _ = fmt.Fprintf(w, "%s%s check passed\n", b.String(), name)
 	default:
-		fmt.Fprint(w, "ok")
+		_, _ = fmt.Fprint(w, "ok")
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 
 func TestProfilesAreForWhoMayReadThem(t *testing.T) {
 	get := func(s http.Handler, path, user string) int {
-		r := httptest.NewRequest("GET", path, nil)
+		r := httptest.NewRequest(http.MethodGet, path, nil)
 		r.Header.Set("X-User", user)
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, r)

@@ -113,9 +113,9 @@ func (q *request) applyScale() error {
 	})
 }
 
-// writeScale sets the replicas that the Scale made by make has, with set or, where that
+// writeScale sets the replicas that the Scale that wanted makes has, with set or, where that
 // is nil, as they are.
-func (q *request) writeScale(again bool, make func(map[string]any) (map[string]any, error), set func(c *change, scale map[string]any) error) error {
+func (q *request) writeScale(again bool, wanted func(map[string]any) (map[string]any, error), set func(c *change, scale map[string]any) error) error {
 	dryRun, err := q.dryRun(nil)
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func (q *request) writeScale(again bool, make func(map[string]any) (map[string]a
 		if err := c.setLive(live); err != nil {
 			return nil, err
 		}
-		scale, err := make(scaleOf(c.Old, q.kind.Version.Scale))
+		scale, err := wanted(scaleOf(c.Old, q.kind.Version.Scale))
 		if err != nil {
 			return nil, err
 		}

@@ -209,7 +209,7 @@ func (s *stream) follow(ctx context.Context, w *store.Watcher) (quiet bool, err 
 // resumes there.
 func (s *stream) end(w *store.Watcher) error {
 	if s.q.r.Context().Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the client has gone; there is nobody to tell
 	}
 	return s.progress(w)
 }
@@ -351,7 +351,7 @@ func (s *stream) send() error {
 // fail sends an error as an event and ends the stream.
 func (s *stream) fail(err error) error {
 	if s.q.r.Context().Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the client has gone; there is nobody to tell
 	}
 	data, encodeErr := json.Marshal(toStatus(err))
 	if encodeErr != nil {

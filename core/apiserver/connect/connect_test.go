@@ -190,13 +190,13 @@ func TestAgentsErrorsBecomeStatuses(t *testing.T) {
 	})
 	resp, body := f.get(t, "/api/v1/namespaces/ns/pods/one/log")
 	var status metav1.Status
-	if err := json.Unmarshal([]byte(body), &status); err != nil || resp.StatusCode != 400 || status.Reason != metav1.StatusReasonBadRequest ||
+	if err := json.Unmarshal([]byte(body), &status); err != nil || resp.StatusCode != http.StatusBadRequest || status.Reason != metav1.StatusReasonBadRequest ||
 		status.Message != `container "main" in pod "one" is waiting to start: ContainerCreating` {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 	f.agent.Close()
 	resp, body = f.get(t, "/api/v1/namespaces/ns/pods/one/log")
-	if resp.StatusCode != 500 || !strings.Contains(body, "error dialing backend") {
+	if resp.StatusCode != http.StatusInternalServerError || !strings.Contains(body, "error dialing backend") {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 }
@@ -272,7 +272,7 @@ func TestUpgradeIsRaw(t *testing.T) {
 		"Sec-WebSocket-Protocol: x.k8s.io, base64url.bearer.authorization.k8s.io.c2VjcmV0\r\n\r\n")
 	r := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil)
-	if err != nil || resp.StatusCode != 101 {
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 		body, _ := io.ReadAll(resp.Body)
 		t.Fatalf("%v %v %s", resp.Status, err, body)
 	}

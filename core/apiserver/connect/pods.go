@@ -41,7 +41,7 @@ func (h *Handler) logs(w http.ResponseWriter, r *http.Request, c Request) error 
 	if err != nil {
 		return err
 	}
-	h.toAgent(w, r, a, a.url("/containerLogs/"+c.Namespace+"/"+c.Name+"/"+name, query), agentError("pods/log", c.Name))
+	h.toAgent(w, r, a, a.url("/containerLogs/"+c.Namespace+"/"+c.Name+"/"+name, query), agentError("pods/log", c.Name)) //nolint:bodyclose // agentError closes it
 	return nil
 }
 

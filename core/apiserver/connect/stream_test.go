@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	apihttpstream "k8s.io/apimachinery/pkg/util/httpstream"
+	apihttpstream "k8s.io/apimachinery/pkg/util/httpstream" //nolint:staticcheck // client-go's dialers are of this package's type, not of the one that replaces it
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/tools/remotecommand"
@@ -129,7 +129,7 @@ func (f *fixedSize) Next() *remotecommand.TerminalSize {
 
 func TestExecOutcomes(t *testing.T) {
 	f := newFixture(t, execAgent)
-	start := func(t *testing.T, ctx context.Context, query string, opts remotecommand.StreamOptions) error { //nolint:revive // t comes first in tests
+	start := func(t *testing.T, ctx context.Context, query string, opts remotecommand.StreamOptions) error {
 		t.Helper()
 		e, err := remotecommand.NewWebSocketExecutor(&rest.Config{Host: f.api.URL}, "GET", f.api.URL+"/api/v1/namespaces/ns/pods/one/exec?"+query)
 		if err != nil {

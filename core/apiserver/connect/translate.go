@@ -12,7 +12,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream/spdy"
+	"k8s.io/apimachinery/pkg/util/httpstream/spdy" //nolint:staticcheck // client-go's executors take this package's type, not the one that replaces it
 	remotecommandconsts "k8s.io/apimachinery/pkg/util/remotecommand"
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/util/exec"
@@ -59,7 +59,7 @@ func (h *Handler) translate(w http.ResponseWriter, r *http.Request, a agent, tar
 	conn.SetIdleTimeout(idleTimeout)
 	_, streams, err := conn.Open(hijackable{w}, r)
 	if err != nil {
-		return nil //nolint:nilerr // the WebSocket server has answered
+		return nil // the WebSocket server has answered
 	}
 	defer func() { _ = conn.Close() }() // what was to be said has been said
 	status := h.run(r, a, target, streams, remotecommand.StreamOptions{Tty: tty,

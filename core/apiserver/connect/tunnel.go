@@ -44,10 +44,11 @@ func (h *Handler) tunnel(w http.ResponseWriter, r *http.Request, a agent, target
 		return apierrors.NewInternalError(fmt.Errorf("error dialing backend: %w", err))
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return agentError(c.Resource+"/"+c.Subresource, c.Name)(resp)
+		return agentError(c.Resource+"/"+c.Subresource, c.Name)(resp) //nolint:bodyclose // agentError closes it
 	}
 	agentConn, ok := resp.Body.(io.ReadWriteCloser)
 	if !ok {
+		_ = resp.Body.Close() // nothing was said in it
 		return apierrors.NewInternalError(errors.New("the node agent's connection can't be written to"))
 	}
 	defer func() { _ = agentConn.Close() }() // both directions have ended
@@ -59,7 +60,7 @@ func (h *Handler) tunnel(w http.ResponseWriter, r *http.Request, a agent, target
 	}
 	ws, err := upgrader.Upgrade(hijackable{w}, r, nil)
 	if err != nil {
-		return nil //nolint:nilerr // the upgrader has answered
+		return nil // the upgrader has answered
 	}
 	client := portforward.NewTunnelingConnection("client", ws)
 	defer func() { _ = client.Close() }() // as above

@@ -98,7 +98,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		started := time.Now()
 		err := c.follow(ctx)
 		if ctx.Err() != nil || errors.Is(err, store.ErrClosed) {
-			return nil
+			return nil //nolint:nilerr // it was told to stop, or the store was
 		}
 		c.log.Warn("begins again", "error", err)
 		if time.Since(started) > maxBackoff {

@@ -167,7 +167,7 @@ func TestDocuments(t *testing.T) {
 	} {
 		t.Run(c.path+" "+c.accept, func(t *testing.T) {
 			resp, body := get(t, s.URL+c.path, "Accept", c.accept)
-			if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != c.contentType || !strings.Contains(body, c.want) {
+			if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != c.contentType || !strings.Contains(body, c.want) {
 				t.Errorf("%d %s: %s", resp.StatusCode, resp.Header.Get("Content-Type"), body)
 			}
 		})
@@ -210,21 +210,21 @@ func TestETagFollowsTheRegistry(t *testing.T) {
 	s := serve(t, r)
 	first, _ := get(t, s.URL+"/apis", "Accept", aggregatedAccept)
 	etag := first.Header.Get("ETag")
-	if resp, body := get(t, s.URL+"/apis", "Accept", aggregatedAccept, "If-None-Match", etag); resp.StatusCode != 304 || body != "" {
+	if resp, body := get(t, s.URL+"/apis", "Accept", aggregatedAccept, "If-None-Match", etag); resp.StatusCode != http.StatusNotModified || body != "" {
 		t.Errorf("%d %q", resp.StatusCode, body)
 	}
 	if err := r.Register(definition("b.example.dev", "gadgets", "Gadget", crd.ClusterScoped, crd.Version{Name: "v1"})); err != nil {
 		t.Fatal(err)
 	}
 	resp, body := get(t, s.URL+"/apis", "Accept", aggregatedAccept, "If-None-Match", etag)
-	if resp.StatusCode != 200 || !strings.Contains(body, "gadgets") || resp.Header.Get("ETag") == etag {
+	if resp.StatusCode != http.StatusOK || !strings.Contains(body, "gadgets") || resp.Header.Get("ETag") == etag {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 	r.Remove(runtimeschema.GroupResource{Group: "b.example.dev", Resource: "gadgets"})
-	if resp, _ := get(t, s.URL+"/apis", "Accept", aggregatedAccept, "If-None-Match", etag); resp.StatusCode != 304 {
+	if resp, _ := get(t, s.URL+"/apis", "Accept", aggregatedAccept, "If-None-Match", etag); resp.StatusCode != http.StatusNotModified {
 		t.Errorf("the old document is not recognised: %d", resp.StatusCode)
 	}
-	if resp, _ := get(t, s.URL+"/apis/b.example.dev/v1"); resp.StatusCode != 404 {
+	if resp, _ := get(t, s.URL+"/apis/b.example.dev/v1"); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("a removed group: %d", resp.StatusCode)
 	}
 }

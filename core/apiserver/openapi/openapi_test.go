@@ -299,10 +299,10 @@ func TestVersion2(t *testing.T) {
 	if swagger.Paths.Paths["/api/v1/gears/{name}"].Patch == nil {
 		t.Error("no patch of gears")
 	}
-	if resp, _ := get(t, s.URL+"/openapi/v2", "If-None-Match", resp.Header.Get("ETag")); resp.StatusCode != 304 {
+	if resp, _ := get(t, s.URL+"/openapi/v2", "If-None-Match", resp.Header.Get("ETag")); resp.StatusCode != http.StatusNotModified {
 		t.Errorf("again: %d", resp.StatusCode)
 	}
-	if resp, _ := get(t, s.URL+"/openapi/v2", "Accept", "text/html"); resp.StatusCode != 406 {
+	if resp, _ := get(t, s.URL+"/openapi/v2", "Accept", "text/html"); resp.StatusCode != http.StatusNotAcceptable {
 		t.Errorf("HTML: %d", resp.StatusCode)
 	}
 }
@@ -342,7 +342,7 @@ func TestMediaTypes(t *testing.T) {
 		}
 	}
 	resp, body := get(t, s.URL+"/openapi/v2", "Accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
-	if err := proto.Unmarshal(body, &openapi_v2.Document{}); err != nil || resp.StatusCode != 200 {
+	if err := proto.Unmarshal(body, &openapi_v2.Document{}); err != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("%d %v", resp.StatusCode, err)
 	}
 }
@@ -370,13 +370,13 @@ func TestHashes(t *testing.T) {
 	before := index(t, s)
 	url := before["apis/example.dev/v1"]
 	resp, _ := get(t, s.URL+url)
-	if resp.StatusCode != 200 || !strings.Contains(resp.Header.Get("Cache-Control"), "immutable") {
+	if resp.StatusCode != http.StatusOK || !strings.Contains(resp.Header.Get("Cache-Control"), "immutable") {
 		t.Errorf("%d %v", resp.StatusCode, resp.Header)
 	}
-	if resp, _ := get(t, s.URL+"/openapi/v3/apis/example.dev/v1", "If-None-Match", resp.Header.Get("ETag")); resp.StatusCode != 304 {
+	if resp, _ := get(t, s.URL+"/openapi/v3/apis/example.dev/v1", "If-None-Match", resp.Header.Get("ETag")); resp.StatusCode != http.StatusNotModified {
 		t.Errorf("without a hash, unchanged: %d", resp.StatusCode)
 	}
-	if resp, _ := get(t, s.URL+"/openapi/v3/apis/none/v1"); resp.StatusCode != 404 {
+	if resp, _ := get(t, s.URL+"/openapi/v3/apis/none/v1"); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("unknown group: %d", resp.StatusCode)
 	}
 	if got := index(t, serve(t, types(t))); got["apis/example.dev/v1"] != url || got["api/v1"] != before["api/v1"] {
@@ -390,7 +390,7 @@ func TestHashes(t *testing.T) {
 		t.Errorf("before %v, after %v", before, after)
 	}
 	resp, _ = get(t, s.URL+url)
-	if resp.StatusCode != 301 || resp.Header.Get("Location") != after["apis/example.dev/v1"] {
+	if resp.StatusCode != http.StatusMovedPermanently || resp.Header.Get("Location") != after["apis/example.dev/v1"] {
 		t.Errorf("old hash: %d %s", resp.StatusCode, resp.Header.Get("Location"))
 	}
 	if _, body := get(t, s.URL+after["apis/example.dev/v1"]); !strings.Contains(string(body), "Widget two") {

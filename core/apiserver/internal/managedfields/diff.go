@@ -30,7 +30,7 @@ type pair struct {
 }
 
 func (d *comparison) value(n *node, p pair) {
-	inLeaf := false
+	var inLeaf bool
 	switch {
 	case !p.hasNow:
 		inLeaf = d.shaped(n, n.shape(p.old), p)

@@ -100,9 +100,9 @@ func testType(t testing.TB, status bool) (*Type, *upstream.FieldManager) {
 func genSpec(t *rapid.T, label string) map[string]any {
 	words := rapid.SampledFrom([]string{"a", "b", "c"})
 	spec := map[string]any{}
-	maybe := func(name string, make func() any) {
+	maybe := func(name string, draw func() any) {
 		if rapid.Bool().Draw(t, label+name) {
-			spec[name] = make()
+			spec[name] = draw()
 		}
 	}
 	stringMap := func(name string) map[string]any {

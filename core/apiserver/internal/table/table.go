@@ -42,9 +42,9 @@ type cell func(tree map[string]any, now time.Time) any
 func New(columns []crd.Column, complete bool, printer resource.Printer) (*Printer, error) {
 	p := &Printer{printer: printer, own: len(columns)}
 	var defs []metav1.TableColumnDefinition
-	add := func(c crd.Column, make cell) {
+	add := func(c crd.Column, content cell) {
 		defs = append(defs, metav1.TableColumnDefinition{Name: c.Name, Type: c.Type, Format: c.Format, Description: c.Description, Priority: c.Priority})
-		p.cells = append(p.cells, make)
+		p.cells = append(p.cells, content)
 	}
 	has := func(name string) bool {
 		for _, c := range columns {
@@ -60,11 +60,11 @@ func New(columns []crd.Column, complete bool, printer resource.Printer) (*Printe
 		p.before = 1
 	}
 	for _, c := range columns {
-		make, err := column(c)
+		content, err := column(c)
 		if err != nil {
 			return nil, fmt.Errorf("column %s: %w", c.Name, err)
 		}
-		add(c, make)
+		add(c, content)
 	}
 	if !complete && !has("name") && !has("age") && !has("created at") {
 		add(crd.Column{Name: "Age", Type: "string", Description: ageDescription}, age)
