@@ -1,10 +1,10 @@
 package network
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/netip"
+
+	"github.com/pintle-dev/pintle/sdk/plugin"
 )
 
 // Settings of the plugin; the JSON form is what a configuration's plugins[].settings holds.
@@ -47,12 +47,8 @@ func defaultSettings() Settings {
 
 func parseSettings(raw []byte) (Settings, error) {
 	s := defaultSettings()
-	if len(bytes.TrimSpace(raw)) > 0 {
-		dec := json.NewDecoder(bytes.NewReader(raw))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&s); err != nil {
-			return s, fmt.Errorf("settings: %w", err)
-		}
+	if err := plugin.DecodeSettings(raw, &s); err != nil {
+		return s, fmt.Errorf("settings: %w", err)
 	}
 	cidr, err := netip.ParsePrefix(s.ClusterCIDR)
 	if err != nil {

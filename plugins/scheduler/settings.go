@@ -1,12 +1,11 @@
 package scheduler
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
+
+	"github.com/pintle-dev/pintle/sdk/plugin"
 )
 
 // DefaultSchedulerName is the name in spec.schedulerName that is served by default.
@@ -66,16 +65,8 @@ func defaultSettings() Settings {
 
 func parseSettings(raw []byte) (Settings, error) {
 	s := defaultSettings()
-	if len(bytes.TrimSpace(raw)) == 0 || bytes.Equal(bytes.TrimSpace(raw), []byte("null")) {
-		return s, nil
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
+	if err := plugin.DecodeSettings(raw, &s); err != nil {
 		return s, fmt.Errorf("settings of the scheduler: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return s, errors.New("settings of the scheduler: more than one JSON value")
 	}
 	return s, s.validate()
 }

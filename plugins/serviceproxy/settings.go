@@ -1,14 +1,14 @@
 package serviceproxy
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/knftables"
+
+	"github.com/pintle-dev/pintle/sdk/plugin"
 )
 
 // Settings of the plugin; the JSON form is what a configuration's plugins[].settings holds.
@@ -36,12 +36,8 @@ func defaultSettings() Settings {
 
 func parseSettings(raw []byte) (Settings, error) {
 	s := defaultSettings()
-	if len(bytes.TrimSpace(raw)) > 0 {
-		dec := json.NewDecoder(bytes.NewReader(raw))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&s); err != nil {
-			return s, fmt.Errorf("settings: %w", err)
-		}
+	if err := plugin.DecodeSettings(raw, &s); err != nil {
+		return s, fmt.Errorf("settings: %w", err)
 	}
 	if !tableNamePattern.MatchString(s.TableName) {
 		return s, fmt.Errorf("settings.tableName: %q is not a name for a table (a letter, then letters, digits, '_', '.' or '-', at most 63 in all)", s.TableName)

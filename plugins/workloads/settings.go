@@ -1,12 +1,10 @@
 package workloads
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"time"
+
+	"github.com/pintle-dev/pintle/sdk/plugin"
 )
 
 // Settings of the workloads plugin.
@@ -84,16 +82,8 @@ func defaultSettings() Settings {
 
 func parseSettings(raw []byte) (Settings, error) {
 	s := defaultSettings()
-	if t := bytes.TrimSpace(raw); len(t) == 0 || bytes.Equal(t, []byte("null")) {
-		return s, nil
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
+	if err := plugin.DecodeSettings(raw, &s); err != nil {
 		return s, fmt.Errorf("settings of workloads: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return s, errors.New("settings of workloads: more than one JSON value")
 	}
 	return s, s.validate()
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -58,7 +57,7 @@ func (*widgetPlugin) ConfigSchema() []byte {
 
 // Configure implements plugin.Plugin.
 func (p *widgetPlugin) Configure(_ context.Context, raw []byte) error {
-	if err := json.Unmarshal(raw, &p.settings); err != nil {
+	if err := plugin.DecodeSettings(raw, &p.settings); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
 	return nil
