@@ -236,26 +236,26 @@ func (c *Controller) claim(ctx context.Context, rs *appsv1.ReplicaSet) ([]*v1.Po
 
 // manage makes and deletes pods.
 func (c *Controller) manage(ctx context.Context, key string, rs *appsv1.ReplicaSet, active []*v1.Pod) error {
-	todo := decide(rs, active, nil, c.now())
-	if len(todo.remove) > 0 && len(todo.remove) < len(active) {
-		todo = decide(rs, active, c.related(rs, active), c.now())
+	work := decide(rs, active, nil, c.now())
+	if len(work.remove) > 0 && len(work.remove) < len(active) {
+		work = decide(rs, active, c.related(rs, active), c.now())
 	}
-	if todo.create > 0 {
-		c.expect.Expect(key, todo.create)
-		made, err := slowStart(todo.create, func() error { return c.createPod(ctx, key, rs) })
+	if work.create > 0 {
+		c.expect.Expect(key, work.create)
+		made, err := slowStart(work.create, func() error { return c.createPod(ctx, key, rs) })
 		// What was not tried will not be seen either.
-		c.expect.Created(key, todo.create-made)
+		c.expect.Created(key, work.create-made)
 		return err
 	}
-	if len(todo.remove) == 0 {
+	if len(work.remove) == 0 {
 		return nil
 	}
-	uids := make([]types.UID, len(todo.remove))
-	for i, p := range todo.remove {
+	uids := make([]types.UID, len(work.remove))
+	for i, p := range work.remove {
 		uids[i] = p.UID
 	}
 	c.expect.Expect(key, 0, uids...)
-	return each(todo.remove, func(p *v1.Pod) error { return c.deletePodOf(ctx, key, rs, p) })
+	return each(work.remove, func(p *v1.Pod) error { return c.deletePodOf(ctx, key, rs, p) })
 }
 
 // related returns the pods of all ReplicaSets with the controller of rs: during a
