@@ -1,4 +1,4 @@
-// Widget is a plugin that adds a resource type of its own to a Pintle cluster, with a rule
+// Command widget is a plugin that adds a resource type of its own to a Pintle cluster, with a rule
 // that no schema can express, and a controller that acts on it.
 package main
 

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -126,7 +127,7 @@ func ensureRole(ctx context.Context, client kubernetes.Interface, p permission) 
 }
 
 // ensureAPIService keeps the service "kubernetes" in the default namespace, by which pods
-// and the conformance suite find the API.
+// and the conformance suite find the API, and the range that cluster IPs come from.
 func ensureAPIService(ctx context.Context, client kubernetes.Interface, api config.API) error {
 	prefix, err := netip.ParsePrefix(api.ServiceCIDR)
 	if err != nil {
@@ -150,6 +151,13 @@ func ensureAPIService(ctx context.Context, client kubernetes.Interface, api conf
 	}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("service kubernetes: %w", err)
+	}
+	_, err = client.NetworkingV1().ServiceCIDRs().Create(ctx, &networkingv1.ServiceCIDR{
+		ObjectMeta: metav1.ObjectMeta{Name: "kubernetes"},
+		Spec:       networkingv1.ServiceCIDRSpec{CIDRs: []string{api.ServiceCIDR}},
+	}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("service range kubernetes: %w", err)
 	}
 	return ensureAPIEndpoints(ctx, client, hostPart, int32(port)) //nolint:gosec // a TCP port
 }
