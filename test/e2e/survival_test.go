@@ -171,7 +171,7 @@ func TestKilledServerLosesNoAcknowledgedWrite(t *testing.T) {
 	<-enough
 	killProcess(t, "server")
 	writers.Wait()
-	startProcess(t, "server")
+	startAgain(t)
 
 	eventually(t, 30*time.Second, "the server answers", func() error {
 		_, err := cluster.client.Discovery().ServerVersion()
@@ -203,7 +203,7 @@ func TestPodsOutliveTheAgent(t *testing.T) {
 	waitAvailable(t, ns)
 	before := containers(t, ns)
 	killProcess(t, "agent")
-	startProcess(t, "agent")
+	startAgain(t)
 	// The new agent takes part again: it starts one more and keeps the old.
 	kubectl(t, "-n", ns, "scale", "deployment", "hello", "--replicas=3")
 	kubectl(t, "-n", ns, "rollout", "status", "deployment/hello", "--timeout=90s")
@@ -237,25 +237,8 @@ func killProcess(t *testing.T, name string) {
 	})
 }
 
-// startProcess starts what `up` had started, with the command a supervisor would use.
-func startProcess(t *testing.T, name string) {
+// startAgain brings back what was killed, as its user would.
+func startAgain(t *testing.T) {
 	t.Helper()
-	data := filepath.Join(cluster.dir, "data")
-	log, err := os.OpenFile(filepath.Join(data, "logs", name+".log"), os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close() // the child has its own descriptor
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
-	p, err := os.StartProcess(cluster.pintle, []string{"pintle", name, "--data-dir", data}, &os.ProcAttr{
-		Env: os.Environ(), Files: []*os.File{null, log, log}, Sys: &syscall.SysProcAttr{Setsid: true},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _, _ = p.Wait() }()
+	run(t, cluster.pintle, "up")
 }

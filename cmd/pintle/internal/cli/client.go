@@ -61,8 +61,9 @@ func checkReady(ctx context.Context, dir layout.Dir) error {
 	return nil
 }
 
-// checkNode returns nil when the node is Ready.
-func checkNode(ctx context.Context, dir layout.Dir, name string) error {
+// checkNode returns nil when the node is Ready, as its agent has said at or after since: what
+// an agent said before it was killed proves nothing.
+func checkNode(ctx context.Context, dir layout.Dir, name string, since time.Time) error {
 	client, err := kubeClient(dir)
 	if err != nil {
 		return err
@@ -73,6 +74,10 @@ func checkNode(ctx context.Context, dir layout.Dir, name string) error {
 	}
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeReady {
+			// Heartbeats have whole seconds.
+			if c.LastHeartbeatTime.Time.Before(since.Truncate(time.Second)) {
+				return fmt.Errorf("node %s has not reported since its agent was started", name)
+			}
 			if c.Status == corev1.ConditionTrue {
 				return nil
 			}

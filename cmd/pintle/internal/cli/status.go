@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -73,7 +74,7 @@ func statusObjects(ctx context.Context, w *tabwriter.Writer, dir layout.Dir) []e
 	}
 	for _, n := range nodes.Items {
 		state := "ready"
-		if err := checkNode(ctx, dir, n.Name); err != nil {
+		if err := checkNode(ctx, dir, n.Name, time.Time{}); err != nil {
 			state = err.Error()
 			errs = append(errs, err)
 		}

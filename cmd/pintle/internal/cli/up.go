@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ func newUp() *cobra.Command {
 	var o options
 	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use: "up", Short: "Start a cluster on this machine, detached, and wait until it is ready", Args: cobra.NoArgs,
+		Use: "up", Short: "Start a cluster on this machine, or what of it was killed, detached, and wait until it is ready", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, cfg, err := o.load(cmd)
 			if err != nil {
@@ -39,11 +40,12 @@ func newUp() *cobra.Command {
 }
 
 func up(ctx context.Context, cmd *cobra.Command, dir layout.Dir, cfg config.Config) error {
-	started := time.Now()
-	if pid, err := process.Find(dir.Lock(serverProcess)); err != nil {
+	missing, err := notRunning(dir, cfg)
+	if err != nil {
 		return err
-	} else if pid != 0 {
-		return fmt.Errorf("a cluster is running in %s already (server process %d); `pintle down --data-dir %s` stops it", dir, pid, dir)
+	}
+	if len(missing) == 0 {
+		return fmt.Errorf("a cluster is running in %s already; `pintle down --data-dir %s` stops it", dir, dir)
 	}
 	raw, err := json.MarshalIndent(cfg, "", "  ")
 	if err != nil {
@@ -52,9 +54,9 @@ func up(ctx context.Context, cmd *cobra.Command, dir layout.Dir, cfg config.Conf
 	if err := pki.WriteFile(dir.Config(), raw); err != nil {
 		return fmt.Errorf("keeping the configuration: %w", err)
 	}
-	if err := startAll(ctx, cmd, dir, cfg, started); err != nil {
-		// Half a cluster would refuse the next `up`.
-		for _, name := range []string{agentProcess, serverProcess} {
+	if err := startMissing(ctx, cmd, dir, cfg, missing); err != nil {
+		// Half a cluster helps nobody. What ran before goes on.
+		for _, name := range slices.Backward(missing) {
 			_, serr := process.Stop(context.WithoutCancel(ctx), dir.Lock(name), stopGrace)
 			err = errors.Join(err, serr)
 		}
@@ -64,21 +66,45 @@ func up(ctx context.Context, cmd *cobra.Command, dir layout.Dir, cfg config.Conf
 	return nil
 }
 
-// startAll starts the processes one after the other, each when the one before is ready.
-func startAll(ctx context.Context, cmd *cobra.Command, dir layout.Dir, cfg config.Config, started time.Time) error {
-	if err := start(ctx, dir, serverProcess, func(ctx context.Context) error {
-		return checkReady(ctx, dir)
-	}); err != nil {
-		return err
-	}
-	cmd.Printf("API server at %s, ready after %s\n", cfg.API.URL(), time.Since(started).Round(time.Millisecond))
+// notRunning lists the processes that a configuration asks for and that do not run: all of
+// them, or the one that was killed.
+func notRunning(dir layout.Dir, cfg config.Config) ([]string, error) {
+	wanted := []string{serverProcess}
 	if cfg.Node.Enabled {
+		wanted = append(wanted, agentProcess)
+	}
+	var missing []string
+	for _, name := range wanted {
+		pid, err := process.Find(dir.Lock(name))
+		if err != nil {
+			return nil, err
+		}
+		if pid == 0 {
+			missing = append(missing, name)
+		}
+	}
+	return missing, nil
+}
+
+// startMissing starts processes one after the other, each when the one before is ready.
+func startMissing(ctx context.Context, cmd *cobra.Command, dir layout.Dir, cfg config.Config, missing []string) error {
+	started := time.Now()
+	if slices.Contains(missing, serverProcess) {
+		if err := start(ctx, dir, serverProcess, func(ctx context.Context) error {
+			return checkReady(ctx, dir)
+		}); err != nil {
+			return err
+		}
+		cmd.Printf("API server at %s, ready after %s\n", cfg.API.URL(), time.Since(started).Round(time.Millisecond))
+	}
+	if slices.Contains(missing, agentProcess) {
 		name, err := node.Name(cfg.Node)
 		if err != nil {
 			return err
 		}
+		since := time.Now()
 		if err := start(ctx, dir, agentProcess, func(ctx context.Context) error {
-			return checkNode(ctx, dir, name)
+			return checkNode(ctx, dir, name, since)
 		}); err != nil {
 			return err
 		}
