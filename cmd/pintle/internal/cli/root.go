@@ -70,10 +70,11 @@ func (o *options) registerDataDir(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.dataDir, "data-dir", dir, "directory of everything that this cluster keeps (PINTLE_DATA_DIR)")
 }
 
-// load opens the data directory and reads the configuration: the one named, else the one
-// that the cluster was last started with, else the default profile.
+// load reads the configuration and makes the data directory ready. The configuration is
+// the one named, else the one that the cluster was last started with, else the default
+// profile.
 func (o *options) load(cmd *cobra.Command) (layout.Dir, config.Config, error) {
-	dir, err := layout.Open(o.dataDir)
+	dir, err := layout.At(o.dataDir)
 	if err != nil {
 		return "", config.Config{}, err
 	}
@@ -85,7 +86,11 @@ func (o *options) load(cmd *cobra.Command) (layout.Dir, config.Config, error) {
 		}
 	}
 	cfg, err := config.Load(file, cmd.Flags())
-	return dir, cfg, err
+	if err != nil {
+		return "", config.Config{}, err
+	}
+	// Only now: a configuration that is refused leaves nothing on the disk.
+	return dir, cfg, dir.Make()
 }
 
 func newLogger(l config.Log) *slog.Logger {

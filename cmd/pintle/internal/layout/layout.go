@@ -17,19 +17,23 @@ type Dir string
 // paths are limited to 107 bytes.
 const maxSocketDir = 48
 
-// Open returns the layout of a data directory, making it where it is missing.
-func Open(path string) (Dir, error) {
+// At returns the layout of a data directory and touches nothing.
+func At(path string) (Dir, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", fmt.Errorf("data directory %s: %w", path, err)
 	}
-	d := Dir(abs)
-	for _, sub := range []string{abs, d.Logs(), d.Run(), d.Node()} {
+	return Dir(abs), nil
+}
+
+// Make makes the directories that processes expect.
+func (d Dir) Make() error {
+	for _, sub := range []string{string(d), d.Logs(), d.Run(), d.Node()} {
 		if err := os.MkdirAll(sub, 0o700); err != nil {
-			return "", fmt.Errorf("data directory: %w", err)
+			return fmt.Errorf("data directory: %w", err)
 		}
 	}
-	return d, nil
+	return nil
 }
 
 func (d Dir) join(elem ...string) string {
