@@ -30,7 +30,7 @@ func New() *Scheduler { return &Scheduler{settings: defaultSettings()} }
 func (s *Scheduler) Info() plugin.Info {
 	return plugin.Info{
 		Name:        "scheduler",
-		Version:     "0.1.0",
+		Version:     "v0.1.0",
 		Description: "Chooses nodes for pods and binds them.",
 		Permissions: []rbacv1.PolicyRule{
 			{APIGroups: []string{""}, Resources: []string{"pods", "nodes", "namespaces"}, Verbs: []string{"list", "watch"}},

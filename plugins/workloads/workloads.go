@@ -23,7 +23,7 @@ func New() *Workloads { return &Workloads{settings: defaultSettings()} }
 func (w *Workloads) Info() plugin.Info {
 	return plugin.Info{
 		Name:        "workloads",
-		Version:     "0.1.0",
+		Version:     "v0.1.0",
 		Description: "Deployments, ReplicaSets, garbage collection, namespaces, service accounts, endpoints and node life cycle.",
 		Permissions: permissions(),
 	}

@@ -120,6 +120,27 @@ func TestSDKDragsLittleIntoAnAuthorsBuild(t *testing.T) {
 	}
 }
 
+// An author's code needs only the SDK of this repository.
+func TestTheExampleImportsOnlyTheSDK(t *testing.T) {
+	cmd := exec.Command("go", "list", "-f", `{{join .Imports "\n"}}{{"\n"}}{{join .TestImports "\n"}}`, "./...")
+	cmd.Dir = "../../sdk/examples/widget"
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := false
+	for imp := range strings.FieldsSeq(string(out)) {
+		f, _, ours := floor(imp)
+		seen = seen || f == "sdk"
+		if ours && f != "sdk" {
+			t.Errorf("sdk/examples/widget imports %s", imp)
+		}
+	}
+	if !seen {
+		t.Errorf("sdk/examples/widget does not import the SDK at all:\n%s", out)
+	}
+}
+
 func contains(list []string, s string) bool {
 	for _, x := range list {
 		if x == s {

@@ -7,8 +7,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
-	"github.com/pintle-dev/pintle/crd"
-	crdschema "github.com/pintle-dev/pintle/crd/schema"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -42,20 +40,20 @@ const widgetSchema = `{
 }`
 
 // Definitions implements resource.Bundle.
-func (*widgetPlugin) Definitions() ([]*crd.Definition, error) {
-	return []*crd.Definition{{
+func (*widgetPlugin) Definitions() ([]*resource.Definition, error) {
+	return []*resource.Definition{{
 		Group: group,
-		Scope: crd.NamespaceScoped,
-		Names: crd.Names{
+		Scope: resource.NamespaceScoped,
+		Names: resource.Names{
 			Plural: "widgets", Singular: "widget", Kind: "Widget", ListKind: "WidgetList", ShortNames: []string{"wd"},
 		},
-		Versions: []crd.Version{{
+		Versions: []resource.Version{{
 			Name: gvr.Version, Served: true, Storage: true, Status: true,
-			Schema: func() (*crdschema.Schema, error) {
-				s := &crdschema.Schema{}
+			Schema: func() (*resource.Schema, error) {
+				s := &resource.Schema{}
 				return s, json.Unmarshal([]byte(widgetSchema), s)
 			},
-			Columns: []crd.Column{
+			Columns: []resource.Column{
 				{Name: "Size", Type: "integer", JSONPath: ".spec.size"},
 				{Name: "Colour", Type: "string", JSONPath: ".spec.colour"},
 				{Name: "Phase", Type: "string", JSONPath: ".status.phase"},
