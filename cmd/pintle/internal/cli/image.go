@@ -11,12 +11,22 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/node"
+	"github.com/pintle-dev/pintle/runtime/driver/containerd"
 )
 
 func newImage() *cobra.Command {
 	cmd := &cobra.Command{Use: "image", Short: "Images of this node"}
 	cmd.AddCommand(newImageImport(), newImageList())
 	return cmd
+}
+
+// openDriver opens this node's containerd.
+func (o *options) openDriver(cmd *cobra.Command) (*containerd.Driver, error) {
+	dir, cfg, err := o.load(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return node.OpenDriver(cmd.Context(), cfg, dir, newLogger(cfg.Log))
 }
 
 func newImageImport() *cobra.Command {
@@ -31,11 +41,7 @@ func newImageImport() *cobra.Command {
 				}
 				defer func() { err = errors.Join(err, in.Close()) }()
 			}
-			dir, cfg, err := o.load(cmd)
-			if err != nil {
-				return err
-			}
-			d, err := node.OpenDriver(cmd.Context(), cfg, dir, newLogger(cfg.Log))
+			d, err := o.openDriver(cmd)
 			if err != nil {
 				return err
 			}
@@ -59,11 +65,7 @@ func newImageList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the images of this node", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			dir, cfg, err := o.load(cmd)
-			if err != nil {
-				return err
-			}
-			d, err := node.OpenDriver(cmd.Context(), cfg, dir, newLogger(cfg.Log))
+			d, err := o.openDriver(cmd)
 			if err != nil {
 				return err
 			}

@@ -29,7 +29,17 @@ import (
 )
 
 // Run runs the agent until ctx ends; pods go on.
-func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) (err error) {
+func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) error {
+	return withDriver(ctx, cfg, dir, log, func(authority *pki.Authority, _ *containerd.Driver, conf agent.Config) error {
+		return run(ctx, cfg, dir, authority, conf, log)
+	})
+}
+
+// withDriver calls f with containerd opened and the agent's configuration but for the
+// network.
+func withDriver(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger,
+	f func(*pki.Authority, *containerd.Driver, agent.Config) error,
+) (err error) {
 	authority, err := pki.Open(pki.Config{Dir: dir.PKI(), Logger: log})
 	if err != nil {
 		return err
@@ -43,6 +53,10 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	if err != nil {
 		return err
 	}
+	return f(authority, driver, conf)
+}
+
+func run(ctx context.Context, cfg config.Config, dir layout.Dir, authority *pki.Authority, conf agent.Config, log *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
 	if cfg.Node.Containerd.Address == "" {
 		group.Go(func() error { daemon.Keep(ctx, daemonConfig(cfg, dir, log)); return nil })
@@ -224,23 +238,12 @@ func Teardown(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.
 	return errors.Join(errs...)
 }
 
-func teardownPods(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) (err error) {
-	authority, err := pki.Open(pki.Config{Dir: dir.PKI(), Logger: log})
-	if err != nil {
-		return err
-	}
-	driver, err := OpenDriver(ctx, cfg, dir, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, driver.Close()) }()
-	conf, err := agentConfig(cfg, dir, authority, driver, log)
-	if err != nil {
-		return err
-	}
-	a, err := agent.New(conf)
-	if err != nil {
-		return err
-	}
-	return errors.Join(a.Teardown(ctx), driver.Teardown(ctx, false))
+func teardownPods(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) error {
+	return withDriver(ctx, cfg, dir, log, func(_ *pki.Authority, driver *containerd.Driver, conf agent.Config) error {
+		a, err := agent.New(conf)
+		if err != nil {
+			return err
+		}
+		return errors.Join(a.Teardown(ctx), driver.Teardown(ctx, false))
+	})
 }
