@@ -69,7 +69,7 @@ func Open(cfg Config) (*Authority, error) {
 		return nil, fmt.Errorf("cluster CA: %w", err)
 	}
 	if ca.Certificate == nil {
-		if ca, err = a.makeCA(ca); err != nil {
+		if ca, err = a.makeCA(caName, "pintle-ca", ca); err != nil {
 			return nil, fmt.Errorf("cluster CA: %w", err)
 		}
 	}
@@ -98,10 +98,11 @@ func (a *Authority) CAFile() string { return filepath.Join(a.dir, caName+".crt")
 // Pool returns a pool with the authority's certificate, for verifying clients and servers.
 func (a *Authority) Pool() *x509.CertPool { return a.pool }
 
-func (a *Authority) makeCA(p Pair) (Pair, error) {
+// makeCA makes a self-signed authority kept as FILE.crt and FILE.key.
+func (a *Authority) makeCA(file, name string, p Pair) (Pair, error) {
 	now := a.now()
-	return a.make(caName, p, &x509.Certificate{
-		Subject:               pkix.Name{CommonName: "pintle-ca"},
+	return a.make(file, p, &x509.Certificate{
+		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             now.Add(-skew),
 		NotAfter:              now.Add(caLifetime),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature | x509.KeyUsageCRLSign,
@@ -115,6 +116,11 @@ func (a *Authority) makeCA(p Pair) (Pair, error) {
 func (a *Authority) leaf(name string, want *x509.Certificate) (Pair, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.leafOf(&a.ca, a.CAFile(), name, want)
+}
+
+// leafOf is leaf for the CA in caFile; the caller holds mu.
+func (a *Authority) leafOf(ca *Pair, caFile, name string, want *x509.Certificate) (Pair, error) {
 	p, err := loadPair(a.dir, name)
 	if err != nil {
 		return Pair{}, err
@@ -123,8 +129,8 @@ func (a *Authority) leaf(name string, want *x509.Certificate) (Pair, error) {
 	reason := "first start"
 	if c := p.Certificate; c != nil {
 		path := filepath.Join(a.dir, name+".crt")
-		if err := c.CheckSignatureFrom(a.ca.Certificate); err != nil {
-			return Pair{}, fmt.Errorf("%s was not signed by the CA in %s: restore the matching CA, or remove the certificate and its key to have them made anew: %w", path, a.CAFile(), err)
+		if err := c.CheckSignatureFrom(ca.Certificate); err != nil {
+			return Pair{}, fmt.Errorf("%s was not signed by the CA in %s: restore the matching CA, or remove the certificate and its key to have them made anew: %w", path, caFile, err)
 		}
 		switch {
 		case c.NotAfter.Sub(now) < renewBefore:
@@ -137,12 +143,12 @@ func (a *Authority) leaf(name string, want *x509.Certificate) (Pair, error) {
 	}
 	want.NotBefore = now.Add(-skew)
 	want.NotAfter = now.Add(leafLifetime)
-	if end := a.ca.Certificate.NotAfter; want.NotAfter.After(end) {
+	if end := ca.Certificate.NotAfter; want.NotAfter.After(end) {
 		want.NotAfter = end
 	}
 	want.KeyUsage = x509.KeyUsageDigitalSignature
 	want.BasicConstraintsValid = true
-	p, err = a.make(name, p, want, &a.ca)
+	p, err = a.make(name, p, want, ca)
 	if err != nil {
 		return Pair{}, fmt.Errorf("certificate %s: %w", name, err)
 	}
