@@ -300,6 +300,9 @@ func (q *request) dispatchSubresource() error {
 		}
 		a := rt.attributes(q.user)
 		a.Namespace, a.Path = rt.namespace, rt.rest
+		if err := q.admitConnect(sub); err != nil {
+			return err
+		}
 		q.wrote = true
 		q.server.cfg.Connect(q.w, q.r, a)
 		return nil

@@ -30,6 +30,11 @@ type change struct {
 	// stored. applied says that server-side apply has already made them.
 	sent, managed []byte
 	applied       bool
+
+	// internal writes are the server's own: no admission is done.
+	internal bool
+	// options of the operation, as admission sees them.
+	options map[string]any
 }
 
 func (q *request) newChange(op resource.Operation, dryRun bool) (*change, error) {
@@ -41,7 +46,7 @@ func (q *request) newChange(op resource.Operation, dryRun bool) (*change, error)
 	if err != nil {
 		return nil, err
 	}
-	return &change{q: q, k: q.kind, compiled: compiled, writer: w, Request: resource.Request{
+	return &change{q: q, k: q.kind, compiled: compiled, writer: w, internal: q.internal, Request: resource.Request{
 		Operation: op, Resource: q.kind.GVR, Kind: q.kind.GVK, Subresource: q.route.subresource,
 		Namespace: q.route.namespace, Name: q.route.name, DryRun: dryRun, User: q.user, Reader: q.server.reader,
 	}}, nil
@@ -105,10 +110,10 @@ func (c *change) validate(ctx context.Context) error {
 	if !c.k.builtin {
 		errs = append(errs, c.k.Version.Scale.Validate(c.Object)...)
 	}
-	c.q.warn(c.Warnings...)
 	if len(errs) == 0 {
 		return nil
 	}
+	c.q.warn(c.Warnings...)
 	return c.invalid(distinct(errs))
 }
 

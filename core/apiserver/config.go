@@ -17,6 +17,7 @@ import (
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/store"
 	"github.com/pintle-dev/pintle/crd/registry"
+	"github.com/pintle-dev/pintle/sdk/admission"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -139,6 +140,11 @@ type Config struct {
 	// in a namespace that does not exist, or that is being deleted, is refused; its
 	// spec.finalizers count as finalizers. Empty: namespaces are not checked.
 	NamespaceResource schema.GroupVersionResource
+
+	// Mutators and Validators are asked about every write and byte stream, in order, after
+	// the type's own hooks.
+	Mutators   []admission.Mutator
+	Validators []admission.Validator
 
 	// ReadBarrier is called before reads that ask for the newest state. nil means that
 	// the local state is the newest, as it is with one voter.

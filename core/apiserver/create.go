@@ -84,7 +84,13 @@ func (c *change) create(ctx context.Context, duplicates []string) ([]byte, error
 	if err := c.prepare(ctx); err != nil {
 		return nil, err
 	}
+	if err := c.mutate(ctx); err != nil {
+		return nil, err
+	}
 	if err := c.validate(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.admit(ctx); err != nil {
 		return nil, err
 	}
 	return c.store(ctx)

@@ -168,6 +168,9 @@ func (q *request) tryDelete(ctx context.Context, name string, opts *metav1.Delet
 			return d, apierrors.NewConflict(c.k.gr, name, fmt.Errorf("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", *p.ResourceVersion, rv)) //nolint:staticcheck // upstream's message
 		}
 	}
+	if err := c.admitDelete(ctx, opts); err != nil {
+		return d, err
+	}
 	changed, err := c.markDeleted(ctx, opts)
 	if err != nil {
 		return d, err

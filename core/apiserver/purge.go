@@ -29,7 +29,7 @@ func (s *Server) Purge(ctx context.Context, gvr schema.GroupVersionResource, by 
 	r := &http.Request{Method: http.MethodDelete, URL: &url.URL{}, Header: http.Header{"User-Agent": {by}}}
 	for _, o := range snap.Objects {
 		namespace, name := splitKey(k.Bucket, o.Key)
-		q := &request{server: s, r: r, ctx: ctx, kind: k, query: url.Values{}, user: resource.User{Name: by},
+		q := &request{server: s, r: r, ctx: ctx, kind: k, query: url.Values{}, user: resource.User{Name: by}, internal: true,
 			route: route{resource: true, verb: "delete", gvr: gvr, namespace: namespace, name: name}}
 		d, err := q.deleteNamed(ctx, name, &metav1.DeleteOptions{})
 		switch {

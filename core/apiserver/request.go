@@ -31,6 +31,8 @@ type request struct {
 	// warnings go to the client as headers.
 	warnings []string
 	wrote    bool
+	// internal requests are the server's own: no admission is done.
+	internal bool
 }
 
 // acceptedTypes are the formats of a kind.

@@ -56,6 +56,9 @@ func (q *request) createSubresource(sub *crd.Subresource) error {
 		}
 		c.Object = jsontree.CopyMap(body.Tree)
 		c.Kind = gvk
+		if err := c.admitBody(q.ctx); err != nil {
+			return nil, err
+		}
 		result, err = c.changeParent(q.ctx, live)
 		return nil, err
 	})
@@ -70,6 +73,8 @@ func (q *request) createSubresource(sub *crd.Subresource) error {
 		if dryRun {
 			opts.DryRun = []string{metav1.DryRunAll}
 		}
+		// Admission has seen the eviction; the deletion is the server's own.
+		q.internal = true
 		if _, err := q.deleteNamed(q.ctx, q.route.name, opts); err != nil {
 			return err
 		}
@@ -150,6 +155,9 @@ func (q *request) createVirtual() error {
 		return err
 	}
 	if err := c.decoded(q.ctx, body.Duplicates); err != nil {
+		return err
+	}
+	if err := c.admitBody(q.ctx); err != nil {
 		return err
 	}
 	out, err := q.kind.virtual.CreateVirtual(q.ctx, &c.Request)

@@ -192,13 +192,22 @@ func (c *change) update(ctx context.Context, duplicates []string) ([]byte, error
 	if err := c.prepare(ctx); err != nil {
 		return nil, err
 	}
-	c.bumpGeneration()
-	if c.unchanged() {
-		c.q.warn(c.Warnings...)
-		return c.k.present(c.live.Data)
-	}
-	if err := c.validate(ctx); err != nil {
+	if err := c.mutate(ctx); err != nil {
 		return nil, err
+	}
+	c.bumpGeneration()
+	unchanged := c.unchanged()
+	if !unchanged {
+		if err := c.validate(ctx); err != nil {
+			return nil, err
+		}
+	}
+	// What changes nothing may be refused all the same.
+	if err := c.admit(ctx); err != nil {
+		return nil, err
+	}
+	if unchanged {
+		return c.k.present(c.live.Data)
 	}
 	return c.replace(ctx)
 }

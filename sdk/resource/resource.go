@@ -2,6 +2,7 @@ package resource
 
 import (
 	"context"
+	"errors"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -26,6 +27,8 @@ const (
 	Create Operation = "CREATE"
 	Update Operation = "UPDATE"
 	Delete Operation = "DELETE"
+	// Connect opens a byte stream; only admission sees it.
+	Connect Operation = "CONNECT"
 )
 
 // Request is one write as hooks see it. Trees are JSON values as
@@ -62,6 +65,21 @@ type Reader interface {
 	Get(ctx context.Context, gr schema.GroupResource, namespace, name string) (map[string]any, error)
 	List(ctx context.Context, gr schema.GroupResource, namespace string) ([]map[string]any, error)
 }
+
+// Writer changes objects on behalf of hooks that keep accounts of others (a quota's use, a
+// budget's allowance), as the server itself: no permissions are checked and no admission is
+// done.
+type Writer interface {
+	// ChangeStatus calls change with a private copy of the newest state of an object and
+	// writes the status that change has left in it. It begins again where the object
+	// changed meanwhile. An error of change ends it and is returned as it is; ErrUnchanged
+	// ends it without a write and without an error. An object that is not there is an
+	// error that apierrors.IsNotFound knows.
+	ChangeStatus(ctx context.Context, gr schema.GroupResource, namespace, name string, change func(object map[string]any) error) error
+}
+
+// ErrUnchanged tells a Writer that there is nothing to write.
+var ErrUnchanged = errors.New("nothing to change")
 
 // Defaulter sets fields that the schema's defaults can't: those that depend on others.
 // It is called after decoding, before Prepare, for create, update and patch results, and

@@ -1,0 +1,48 @@
+package admission
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/pintle-dev/pintle/sdk/resource"
+)
+
+// Request is one request as admission sees it. The embedded Request's Object is what the
+// client sends (nil on delete; the options of a byte stream on connect), Old what is stored.
+//
+// Where a request is for a subresource with a body of its own (pods/binding, scale), Kind is
+// that body's, and Resource and Subresource say where it was sent.
+type Request struct {
+	*resource.Request
+	// Options of the operation, as a tree: meta.k8s.io/v1 CreateOptions, UpdateOptions,
+	// PatchOptions or DeleteOptions. nil on connect.
+	Options map[string]any
+	// Convert returns a copy of an object of the request in another version of its
+	// type. It is an error to ask for a kind that is not served from the same objects.
+	Convert func(object map[string]any, to schema.GroupVersionKind) (map[string]any, error)
+	// Annotate adds to the request's audit event. It is never nil.
+	Annotate func(key, value string)
+}
+
+// Mutator changes what is written.
+type Mutator interface {
+	// Mutate may change r.Object in place and reports whether it did. The object is
+	// decoded and defaulted anew then, as if the client had sent it. An error refuses
+	// the request: an *errors.StatusError is sent as it is, any other as an internal
+	// error.
+	Mutate(ctx context.Context, r *Request) (changed bool, err error)
+}
+
+// Validator refuses what may not be written.
+type Validator interface {
+	// Validate must not change the request but for its Warnings. It sees the object as
+	// it will be stored, but for what the store adds. Errors are as for Mutate.
+	Validate(ctx context.Context, r *Request) error
+}
+
+// Idler is an optional power of mutators and validators that mostly have nothing to do: while
+// Idle is true they are not asked, and a request costs nothing for them.
+type Idler interface {
+	Idle() bool
+}
