@@ -1,6 +1,7 @@
 package control
 
 import (
+	batchv1 "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,20 +46,22 @@ func trimPod(p *v1.Pod) *v1.Pod {
 		DeletionGracePeriodSeconds: p.DeletionGracePeriodSeconds,
 		Labels:                     p.Labels, OwnerReferences: p.OwnerReferences, Finalizers: p.Finalizers,
 	}
-	if cost, ok := p.Annotations[DeletionCost]; ok {
-		m.Annotations = map[string]string{DeletionCost: cost}
-	}
+	keepAnnotations(&m, p.Annotations)
 	out := &v1.Pod{ObjectMeta: m}
 	out.Spec = v1.PodSpec{
 		NodeName: p.Spec.NodeName, Hostname: p.Spec.Hostname, Subdomain: p.Spec.Subdomain,
-		RestartPolicy: p.Spec.RestartPolicy, Tolerations: p.Spec.Tolerations,
+		RestartPolicy: p.Spec.RestartPolicy, Tolerations: p.Spec.Tolerations, Volumes: trimVolumes(p.Spec.Volumes),
 		Containers: trimContainers(p.Spec.Containers, false), InitContainers: trimContainers(p.Spec.InitContainers, true),
 	}
 	s := &p.Status
 	out.Status = v1.PodStatus{Phase: s.Phase, Reason: s.Reason, HostIP: s.HostIP, PodIP: s.PodIP, PodIPs: s.PodIPs, StartTime: s.StartTime}
+	if ref := metav1.GetControllerOfNoCopy(p); ref != nil && ref.Kind == "Job" {
+		trimJobPod(&out.Status, s)
+		return out
+	}
 	for _, c := range s.Conditions {
-		if c.Type == v1.PodReady {
-			out.Status.Conditions = []v1.PodCondition{c}
+		if c.Type == v1.PodReady || c.Type == v1.DisruptionTarget {
+			out.Status.Conditions = append(out.Status.Conditions, c)
 		}
 	}
 	for _, c := range s.ContainerStatuses {
@@ -67,6 +70,51 @@ func trimPod(p *v1.Pod) *v1.Pod {
 		}
 	}
 	return out
+}
+
+// keepAnnotations keeps what controllers read of a pod's annotations.
+func keepAnnotations(m *metav1.ObjectMeta, have map[string]string) {
+	for _, key := range [...]string{DeletionCost, batchv1.JobCompletionIndexAnnotation, batchv1.JobIndexFailureCountAnnotation, batchv1.JobIndexIgnoredFailureCountAnnotation} {
+		if v, ok := have[key]; ok {
+			if m.Annotations == nil {
+				m.Annotations = map[string]string{}
+			}
+			m.Annotations[key] = v
+		}
+	}
+}
+
+// trimVolumes keeps which claims a pod uses.
+func trimVolumes(list []v1.Volume) []v1.Volume {
+	var out []v1.Volume
+	for i := range list {
+		switch v := &list[i]; {
+		case v.PersistentVolumeClaim != nil:
+			out = append(out, v1.Volume{Name: v.Name, VolumeSource: v1.VolumeSource{PersistentVolumeClaim: v.PersistentVolumeClaim}})
+		case v.Ephemeral != nil:
+			out = append(out, v1.Volume{Name: v.Name, VolumeSource: v1.VolumeSource{Ephemeral: &v1.EphemeralVolumeSource{}}})
+		}
+	}
+	return out
+}
+
+// trimJobPod keeps how the containers of a Job's pod ended and what was said of it: a Job
+// may decide by either.
+func trimJobPod(out, s *v1.PodStatus) {
+	out.Conditions = s.Conditions
+	keep := func(list []v1.ContainerStatus) []v1.ContainerStatus {
+		var kept []v1.ContainerStatus
+		for i := range list {
+			c := &list[i]
+			k := v1.ContainerStatus{Name: c.Name, RestartCount: c.RestartCount}
+			if t := c.State.Terminated; t != nil {
+				k.State.Terminated = &v1.ContainerStateTerminated{ExitCode: t.ExitCode, FinishedAt: t.FinishedAt}
+			}
+			kept = append(kept, k)
+		}
+		return kept
+	}
+	out.ContainerStatuses, out.InitContainerStatuses = keep(s.ContainerStatuses), keep(s.InitContainerStatuses)
 }
 
 // trimContainers keeps the named ports, to which Services may refer.
