@@ -18,6 +18,8 @@ type Claimer[T metav1.Object] struct {
 	Owner    metav1.Object
 	Kind     schema.GroupVersionKind
 	Selector labels.Selector
+	// Belongs says what an object must meet beside the selector, nil for nothing.
+	Belongs func(obj T) bool
 	// Live reads the owner from the API server. Nothing is adopted for an owner that is
 	// gone or going.
 	Live func(ctx context.Context) (metav1.Object, error)
@@ -45,7 +47,7 @@ func (c *Claimer[T]) Claim(ctx context.Context, objs []T) ([]T, error) {
 }
 
 func (c *Claimer[T]) claim(ctx context.Context, obj T) (bool, error) {
-	matches := c.Selector.Matches(labels.Set(obj.GetLabels()))
+	matches := c.Selector.Matches(labels.Set(obj.GetLabels())) && (c.Belongs == nil || c.Belongs(obj))
 	if ref := metav1.GetControllerOfNoCopy(obj); ref != nil {
 		if ref.UID != c.Owner.GetUID() {
 			return false, nil

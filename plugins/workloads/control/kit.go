@@ -2,6 +2,7 @@ package control
 
 import (
 	"log/slog"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/informers"
@@ -43,6 +44,20 @@ func PodReady(p *v1.Pod) (*v1.PodCondition, bool) {
 		}
 	}
 	return nil, false
+}
+
+// PodAvailable reports whether a pod has been ready for as long as it takes to count as
+// available. Where it is ready but not available, it also returns how long that will take.
+func PodAvailable(p *v1.Pod, minReadySeconds int32, now time.Time) (available bool, left time.Duration) {
+	ready, ok := PodReady(p)
+	if !ok {
+		return false, 0
+	}
+	left = ready.LastTransitionTime.Add(time.Duration(minReadySeconds) * time.Second).Sub(now)
+	if minReadySeconds == 0 || (!ready.LastTransitionTime.IsZero() && left <= 0) {
+		return true, 0
+	}
+	return false, max(left, time.Millisecond)
 }
 
 // PodActive reports whether a pod counts as a replica: it has not finished and is not

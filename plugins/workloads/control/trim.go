@@ -53,6 +53,9 @@ func trimPod(p *v1.Pod) *v1.Pod {
 		RestartPolicy: p.Spec.RestartPolicy, Tolerations: p.Spec.Tolerations, Volumes: trimVolumes(p.Spec.Volumes),
 		Containers: trimContainers(p.Spec.Containers, false), InitContainers: trimContainers(p.Spec.InitContainers, true),
 	}
+	if p.Spec.NodeName == "" {
+		out.Spec.Affinity = trimAffinity(p)
+	}
 	s := &p.Status
 	out.Status = v1.PodStatus{Phase: s.Phase, Reason: s.Reason, HostIP: s.HostIP, PodIP: s.PodIP, PodIPs: s.PodIPs, StartTime: s.StartTime}
 	if ref := metav1.GetControllerOfNoCopy(p); ref != nil && ref.Kind == "Job" {
@@ -82,6 +85,17 @@ func keepAnnotations(m *metav1.ObjectMeta, have map[string]string) {
 			m.Annotations[key] = v
 		}
 	}
+}
+
+// trimAffinity keeps for which node a DaemonSet has made a pod that is on none yet.
+func trimAffinity(p *v1.Pod) *v1.Affinity {
+	a := p.Spec.Affinity
+	if ref := metav1.GetControllerOfNoCopy(p); ref == nil || ref.Kind != "DaemonSet" || a == nil || a.NodeAffinity == nil {
+		return nil
+	}
+	return &v1.Affinity{NodeAffinity: &v1.NodeAffinity{
+		RequiredDuringSchedulingIgnoredDuringExecution: a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution,
+	}}
 }
 
 // trimVolumes keeps which claims a pod uses.
