@@ -23,13 +23,6 @@ import (
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/defaults"
-	"github.com/pintle-dev/pintle/plugins/workloads/deployment"
-	"github.com/pintle-dev/pintle/plugins/workloads/endpoints"
-	"github.com/pintle-dev/pintle/plugins/workloads/garbage"
-	"github.com/pintle-dev/pintle/plugins/workloads/namespace"
-	"github.com/pintle-dev/pintle/plugins/workloads/nodelifecycle"
-	"github.com/pintle-dev/pintle/plugins/workloads/podgc"
-	"github.com/pintle-dev/pintle/plugins/workloads/replicaset"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 )
 
@@ -92,30 +85,11 @@ func (w *Workloads) Run(ctx context.Context, env plugin.Env) error {
 // build makes the controllers that are not disabled.
 func (w *Workloads) build(kit control.Kit, meta metadata.Interface, config *rest.Config) ([]runner, error) {
 	var out []runner
-	makers := []struct {
-		name string
-		make func() (runner, error)
-	}{
-		{serviceAccountName, func() (runner, error) { return defaults.NewServiceAccounts(kit), nil }},
-		{rootCAName, func() (runner, error) { return w.rootCA(kit, config) }},
-		{replicaSetName, func() (runner, error) { return replicaset.New(kit) }},
-		{deploymentName, func() (runner, error) { return deployment.New(kit) }},
-		{garbageName, func() (runner, error) {
-			return garbage.New(kit, kit.Client.Discovery(), meta, sharedInformers(kit)), nil
-		}},
-		{endpointsName, func() (runner, error) { return endpoints.NewEndpoints(kit) }},
-		{endpointSliceName, func() (runner, error) { return endpoints.NewSlices(kit) }},
-		{nodeLifecycleName, func() (runner, error) {
-			return nodelifecycle.New(kit, w.settings.monitorPeriod(), w.settings.gracePeriod())
-		}},
-		{podGCName, func() (runner, error) { return podgc.New(kit, w.settings.TerminatedPodGCThreshold), nil }},
-		{namespaceName, func() (runner, error) { return namespace.New(kit, kit.Client.Discovery(), meta) }},
-	}
-	for _, m := range makers {
+	for _, m := range makers() {
 		if !w.settings.enabled(m.name) {
 			continue
 		}
-		r, err := m.make()
+		r, err := m.make(parts{Kit: kit, meta: meta, config: config, settings: w.settings})
 		if err != nil {
 			return nil, fmt.Errorf("controller %s: %w", m.name, err)
 		}
@@ -140,8 +114,8 @@ func sharedInformers(kit control.Kit) map[schema.GroupVersionResource]cache.Shar
 }
 
 // rootCA makes the publisher of the root CA, nil where there is no CA to publish.
-func (w *Workloads) rootCA(kit control.Kit, config *rest.Config) (runner, error) {
-	pem := w.settings.RootCA
+func rootCA(p parts) (runner, error) {
+	pem, config := p.settings.RootCA, p.config
 	switch {
 	case pem != "":
 	case len(config.CAData) > 0:
@@ -153,8 +127,8 @@ func (w *Workloads) rootCA(kit control.Kit, config *rest.Config) (runner, error)
 		}
 		pem = string(b)
 	default:
-		kit.Log.Warn("no root CA is published: settings have no rootCA and the connection to the API server has none")
+		p.Log.Warn("no root CA is published: settings have no rootCA and the connection to the API server has none")
 		return nil, nil
 	}
-	return defaults.NewRootCA(kit, pem), nil
+	return defaults.NewRootCA(p.Kit, pem), nil
 }

@@ -2,6 +2,7 @@ package workloads
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pintle-dev/pintle/sdk/plugin"
@@ -24,7 +25,8 @@ type Settings struct {
 	TerminatedPodGCThreshold int `json:"terminatedPodGCThreshold,omitempty"`
 }
 
-const settingsSchema = `{
+func settingsSchema() []byte {
+	return []byte(`{
   "type": "object",
   "properties": {
     "rootCA": {
@@ -34,7 +36,7 @@ const settingsSchema = `{
     "disabled": {
       "description": "Controllers that do not run.",
       "type": "array",
-      "items": {"type": "string", "enum": ["serviceaccount", "rootca", "replicaset", "deployment", "garbagecollector", "namespace", "endpoints", "endpointslice", "nodelifecycle", "podgc"]}
+      "items": {"type": "string", "enum": ["` + strings.Join(controllerNames(), `", "`) + `"]}
     },
     "nodeMonitorGracePeriodSeconds": {
       "description": "How long a node may be silent before it is unreachable, in seconds.",
@@ -49,27 +51,7 @@ const settingsSchema = `{
       "type": "integer", "minimum": 0
     }
   }
-}`
-
-// Names of the controllers, as Settings.Disabled takes them.
-const (
-	serviceAccountName = "serviceaccount"
-	rootCAName         = "rootca"
-	replicaSetName     = "replicaset"
-	deploymentName     = "deployment"
-	garbageName        = "garbagecollector"
-	namespaceName      = "namespace"
-	endpointsName      = "endpoints"
-	endpointSliceName  = "endpointslice"
-	nodeLifecycleName  = "nodelifecycle"
-	podGCName          = "podgc"
-)
-
-func controllerNames() []string {
-	return []string{
-		serviceAccountName, rootCAName, replicaSetName, deploymentName, garbageName,
-		namespaceName, endpointsName, endpointSliceName, nodeLifecycleName, podGCName,
-	}
+}`)
 }
 
 func defaultSettings() Settings {

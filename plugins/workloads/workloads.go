@@ -45,7 +45,7 @@ func permissions() []rbacv1.PolicyRule {
 }
 
 // ConfigSchema returns the structural schema of Settings.
-func (w *Workloads) ConfigSchema() []byte { return []byte(settingsSchema) }
+func (w *Workloads) ConfigSchema() []byte { return settingsSchema() }
 
 // Configure takes the settings; unknown fields are refused.
 func (w *Workloads) Configure(_ context.Context, settings []byte) error {

@@ -1,0 +1,62 @@
+package workloads
+
+import (
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+
+	"github.com/pintle-dev/pintle/plugins/workloads/control"
+	"github.com/pintle-dev/pintle/plugins/workloads/defaults"
+	"github.com/pintle-dev/pintle/plugins/workloads/deployment"
+	"github.com/pintle-dev/pintle/plugins/workloads/disruption"
+	"github.com/pintle-dev/pintle/plugins/workloads/endpoints"
+	"github.com/pintle-dev/pintle/plugins/workloads/garbage"
+	"github.com/pintle-dev/pintle/plugins/workloads/namespace"
+	"github.com/pintle-dev/pintle/plugins/workloads/nodelifecycle"
+	"github.com/pintle-dev/pintle/plugins/workloads/podgc"
+	"github.com/pintle-dev/pintle/plugins/workloads/replicaset"
+)
+
+// parts is what controllers are made from.
+type parts struct {
+	control.Kit
+	meta     metadata.Interface
+	config   *rest.Config
+	settings Settings
+}
+
+// maker makes a controller; nil where there is nothing for it to do. Its name is what
+// Settings.Disabled takes.
+type maker struct {
+	name string
+	make func(parts) (runner, error)
+}
+
+// makers is the list of all controllers.
+func makers() []maker {
+	return []maker{
+		{"serviceaccount", func(p parts) (runner, error) { return defaults.NewServiceAccounts(p.Kit), nil }},
+		{"rootca", rootCA},
+		{"replicaset", func(p parts) (runner, error) { return replicaset.New(p.Kit) }},
+		{"deployment", func(p parts) (runner, error) { return deployment.New(p.Kit) }},
+		{"garbagecollector", func(p parts) (runner, error) {
+			return garbage.New(p.Kit, p.Client.Discovery(), p.meta, sharedInformers(p.Kit)), nil
+		}},
+		{"endpoints", func(p parts) (runner, error) { return endpoints.NewEndpoints(p.Kit) }},
+		{"endpointslice", func(p parts) (runner, error) { return endpoints.NewSlices(p.Kit) }},
+		{"nodelifecycle", func(p parts) (runner, error) {
+			return nodelifecycle.New(p.Kit, p.settings.monitorPeriod(), p.settings.gracePeriod())
+		}},
+		{"podgc", func(p parts) (runner, error) { return podgc.New(p.Kit, p.settings.TerminatedPodGCThreshold), nil }},
+		{"namespace", func(p parts) (runner, error) { return namespace.New(p.Kit, p.Client.Discovery(), p.meta) }},
+		{"disruption-controller", func(p parts) (runner, error) { return disruption.New(p.Kit) }},
+	}
+}
+
+func controllerNames() []string {
+	all := makers()
+	names := make([]string, len(all))
+	for i, m := range all {
+		names[i] = m.name
+	}
+	return names
+}
