@@ -36,7 +36,7 @@ var cluster struct {
 
 const configuration = `
 api:
-  listen: 127.0.0.1:16443
+  listen: 0.0.0.0:16443
   serviceCIDR: 10.97.0.0/16
 node:
   enabled: true

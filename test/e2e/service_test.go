@@ -9,10 +9,13 @@ import (
 	"time"
 )
 
-// page fetches one on a connection of its own, as clients behind a service do.
-func page(address string) (string, error) {
+// page fetches the demo's first one.
+func page(address string) (string, error) { return fetch(address, "/") }
+
+// fetch gets a page on a connection of its own, as clients behind a service do.
+func fetch(address, path string) (string, error) {
 	c := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := c.Get("http://" + address + "/")
+	resp, err := c.Get("http://" + address + path)
 	if err != nil {
 		return "", err
 	}
@@ -63,6 +66,13 @@ func TestService(t *testing.T) {
 			}
 		}
 	}
+	eventually(t, 30*time.Second, "a pod reaches the API by its environment and its token", func() error {
+		body, err := fetch(ip, "/whoami")
+		if want := `"username":"system:serviceaccount:` + ns + `:default"`; err == nil && !strings.Contains(body, want) {
+			err = fmt.Errorf("%q has no %s", body, want)
+		}
+		return err
+	})
 	kubectl(t, "-n", ns, "scale", "deployment", "hello", "--replicas=0")
 	eventually(t, 30*time.Second, "a service without pods refuses", func() error {
 		if body, err := page(ip); err == nil || !strings.Contains(err.Error(), "connection refused") {

@@ -24,6 +24,14 @@ func main() {
 		log.Printf("%s %s from %s", r.Method, r.URL.Path, r.RemoteAddr)
 		_, _ = fmt.Fprintf(w, "Hello from %s (%s)\n", name, version)
 	})
+	http.HandleFunc("/whoami", func(w http.ResponseWriter, _ *http.Request) {
+		text, err := whoami()
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		_, _ = fmt.Fprintln(w, text)
+	})
 	log.Printf("hello %s serves %s", version, *listen)
 	srv := &http.Server{Addr: *listen, ReadHeaderTimeout: 5 * time.Second}
 	log.Fatal(srv.ListenAndServe())

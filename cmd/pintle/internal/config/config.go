@@ -32,6 +32,10 @@ type Config struct {
 type API struct {
 	// Listen is the "address:port" served over TLS.
 	Listen string `json:"listen"`
+	// Advertise is the address at which other machines and pods reach the API, which the
+	// service "kubernetes" points at. Empty: that of Listen, or the machine's own where
+	// Listen is for all addresses. An API that listens on loopback alone is not advertised.
+	Advertise string `json:"advertise"`
 	// Hosts are further names and addresses that the serving certificate is valid for.
 	Hosts []string `json:"hosts"`
 	// ServiceCIDR is the range of cluster IPs.
@@ -163,6 +167,9 @@ var sha256Pattern = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 func (c *Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.API.Listen); err != nil {
 		return fmt.Errorf("api.listen: %q is not address:port: %w", c.API.Listen, err)
+	}
+	if c.API.Advertise != "" && net.ParseIP(c.API.Advertise) == nil {
+		return fmt.Errorf("api.advertise: %q is not an IP address", c.API.Advertise)
 	}
 	if p, err := netip.ParsePrefix(c.API.ServiceCIDR); err != nil || p.Masked() != p {
 		return fmt.Errorf("api.serviceCIDR: %q is not a range of addresses", c.API.ServiceCIDR)

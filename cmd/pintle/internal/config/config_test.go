@@ -105,3 +105,24 @@ func TestBadConfigurationsNameTheKey(t *testing.T) {
 		t.Errorf("an unknown profile: got %v, want the profiles listed", err)
 	}
 }
+
+func TestTheAPIIsAdvertisedWhereOthersCanReachIt(t *testing.T) {
+	for _, tc := range []struct {
+		api  config.API
+		want string // "" for nowhere
+	}{
+		{config.API{Listen: "192.0.2.9:6443"}, "192.0.2.9"},
+		{config.API{Listen: "127.0.0.1:6443"}, ""},
+		{config.API{Listen: "api.example.com:6443"}, ""},
+		{config.API{Listen: "0.0.0.0:6443", Advertise: "192.0.2.10"}, "192.0.2.10"},
+		{config.API{Listen: "127.0.0.1:6443", Advertise: "2001:db8::1"}, "2001:db8::1"},
+	} {
+		got, ok := tc.api.Advertised()
+		if ok != (tc.want != "") || ok && got.String() != tc.want {
+			t.Errorf("%+v: got %v, %v, want %q", tc.api, got, ok, tc.want)
+		}
+	}
+	if got, ok := (config.API{Listen: ":6443"}).Advertised(); ok && got.String() != config.OutboundIP() {
+		t.Errorf("an API on all addresses is advertised at %v, not at the machine's %v", got, config.OutboundIP())
+	}
+}

@@ -133,7 +133,7 @@ func ensureAPIService(ctx context.Context, client kubernetes.Interface, api conf
 	if err != nil {
 		return fmt.Errorf("api.serviceCIDR: %w", err)
 	}
-	hostPart, portPart, err := net.SplitHostPort(api.Address())
+	_, portPart, err := net.SplitHostPort(api.Address())
 	if err != nil {
 		return fmt.Errorf("api.listen: %w", err)
 	}
@@ -159,16 +159,16 @@ func ensureAPIService(ctx context.Context, client kubernetes.Interface, api conf
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("service range kubernetes: %w", err)
 	}
-	return ensureAPIEndpoints(ctx, client, hostPart, int32(port)) //nolint:gosec // a TCP port
+	addr, ok := api.Advertised()
+	if !ok {
+		return nil // loopback, which endpoints can't hold
+	}
+	return ensureAPIEndpoints(ctx, client, addr, int32(port)) //nolint:gosec // a TCP port
 }
 
-// ensureAPIEndpoints points the service at this server. Loopback addresses are refused in
-// endpoints, so there the service has none.
-func ensureAPIEndpoints(ctx context.Context, client kubernetes.Interface, ip string, port int32) error {
-	addr, err := netip.ParseAddr(ip)
-	if err != nil || addr.IsLoopback() {
-		return nil //nolint:nilerr // a host name, which endpoints can't hold either
-	}
+// ensureAPIEndpoints points the service at this server.
+func ensureAPIEndpoints(ctx context.Context, client kubernetes.Interface, addr netip.Addr, port int32) error {
+	ip := addr.String()
 	name, proto, ready := "https", corev1.ProtocolTCP, true
 	endpoints := &corev1.Endpoints{ //nolint:staticcheck // served for clients that still read it
 		ObjectMeta: metav1.ObjectMeta{Name: "kubernetes", Labels: map[string]string{discoveryv1.LabelSkipMirror: "true"}},

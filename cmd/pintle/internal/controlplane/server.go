@@ -123,8 +123,12 @@ func (s *Server) servingTLS() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("api.listen: %w", err)
 	}
+	hosts := append([]string{listenHost}, s.cfg.API.Hosts...)
+	if addr, ok := s.cfg.API.Advertised(); ok {
+		hosts = append(hosts, addr.String())
+	}
 	pair, err := s.authority.Serving(pki.Server{
-		Hosts:         append([]string{listenHost}, s.cfg.API.Hosts...),
+		Hosts:         hosts,
 		ServiceIP:     prefix.Addr().Next().AsSlice(),
 		ClusterDomain: s.cfg.API.ClusterDomain,
 	})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -203,21 +202,7 @@ func address(n config.Node) string {
 	if n.IP != "" {
 		return n.IP
 	}
-	return outboundIP()
-}
-
-// outboundIP is the address from which this machine reaches others; loopback where it
-// reaches none. Nothing is sent: connecting a UDP socket only looks up the route.
-func outboundIP() string {
-	conn, err := net.Dial("udp", "192.0.2.1:9") //nolint:noctx // there is nothing to wait for
-	if err != nil {
-		return "127.0.0.1"
-	}
-	defer conn.Close()
-	if a, ok := conn.LocalAddr().(*net.UDPAddr); ok {
-		return a.IP.String()
-	}
-	return "127.0.0.1"
+	return config.OutboundIP()
 }
 
 // Teardown removes all pods of this node and what the node's plugins made. It works
