@@ -1,4 +1,3 @@
-// Package replicaset keeps as many pods as each ReplicaSet asks for: it makes what is
-// missing, deletes what is too much (least useful first), adopts pods that match and
-// have no controller, and reports the count in the status.
+// Package replicaset keeps as many pods as each ReplicaSet asks for. How, package
+// replicas knows.
 package replicaset

@@ -1,7 +1,6 @@
-package replicaset
+package replicas
 
 import (
-	"fmt"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -13,17 +12,17 @@ import (
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 )
 
-// burst bounds how many pods one pass over a ReplicaSet makes or deletes.
+// burst bounds how many pods one pass over an object makes or deletes.
 const burst = 500
 
-// plan is what a pass over a ReplicaSet does.
+// plan is what a pass over an object does.
 type plan struct {
 	create int
 	remove []*v1.Pod
 }
 
-// decide compares the active pods of a ReplicaSet with what it asks for. related are the
-// active pods of all ReplicaSets of the same owner; see rank.
+// decide compares the active pods of an object with what it asks for. related are the
+// active pods of all objects of the same owner; see leastUseful.
 func decide(rs *appsv1.ReplicaSet, active, related []*v1.Pod, now time.Time) plan {
 	diff := len(active) - int(*rs.Spec.Replicas)
 	switch {
@@ -50,16 +49,16 @@ func status(rs *appsv1.ReplicaSet, active []*v1.Pod, terminating int, failure er
 		if template.Matches(labels.Set(p.Labels)) {
 			s.FullyLabeledReplicas++
 		}
-		ready, ok := control.PodReady(p)
-		if !ok {
-			continue
-		}
-		s.ReadyReplicas++
-		left := ready.LastTransitionTime.Add(time.Duration(rs.Spec.MinReadySeconds) * time.Second).Sub(now)
-		if rs.Spec.MinReadySeconds == 0 || (!ready.LastTransitionTime.IsZero() && left <= 0) {
+		available, left := control.PodAvailable(p, rs.Spec.MinReadySeconds, now)
+		switch {
+		case available:
+			s.ReadyReplicas++
 			s.AvailableReplicas++
-		} else if soon == 0 || left < soon {
-			soon = max(left, time.Millisecond)
+		case left > 0:
+			s.ReadyReplicas++
+			if soon == 0 || left < soon {
+				soon = left
+			}
 		}
 	}
 	s.Conditions = failureCondition(rs, len(active), failure, now)
@@ -94,25 +93,3 @@ func failureCondition(rs *appsv1.ReplicaSet, active int, failure error, now time
 }
 
 func sameStatus(a, b *appsv1.ReplicaSetStatus) bool { return apiequality.Semantic.DeepEqual(a, b) }
-
-// podFrom makes a pod of a ReplicaSet's template.
-func podFrom(rs *appsv1.ReplicaSet) *v1.Pod {
-	template := rs.Spec.Template.DeepCopy()
-	return &v1.Pod{
-		ObjectMeta: metav1.ObjectMeta{
-			GenerateName: generateName(rs.Name), Namespace: rs.Namespace,
-			Labels: template.Labels, Annotations: template.Annotations, Finalizers: template.Finalizers,
-			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(rs, kind)},
-		},
-		Spec: template.Spec,
-	}
-}
-
-// generateName is the prefix of the names of a ReplicaSet's pods.
-func generateName(name string) string {
-	const longest = 253 - 6
-	if len(name)+1 > longest {
-		return name
-	}
-	return fmt.Sprintf("%s-", name)
-}

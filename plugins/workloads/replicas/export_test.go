@@ -1,4 +1,4 @@
-package replicaset
+package replicas
 
 // LeastUseful is the order in which pods are deleted.
 var LeastUseful = leastUseful
