@@ -14,6 +14,7 @@ import (
 	"github.com/pintle-dev/pintle/plugins/workloads/nodelifecycle"
 	"github.com/pintle-dev/pintle/plugins/workloads/podgc"
 	"github.com/pintle-dev/pintle/plugins/workloads/replicaset"
+	"github.com/pintle-dev/pintle/plugins/workloads/replicationcontroller"
 )
 
 // parts is what controllers are made from.
@@ -37,6 +38,7 @@ func makers() []maker {
 		{"serviceaccount", func(p parts) (runner, error) { return defaults.NewServiceAccounts(p.Kit), nil }},
 		{"rootca", rootCA},
 		{"replicaset", func(p parts) (runner, error) { return replicaset.New(p.Kit) }},
+		{"replicationcontroller-controller", func(p parts) (runner, error) { return replicationcontroller.New(p.Kit) }},
 		{"deployment", func(p parts) (runner, error) { return deployment.New(p.Kit) }},
 		{"garbagecollector", func(p parts) (runner, error) {
 			return garbage.New(p.Kit, p.Client.Discovery(), p.meta, sharedInformers(p.Kit)), nil

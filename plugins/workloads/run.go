@@ -104,12 +104,13 @@ func (w *Workloads) build(kit control.Kit, meta metadata.Interface, config *rest
 func sharedInformers(kit control.Kit) map[schema.GroupVersionResource]cache.SharedIndexInformer {
 	core, apps := kit.Informers.Core().V1(), kit.Informers.Apps().V1()
 	return map[schema.GroupVersionResource]cache.SharedIndexInformer{
-		v1.SchemeGroupVersion.WithResource("pods"):            core.Pods().Informer(),
-		v1.SchemeGroupVersion.WithResource("nodes"):           core.Nodes().Informer(),
-		v1.SchemeGroupVersion.WithResource("namespaces"):      core.Namespaces().Informer(),
-		v1.SchemeGroupVersion.WithResource("services"):        core.Services().Informer(),
-		appsv1.SchemeGroupVersion.WithResource("replicasets"): apps.ReplicaSets().Informer(),
-		appsv1.SchemeGroupVersion.WithResource("deployments"): apps.Deployments().Informer(),
+		v1.SchemeGroupVersion.WithResource("pods"):                   core.Pods().Informer(),
+		v1.SchemeGroupVersion.WithResource("nodes"):                  core.Nodes().Informer(),
+		v1.SchemeGroupVersion.WithResource("namespaces"):             core.Namespaces().Informer(),
+		v1.SchemeGroupVersion.WithResource("services"):               core.Services().Informer(),
+		appsv1.SchemeGroupVersion.WithResource("replicasets"):        apps.ReplicaSets().Informer(),
+		v1.SchemeGroupVersion.WithResource("replicationcontrollers"): core.ReplicationControllers().Informer(),
+		appsv1.SchemeGroupVersion.WithResource("deployments"):        apps.Deployments().Informer(),
 	}
 }
 
