@@ -25,6 +25,9 @@ type Options struct {
 	NodePortMin, NodePortMax int
 	// ServiceAccountToken answers creates of serviceaccounts/token. Nil answers none.
 	ServiceAccountToken resource.Subresourcer
+	// Writer keeps accounts in the status of other objects: evictions lower what a disruption
+	// budget allows. Nil keeps none.
+	Writer resource.Writer
 	// RBACAdmission is called for each write of an RBAC kind: the place of the check that
 	// nobody grants what they lack. Nil checks nothing.
 	RBACAdmission resource.Preparer
@@ -63,7 +66,7 @@ func types(o Options) ([]define.Type, error) {
 		return nil, fmt.Errorf("kubeapi: node ports %d-%d: must be a range within 1-65535", o.NodePortMin, o.NodePortMax)
 	}
 	all, err := core.Types(core.Options{
-		ServiceCIDRs: o.ServiceCIDRs, NodePortMin: o.NodePortMin, NodePortMax: o.NodePortMax, Tokens: o.ServiceAccountToken,
+		ServiceCIDRs: o.ServiceCIDRs, NodePortMin: o.NodePortMin, NodePortMax: o.NodePortMax, Tokens: o.ServiceAccountToken, Writer: o.Writer,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("kubeapi: %w", err)

@@ -13,7 +13,10 @@ import (
 )
 
 // Pods is the hooks of pods.
-type Pods struct{}
+type Pods struct {
+	// Writer keeps the accounts of disruption budgets; nil keeps none.
+	Writer resource.Writer
+}
 
 var (
 	_ resource.Defaulter    = Pods{}

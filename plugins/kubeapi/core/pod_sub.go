@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -21,12 +19,12 @@ var (
 )
 
 // CreateSubresource implements resource.Subresourcer.
-func (Pods) CreateSubresource(ctx context.Context, r *resource.Request, pod map[string]any) (resource.SubresourceResult, error) {
+func (p Pods) CreateSubresource(ctx context.Context, r *resource.Request, pod map[string]any) (resource.SubresourceResult, error) {
 	switch r.Subresource {
 	case "binding":
 		return resource.SubresourceResult{}, bind(r, pod)
 	case "eviction":
-		return evict(ctx, r, pod)
+		return p.evict(ctx, r, pod)
 	}
 	return resource.SubresourceResult{}, apierrors.NewMethodNotSupported(
 		runtimeschema.GroupResource{Resource: "pods/" + r.Subresource}, "create")
@@ -105,76 +103,4 @@ func setCondition(status map[string]any, typ, value string) {
 		return
 	}
 	status["conditions"] = append(list, condition)
-}
-
-// evict deletes a pod unless a budget forbids it.
-func evict(ctx context.Context, r *resource.Request, pod map[string]any) (resource.SubresourceResult, error) {
-	sent := tree.Map(r.Object, "metadata")
-	name := tree.Str(tree.Map(pod, "metadata"), "name")
-	if n := tree.Str(sent, "name"); n != "" && n != name {
-		return resource.SubresourceResult{}, apierrors.NewBadRequest("name in URL does not match name in Eviction object")
-	}
-	options := tree.Map(r.Object, "deleteOptions")
-	result := resource.SubresourceResult{Delete: true, DeleteOptions: options}
-	// A pod that never ran, or no longer runs, is nothing a budget protects.
-	switch tree.Str(tree.Map(pod, "status"), "phase") {
-	case "Succeeded", "Failed", "Pending":
-		return result, nil
-	}
-	if tree.Str(tree.Map(pod, "metadata"), "deletionTimestamp") != "" {
-		return result, nil
-	}
-	budget, err := budgetOf(ctx, r, pod)
-	if err != nil || budget == nil {
-		return result, err
-	}
-	return result, allowed(budget)
-}
-
-func budgetOf(ctx context.Context, r *resource.Request, pod map[string]any) (map[string]any, error) {
-	if r.Reader == nil {
-		return nil, nil
-	}
-	all, err := r.Reader.List(ctx, budgets, r.Namespace)
-	if err != nil {
-		return nil, fmt.Errorf("listing disruption budgets: %w", err)
-	}
-	have := labels.Set(tree.StringMap(tree.Map(pod, "metadata"), "labels"))
-	var found map[string]any
-	for _, b := range all {
-		selector, err := tree.Typed[metav1.LabelSelector](tree.In(b, "spec", "selector"))
-		if err != nil {
-			continue
-		}
-		s, err := metav1.LabelSelectorAsSelector(selector)
-		if err != nil || !s.Matches(have) {
-			continue
-		}
-		if found != nil {
-			return nil, apierrors.NewInternalError(fmt.Errorf(
-				"this pod has more than one PodDisruptionBudget, which the eviction subresource does not support"))
-		}
-		found = b
-	}
-	return found, nil
-}
-
-func allowed(budget map[string]any) error {
-	meta, status := tree.Map(budget, "metadata"), tree.Map(budget, "status")
-	refuse := func(format string, args ...any) error {
-		err := apierrors.NewTooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", 0)
-		err.ErrStatus.Details.Causes = append(err.ErrStatus.Details.Causes, metav1.StatusCause{
-			Type: "DisruptionBudget", Message: fmt.Sprintf(format, args...),
-		})
-		return err
-	}
-	name := tree.Str(meta, "name")
-	switch {
-	case tree.Int0(status, "observedGeneration") < tree.Int0(meta, "generation"):
-		return refuse("The disruption budget %s is still being processed by the server.", name)
-	case tree.Int0(status, "disruptionsAllowed") <= 0:
-		return refuse("The disruption budget %s needs %d healthy pods and has %d currently", name,
-			tree.Int0(status, "desiredHealthy"), tree.Int0(status, "currentHealthy"))
-	}
-	return nil
 }

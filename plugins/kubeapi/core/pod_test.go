@@ -145,33 +145,102 @@ func budget(name, app string, generation, observed, allowed int64) map[string]an
 	}
 }
 
+// books is a Writer over a few objects.
+type books map[runtimeschema.GroupResource]map[string]any
+
+func (a books) ChangeStatus(_ context.Context, gr runtimeschema.GroupResource, _, _ string, change func(map[string]any) error) error {
+	return change(a[gr])
+}
+
 func TestEviction(t *testing.T) {
 	running := func(p map[string]any) { onNode(p); tree.Map(p, "status")["phase"] = "Running" }
+	healthy := func(p map[string]any) { running(p); setCondition(tree.Map(p, "status"), "Ready", "True") }
+	b := func(app string, observed, allowed int64, change ...func(spec, status map[string]any)) []map[string]any {
+		made := budget("b", app, 1, observed, allowed)
+		for _, c := range change {
+			c(tree.Map(made, "spec"), tree.Map(made, "status"))
+		}
+		return []map[string]any{made}
+	}
+	short := func(_, status map[string]any) { status["currentHealthy"] = int64(1) }
+	const violates = "Cannot evict pod as it would violate the pod's disruption budget."
 	for _, tc := range []struct {
 		name    string
 		pod     func(map[string]any)
 		budgets []map[string]any
+		options map[string]any
+		dryRun  bool
 		code    int32
 		want    string
+		cause   string
+		left    int64 // of what the budget allows
 	}{
 		{name: "no budget", pod: running},
-		{name: "another's budget", pod: running, budgets: []map[string]any{budget("b", "other", 1, 1, 0)}},
-		{name: "allowed", pod: running, budgets: []map[string]any{budget("b", "a", 1, 1, 1)}},
-		{name: "exhausted", pod: running, budgets: []map[string]any{budget("b", "a", 1, 1, 0)}, code: 429, want: "violate the pod's disruption budget"},
-		{name: "not yet processed", pod: running, budgets: []map[string]any{budget("b", "a", 2, 1, 1)}, code: 429, want: "disruption budget"},
-		{name: "two budgets", pod: running, budgets: []map[string]any{budget("b", "a", 1, 1, 1), budget("c", "a", 1, 1, 1)}, code: 500, want: "more than one PodDisruptionBudget"},
-		{name: "pending", budgets: []map[string]any{budget("b", "a", 1, 1, 0)}},
+		{name: "another's budget", pod: healthy, budgets: b("other", 1, 0)},
+		{name: "a budget for nothing", pod: healthy, budgets: b("a", 1, 0, func(spec, _ map[string]any) { delete(spec, "selector") })},
+		{name: "a budget for everything", pod: healthy, budgets: b("a", 1, 0, func(spec, _ map[string]any) { spec["selector"] = map[string]any{} }), code: 429, want: violates},
+		{name: "allowed", pod: healthy, budgets: b("a", 1, 2), left: 1},
+		{name: "the last one", pod: healthy, budgets: b("a", 1, 1)},
+		{name: "dry run", pod: healthy, budgets: b("a", 1, 2), dryRun: true, left: 2},
+		{name: "dry run in the options", pod: healthy, budgets: b("a", 1, 2), options: map[string]any{"dryRun": []any{"All"}}, left: 2},
+		{name: "exhausted", pod: healthy, budgets: b("a", 1, 0), code: 429, want: violates, cause: "The disruption budget b needs 2 healthy pods and has 2 currently"},
+		{name: "not computed", pod: healthy, budgets: b("a", 1, 0, func(_, status map[string]any) {
+			status["conditions"] = []any{map[string]any{"type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed", "message": "no scale"}}
+		}), code: 429, want: violates, cause: "The disruption budget b does not allow evicting pods currently because it failed sync: no scale"},
+		{name: "not yet processed", pod: healthy, budgets: b("a", 0, 1), code: 429, want: violates, cause: "The disruption budget b is still being processed by the server.", left: 1},
+		{name: "negative", pod: healthy, budgets: b("a", 1, -1), code: 403, want: "pdb disruptions allowed is negative", left: -1},
+		{name: "two budgets", pod: healthy, budgets: append(b("a", 1, 1), b("a", 1, 1)...), code: 500, want: "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.", left: 1},
+		{name: "pending", budgets: b("a", 1, 0)},
+		{name: "unhealthy, the others are enough", pod: running, budgets: b("a", 1, 0)},
+		{name: "unhealthy, the others are too few", pod: running, budgets: b("a", 1, 0, short), code: 429, want: violates},
+		{name: "unhealthy ones always may", pod: running, budgets: b("a", 1, 0, short, func(spec, _ map[string]any) { spec["unhealthyPodEvictionPolicy"] = "AlwaysAllow" })},
+		{name: "another pod of that name", pod: running, options: map[string]any{"preconditions": map[string]any{"uid": "other"}}, code: 409, want: "the UID in the precondition (other) does not match"},
+		{name: "changed meanwhile", pod: running, options: map[string]any{"preconditions": map[string]any{"resourceVersion": "1"}}, code: 409, want: "the ResourceVersion in the precondition (1) does not match"},
+		{name: "an option of other deletions", pod: running, options: map[string]any{"ignoreStoreReadErrorWithClusterBreakingPotential": true}, code: 422, want: "deleteOptions.ignoreStoreReadErrorWithClusterBreakingPotential"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := &resource.Request{Subresource: "eviction", Namespace: "n", Name: "p", Reader: readable{budgets: tc.budgets},
-				Object: map[string]any{"metadata": map[string]any{"name": "p"}, "deleteOptions": map[string]any{"gracePeriodSeconds": int64(3)}}}
-			got, err := Pods{}.CreateSubresource(context.Background(), r, newPod(tc.pod))
+			options := map[string]any{"gracePeriodSeconds": int64(3)}
+			for k, v := range tc.options {
+				options[k] = v
+			}
+			r := &resource.Request{Subresource: "eviction", Namespace: "n", Name: "p", Reader: readable{budgets: tc.budgets}, DryRun: tc.dryRun,
+				Object: map[string]any{"metadata": map[string]any{"name": "p"}, "deleteOptions": options}}
+			pod := newPod(tc.pod)
+			written := books{podsResource: tree.CopyMap(pod)}
+			if len(tc.budgets) > 0 {
+				written[budgets] = tc.budgets[0]
+			}
+			got, err := Pods{Writer: written}.CreateSubresource(context.Background(), r, pod)
 			checkStatus(t, err, tc.code, tc.want)
 			if tc.code == 0 && (!got.Delete || tree.Int0(got.DeleteOptions, "gracePeriodSeconds") != 3) {
 				t.Errorf("result %+v", got)
 			}
+			if st, ok := err.(apierrors.APIStatus); tc.cause != "" && (!ok || st.Status().Details.Causes[0].Message != tc.cause) {
+				t.Errorf("causes of %+v", err)
+			}
+			announced := false
+			for _, v := range tree.List(tree.Map(written[podsResource], "status"), "conditions") {
+				c := tree.Object(v)
+				announced = announced || (tree.Str(c, "type") == "DisruptionTarget" && tree.Str(c, "reason") == "EvictionByEvictionAPI")
+			}
+			if want := tc.code == 0 && !tc.dryRun && tc.name != "dry run in the options"; announced != want {
+				t.Errorf("announced: %v", announced)
+			}
+			if len(tc.budgets) == 0 {
+				return
+			}
+			status := tree.Map(tc.budgets[0], "status")
+			if tree.Int0(status, "disruptionsAllowed") != tc.left {
+				t.Errorf("budget: %v", status)
+			}
+			if spent := tree.Map(status, "disruptedPods")["p"] != nil; spent != (tc.name == "allowed" || tc.name == "the last one") {
+				t.Errorf("disrupted: %v", status)
+			}
 		})
 	}
+	wrong := &resource.Request{Subresource: "eviction", Namespace: "n", Name: "p", Object: map[string]any{"metadata": map[string]any{}}}
+	_, err := Pods{}.CreateSubresource(context.Background(), wrong, newPod(running))
+	checkStatus(t, err, 400, "name in URL does not match name in Eviction object")
 }
 
 func TestAdmission(t *testing.T) {

@@ -15,6 +15,8 @@ type Options struct {
 	NodePortMin, NodePortMax int
 	// Tokens answers creates of serviceaccounts/token; nil answers none.
 	Tokens resource.Subresourcer
+	// Writer keeps accounts in the status of other objects; nil keeps none.
+	Writer resource.Writer
 }
 
 // Types returns the types of the group. An error names the setting that is wrong.
@@ -45,7 +47,7 @@ func Types(o Options) ([]define.Type, error) {
 				".spec.serviceAccountName", ".spec.hostNetwork", ".status.phase", ".status.podIP",
 				".status.nominatedNodeName"),
 			define.ReturnDeleted, define.Columns("Ready", "Status", "Restarts", "Age", "IP/1", "Node/1", "Nominated Node/1", "Readiness Gates/1"),
-		), Pods{}),
+		), Pods{Writer: o.Writer}),
 		with(kind("Namespace", "namespaces", define.Short("ns"), define.Cluster, define.Status,
 			define.Verbs("create", "delete", "get", "list", "patch", "update", "watch"),
 			define.Sub("finalize", "Namespace", "update"),

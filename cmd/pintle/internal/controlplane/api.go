@@ -70,6 +70,7 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 	kubernetes := kubeapi.New(kubeapi.Options{
 		ServiceCIDRs:        []string{s.cfg.API.ServiceCIDR},
 		ServiceAccountToken: review.TokenRequest(s.access.tokens),
+		Writer:              s.api.Writer(),
 		RBACAdmission:       rbac.Guard(s.access.rbac, s.access.authorizer),
 	})
 	for _, b := range []resource.Bundle{
