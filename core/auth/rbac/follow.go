@@ -3,22 +3,14 @@ package rbac
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"strings"
 	"sync"
-	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 
+	"github.com/pintle-dev/pintle/core/follow"
 	"github.com/pintle-dev/pintle/core/store"
 )
-
-// Store is what the index is kept from; *store.Store implements it.
-type Store interface {
-	List(ctx context.Context, prefix store.Key, opts store.ListOptions) (store.Snapshot, error)
-	Watch(ctx context.Context, prefix store.Key, after uint64) (*store.Watcher, error)
-}
 
 // kind is one of the four kinds of objects that decisions are made by.
 type kind struct {
@@ -33,16 +25,17 @@ var kinds = []kind{
 	{bucket: "clusterrolebindings.rbac.authorization.k8s.io", binding: true, cluster: true},
 }
 
-// retryDelay is the pause after a failed read of the store.
-const retryDelay = 200 * time.Millisecond
-
 // Run reads roles and bindings and follows their changes until ctx ends; it returns nil
 // then, or when the store is closed. It is called once.
-func (a *Authorizer) Run(ctx context.Context, s Store) error {
+func (a *Authorizer) Run(ctx context.Context, s follow.Store) error {
 	var running, first sync.WaitGroup
 	first.Add(len(kinds))
 	for _, k := range kinds {
-		running.Go(func() { a.follow(ctx, s, k, sync.OnceFunc(first.Done)) })
+		synced := sync.OnceFunc(first.Done)
+		running.Go(func() {
+			defer synced()
+			follow.Bucket(ctx, s, k.bucket, followed{a, k}, func(uint64) { synced() }, a.log)
+		})
 	}
 	done := make(chan struct{})
 	go func() { first.Wait(); close(done) }()
@@ -57,62 +50,28 @@ func (a *Authorizer) Run(ctx context.Context, s Store) error {
 	return nil
 }
 
-// follow keeps one kind up to date. It calls first when the kind has been read, or when
-// it gives up.
-func (a *Authorizer) follow(ctx context.Context, s Store, k kind, first func()) {
-	defer first()
-	for ctx.Err() == nil {
-		err := a.read(ctx, s, k, first)
-		switch {
-		case errors.Is(err, store.ErrCompacted):
-			continue // history is gone: read everything again
-		case errors.Is(err, store.ErrClosed) || ctx.Err() != nil:
-			return
-		}
-		a.log.Warn("following RBAC objects failed; trying again", "bucket", k.bucket, "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(retryDelay):
-		}
-	}
+// followed is what the authorizer keeps of one kind.
+type followed struct {
+	authorizer *Authorizer
+	kind       kind
 }
 
-// read lists a kind and then applies its events until one can't be had.
-func (a *Authorizer) read(ctx context.Context, s Store, k kind, first func()) error {
-	prefix := store.Key(k.bucket + "/")
-	list, err := s.List(ctx, prefix, store.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("list %s: %w", k.bucket, err)
+var _ follow.Index = followed{}
+
+// Put implements follow.Index.
+func (f followed) Put(key store.Key, data []byte, _ uint64) { f.authorizer.apply(f.kind, key, data) }
+
+// Remove implements follow.Index.
+func (f followed) Remove(key store.Key) { f.authorizer.apply(f.kind, key, nil) }
+
+// Keys implements follow.Index.
+func (f followed) Keys() []store.Key {
+	names := f.authorizer.index.names(f.kind)
+	keys := make([]store.Key, len(names))
+	for i, n := range names {
+		keys[i] = store.Key(f.kind.bucket + "/" + n.namespace + "/" + n.name)
 	}
-	present := make(map[scopedName]bool, len(list.Objects))
-	for _, o := range list.Objects {
-		present[nameOf(o.Key)] = true
-		a.apply(k, o.Key, o.Data)
-	}
-	for _, name := range a.index.names(k) {
-		if !present[name] {
-			a.apply(k, store.Key(k.bucket+"/"+name.namespace+"/"+name.name), nil)
-		}
-	}
-	first()
-	w, err := s.Watch(ctx, prefix, list.Revision)
-	if err != nil {
-		return fmt.Errorf("watch %s: %w", k.bucket, err)
-	}
-	defer w.Close()
-	for {
-		events, err := w.Next(ctx)
-		if err != nil {
-			return fmt.Errorf("watch %s: %w", k.bucket, err)
-		}
-		for _, e := range events {
-			data := e.Data
-			if e.Type == store.Deleted {
-				data = nil
-			}
-			a.apply(k, e.Key, data)
-		}
-	}
+	return keys
 }
 
 // apply puts one object into the index; nil data removes it. An object that can't be read
