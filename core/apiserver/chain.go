@@ -67,6 +67,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) error 
 	if err := s.authorize(ctx, attributes); err != nil {
 		return err
 	}
+	if s.cfg.Aggregator != nil && s.cfg.Aggregator.Serve(w, r, user) {
+		return nil
+	}
 	if !rt.resource {
 		s.servePath(w, r, user)
 		return nil

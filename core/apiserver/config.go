@@ -52,6 +52,13 @@ type Authorizer interface {
 	Authorize(ctx context.Context, a auth.Attributes) (allowed bool, reason string, err error)
 }
 
+// Aggregator serves what other servers do; *aggregation.Aggregator implements it.
+type Aggregator interface {
+	// Serve answers a request, which has been authorized for user, and reports whether
+	// another server serves its path.
+	Serve(w http.ResponseWriter, r *http.Request, user resource.User) bool
+}
+
 // ConnectFunc serves a byte-stream subresource (log, exec, proxy). The request has been
 // authorized; a.Path is what follows the subresource in the URL's path, with its leading
 // slash, and is empty for most.
@@ -125,6 +132,9 @@ type Config struct {
 	// answers 404.
 	Discovery http.Handler
 	OpenAPI   http.Handler
+	// Aggregator is asked before all else that is served; nil means that there are no other
+	// servers.
+	Aggregator Aggregator
 	// Connect serves subresources marked Connect; nil answers 404.
 	Connect ConnectFunc
 	// Handlers serve further paths, after authorization, by exact path or, where the key

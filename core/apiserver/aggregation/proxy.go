@@ -1,0 +1,132 @@
+package aggregation
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/transport"
+
+	"github.com/pintle-dev/pintle/sdk/resource"
+)
+
+// Serve answers a request for what another server serves, and reports whether there is
+// one. The request has been authorized for user. Like httputil.ReverseProxy it panics with
+// http.ErrAbortHandler where a stream breaks after its head has been sent.
+func (a *Aggregator) Serve(w http.ResponseWriter, r *http.Request, user resource.User) bool {
+	routes := a.routes.Load()
+	if routes == nil {
+		return false
+	}
+	gv, ok := groupVersion(r.URL.Path)
+	if !ok {
+		return false
+	}
+	to := (*routes)[gv]
+	if to == nil {
+		return false
+	}
+	to.serve(w, r, user)
+	return true
+}
+
+// groupVersion takes the group version out of a path of the API or of OpenAPI.
+func groupVersion(path string) (schema.GroupVersion, bool) {
+	rest, ok := strings.CutPrefix(path, "/openapi/v3/")
+	if !ok {
+		rest = strings.TrimPrefix(path, "/")
+	}
+	var gv schema.GroupVersion
+	if after, ok := strings.CutPrefix(rest, "apis/"); ok {
+		if gv.Group, rest, ok = strings.Cut(after, "/"); !ok || gv.Group == "" {
+			return gv, false
+		}
+	} else if rest, ok = strings.CutPrefix(rest, "api/"); !ok {
+		return gv, false
+	}
+	gv.Version, _, _ = strings.Cut(rest, "/")
+	return gv, gv.Version != ""
+}
+
+func (r *remote) serve(w http.ResponseWriter, req *http.Request, user resource.User) {
+	if !r.available.Load() {
+		http.Error(w, "service unavailable", http.StatusServiceUnavailable)
+		return
+	}
+	if r.broken != nil {
+		http.Error(w, r.broken.Error(), http.StatusInternalServerError)
+		return
+	}
+	address, err := r.address(req.Context())
+	if err != nil {
+		r.a.log.Warn("an extension API server can't be found", "apiservice", r.name, "error", err)
+		http.Error(w, "service unavailable", http.StatusServiceUnavailable)
+		return
+	}
+	var through http.RoundTripper = r.plain
+	if req.Header.Get("Upgrade") != "" {
+		through = r.upgrades
+	}
+	proxy := &httputil.ReverseProxy{
+		Transport:     through,
+		FlushInterval: -1, // somebody may be watching
+		ErrorLog:      slog.NewLogLogger(r.a.log.Handler(), slog.LevelDebug),
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.Out.URL = &url.URL{Scheme: "https", Host: address, Path: p.In.URL.Path, RawPath: p.In.URL.RawPath, RawQuery: p.In.URL.RawQuery}
+			p.Out.Host = address
+			strip(p.Out.Header)
+			p.SetXForwarded()
+			p.Out.Header.Set("X-Forwarded-Uri", p.In.URL.Path)
+			transport.SetAuthProxyHeaders(p.Out, user.Name, user.UID, user.Groups, user.Extra)
+		},
+		ModifyResponse: func(resp *http.Response) error {
+			if resp.StatusCode >= 300 && resp.StatusCode < 400 && resp.StatusCode != http.StatusNotModified {
+				return errRedirect
+			}
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			if errors.Is(err, errRedirect) {
+				http.Error(w, err.Error(), http.StatusBadGateway)
+				return
+			}
+			http.Error(w, "error trying to reach service: "+err.Error(), http.StatusServiceUnavailable)
+		},
+	}
+	proxy.ServeHTTP(w, req)
+}
+
+// errRedirect refuses to send a client, with its credentials, where a server says.
+var errRedirect = errors.New("the backend attempted to redirect this request, which is not permitted")
+
+// bearerProtocol begins the WebSocket protocol in which browsers send a token.
+const bearerProtocol = "base64url.bearer.authorization.k8s.io."
+
+// strip removes what was meant for this server: credentials, and whom the client acts as.
+func strip(h http.Header) {
+	for name := range h {
+		if name == "Authorization" || strings.HasPrefix(name, "Impersonate-") || strings.HasPrefix(name, "X-Remote-") {
+			h.Del(name)
+		}
+	}
+	lines := h.Values("Sec-Websocket-Protocol")
+	if len(lines) == 0 {
+		return
+	}
+	var kept []string
+	for _, line := range lines {
+		for p := range strings.SplitSeq(line, ",") {
+			if p = strings.TrimSpace(p); p != "" && !strings.HasPrefix(p, bearerProtocol) {
+				kept = append(kept, p)
+			}
+		}
+	}
+	h.Del("Sec-Websocket-Protocol")
+	if len(kept) > 0 {
+		h.Set("Sec-Websocket-Protocol", strings.Join(kept, ", "))
+	}
+}
