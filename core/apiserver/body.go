@@ -67,6 +67,7 @@ func (q *request) decodeBody(expect schema.GroupVersionKind) (*jsontree.Object, 
 			return nil, undecodable(expect, err)
 		}
 	}
+	q.auditBody(data)
 	o, err := jsontree.DecodeShared(data)
 	if err != nil {
 		return nil, undecodable(expect, err)

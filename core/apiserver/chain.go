@@ -6,11 +6,11 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/pintle-dev/pintle/core/audit"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
@@ -18,11 +18,12 @@ import (
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	growStack(0)
-	rec := &recorder{ResponseWriter: w}
 	start := time.Now()
+	rec := &recorder{ResponseWriter: w, start: start}
 	var rt route
 	defer func() {
-		if p := recover(); p != nil {
+		p := recover()
+		if p != nil {
 			if err, ok := p.(error); ok && err == http.ErrAbortHandler { //nolint:errorlint // net/http knows it by identity, too
 				panic(p)
 			}
@@ -30,6 +31,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if rec.code == 0 {
 				s.respondError(rec, r, apierrors.NewInternalError(fmt.Errorf("the server failed on this request: %v", p)))
 			}
+		}
+		if rec.audit != nil {
+			rec.audit.Done(rec.code, p)
 		}
 		s.metrics.done(&rt, rec.code, time.Since(start))
 	}()
@@ -57,13 +61,20 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) error 
 		if err != nil {
 			s.log.Debug("authentication failed", "path", r.URL.Path, "error", err)
 		}
+		if s.cfg.Audit != nil {
+			s.auditUnauthenticated(w, r, rt)
+		}
 		return apierrors.NewUnauthorized("Unauthorized")
 	}
+	if s.cfg.Audit != nil {
+		r = s.beginAudit(w, r, rt, user)
+	}
 	ctx := r.Context()
-	if user, err = s.impersonate(ctx, r, user); err != nil {
+	attributes := rt.attributes(user)
+	if user, err = s.impersonate(ctx, r, attributes); err != nil {
 		return err
 	}
-	attributes := rt.attributes(user)
+	attributes.User = user
 	if err := s.authorize(ctx, attributes); err != nil {
 		return err
 	}
@@ -79,14 +90,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) error 
 
 func (s *Server) authorize(ctx context.Context, a auth.Attributes) error {
 	allowed, reason, err := s.cfg.Authorizer.Authorize(ctx, a)
+	if s.cfg.Audit != nil {
+		auditDecision(ctx, allowed, reason, err)
+	}
 	if allowed {
 		return nil
 	}
-	if err != nil {
-		s.log.Debug("authorization failed", "user", a.User.Name, "error", err)
-		if reason == "" {
-			reason = err.Error()
-		}
+	if failed := auth.Failure(err); failed != nil {
+		return apierrors.NewInternalError(failed)
 	}
 	return forbidden(a, reason)
 }
@@ -159,78 +170,6 @@ func (s *Server) admit(verb string) (release func(), err error) {
 		return nil, errTooManyRequests()
 	}
 	return func() { n.Add(-1) }, nil
-}
-
-// impersonate lets users with the permission act as others.
-func (s *Server) impersonate(ctx context.Context, r *http.Request, user resource.User) (resource.User, error) {
-	name := r.Header.Get(headerImpersonateUser)
-	if name == "" && r.Header.Get(headerImpersonateGroup) == "" && r.Header.Get(headerImpersonateUID) == "" {
-		return user, nil
-	}
-	if name == "" {
-		return user, apierrors.NewBadRequest("requested groups, uid or extra without impersonating a user: set " + headerImpersonateUser)
-	}
-	as := resource.User{Name: name, UID: r.Header.Get(headerImpersonateUID), Groups: r.Header.Values(headerImpersonateGroup)}
-	check := func(group, res, sub, ns, value string) error {
-		return s.authorize(ctx, auth.Attributes{User: user, Verb: "impersonate", Group: group, Version: "v1", Resource: res, Subresource: sub, Namespace: ns, Name: value})
-	}
-	if ns, account, ok := serviceAccountName(name); ok {
-		if err := check("", "serviceaccounts", "", ns, account); err != nil {
-			return user, err
-		}
-		if len(as.Groups) == 0 {
-			as.Groups = []string{"system:serviceaccounts", "system:serviceaccounts:" + ns}
-		}
-	} else if err := check("", "users", "", "", name); err != nil {
-		return user, err
-	}
-	if as.UID != "" {
-		if err := check("authentication.k8s.io", "uids", "", "", as.UID); err != nil {
-			return user, err
-		}
-	}
-	for _, g := range r.Header.Values(headerImpersonateGroup) {
-		if err := check("", "groups", "", "", g); err != nil {
-			return user, err
-		}
-	}
-	for header, values := range r.Header {
-		if !strings.HasPrefix(header, headerImpersonateExtra) {
-			continue
-		}
-		key := strings.ToLower(header[len(headerImpersonateExtra):])
-		if unescaped, err := url.PathUnescape(key); err == nil {
-			key = unescaped
-		}
-		for _, v := range values {
-			if err := check("authentication.k8s.io", "userextras", key, "", v); err != nil {
-				return user, err
-			}
-		}
-		if as.Extra == nil {
-			as.Extra = map[string][]string{}
-		}
-		as.Extra[key] = values
-	}
-	if name != "system:anonymous" {
-		as.Groups = append(as.Groups, "system:authenticated")
-	}
-	return as, nil
-}
-
-const (
-	headerImpersonateUser  = "Impersonate-User"
-	headerImpersonateGroup = "Impersonate-Group"
-	headerImpersonateUID   = "Impersonate-Uid"
-	headerImpersonateExtra = "Impersonate-Extra-"
-)
-
-func serviceAccountName(user string) (namespace, name string, ok bool) {
-	rest, ok := strings.CutPrefix(user, "system:serviceaccount:")
-	if !ok {
-		return "", "", false
-	}
-	return strings.Cut(rest, ":")
 }
 
 // dispatch calls what answers the verb.
@@ -307,7 +246,7 @@ func (q *request) dispatchSubresource() error {
 			return err
 		}
 		q.wrote = true
-		q.server.cfg.Connect(q.w, q.r, a)
+		q.server.cfg.Connect(q.streamWriter(), q.r, a)
 		return nil
 	}
 	allowed := false
@@ -333,13 +272,16 @@ func (q *request) dispatchSubresource() error {
 // recorder remembers the status code and keeps flushing and hijacking possible.
 type recorder struct {
 	http.ResponseWriter
-	code int
+	code  int
+	start time.Time
+	// audit is the request's record, nil where there is none.
+	audit *audit.Record
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (r *recorder) WriteHeader(code int) {
 	if r.code == 0 {
-		r.code = code
+		r.begin(code)
 	}
 	r.ResponseWriter.WriteHeader(code)
 }
@@ -347,9 +289,16 @@ func (r *recorder) WriteHeader(code int) {
 // Write implements http.ResponseWriter.
 func (r *recorder) Write(b []byte) (int, error) {
 	if r.code == 0 {
-		r.code = http.StatusOK
+		r.begin(http.StatusOK)
 	}
 	return r.ResponseWriter.Write(b)
+}
+
+func (r *recorder) begin(code int) {
+	r.code = code
+	if r.audit != nil {
+		r.audit.Started(code)
+	}
 }
 
 // Flush implements http.Flusher.

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 
 	"github.com/pintle-dev/pintle/core/apiserver/customresources"
+	"github.com/pintle-dev/pintle/core/audit"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/store"
 	"github.com/pintle-dev/pintle/crd/registry"
@@ -168,6 +169,8 @@ type Config struct {
 	Version version.Info
 	// Ready and Live are checked by /readyz and /livez (and /healthz).
 	Ready, Live []Check
+	// Audit records requests; nil records nothing.
+	Audit *audit.Auditor
 	// Metrics receives the server's metrics and is served at /metrics. nil makes a
 	// registry of its own.
 	Metrics *prometheus.Registry

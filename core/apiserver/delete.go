@@ -65,6 +65,7 @@ func (q *request) deleteOptions() (*metav1.DeleteOptions, error) {
 			return nil, err
 		}
 		if len(data) > 0 {
+			q.auditBody(data)
 			if err := json.Unmarshal(data, opts); err != nil {
 				return nil, undecodable(gvk, err)
 			}

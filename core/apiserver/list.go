@@ -241,6 +241,9 @@ func (q *request) listError(err error, opts store.ListOptions) error {
 // is JSON.
 func (q *request) respondList(l listed) error {
 	meta := metav1.ListMeta{ResourceVersion: strconv.FormatUint(l.revision, 10), Continue: l.next, RemainingItemCount: l.remaining}
+	if err := q.auditList(l, &meta); err != nil {
+		return err
+	}
 	if q.accept.Format == media.Protobuf {
 		return q.respondProtobufList(l, &meta)
 	}

@@ -57,6 +57,7 @@ func (q *request) patch() error {
 	if err != nil {
 		return err
 	}
+	q.auditPatch(body)
 	p, err := q.newPatcher(kind, body)
 	if err != nil {
 		return err
@@ -211,6 +212,7 @@ func (q *request) applyBody() (body []byte, force bool, err error) {
 	if body, err = q.readBody(); err != nil {
 		return nil, false, err
 	}
+	q.auditPatch(body)
 	force = isTrue(q.query.Get("force"))
 	if json.Valid(body) {
 		return body, force, nil

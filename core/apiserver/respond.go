@@ -38,6 +38,7 @@ func (q *request) respondObject(code int, data []byte) error {
 // respondAs answers with JSON of a kind in the negotiated format. raw, where it is not
 // nil, is the message in protobuf.
 func (q *request) respondAs(code int, gvk schema.GroupVersionKind, data, raw []byte) error {
+	q.auditResponse(gvk, data)
 	switch q.accept.Format {
 	case media.Protobuf:
 		var err error
@@ -134,6 +135,7 @@ func (s *Server) respondError(w http.ResponseWriter, r *http.Request, err error)
 	if st.Code >= 500 && r.Context().Err() == nil {
 		s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
+	auditStatus(w, st)
 	h := w.Header()
 	if st.Details != nil && st.Details.RetryAfterSeconds > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(st.Details.RetryAfterSeconds)))

@@ -63,6 +63,7 @@ func (q *request) scalePatch() (func(map[string]any) (map[string]any, error), er
 	if err != nil {
 		return nil, err
 	}
+	q.auditPatch(body)
 	name, _, _ := strings.Cut(q.r.Header.Get("Content-Type"), ";")
 	switch types.PatchType(name) {
 	case types.MergePatchType, types.StrategicMergePatchType:

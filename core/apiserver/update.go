@@ -100,7 +100,7 @@ func (q *request) createNamed(body *jsontree.Object, dryRun bool) ([]byte, error
 func (q *request) authorizeCreate() error {
 	a := q.route.attributes(q.user)
 	a.Verb = "create"
-	return q.server.authorize(q.ctx, a)
+	return q.server.permitted(q.ctx, a)
 }
 
 // replaceWith puts a decoded object in the place of the stored one. It is made again

@@ -84,7 +84,7 @@ func TestErrors(t *testing.T) {
 		{"delete uid", "DELETE", widgets + "/w", `{"preconditions":{"uid":"other"}}`, nil, 409, "Conflict", "Precondition failed: UID in precondition: other"},
 		{"delete missing", "DELETE", widgets + "/none", "", nil, 404, "NotFound", ""},
 		{"dry run value", "POST", widgets + "?dryRun=Some", widget("x", ""), nil, 422, "Invalid", "dryRun"},
-		{"impersonation", "GET", widgets, "", []string{"X-User", "nobody", "Impersonate-User", "root"}, 403, "Forbidden", `cannot impersonate resource "users"`},
+		{"impersonation", "GET", widgets, "", []string{"X-User", "nobody", "Impersonate-User", "root"}, 403, "Forbidden", `cannot impersonate-on:user-info:list resource "widgets"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := a.do(c.method, c.path, c.body, c.header...)

@@ -131,7 +131,7 @@ func (d decision) Authorize(context.Context, auth.Attributes) (bool, string, err
 }
 
 func TestUnion(t *testing.T) {
-	failed := errors.New("failed")
+	failed, denied := errors.New("failed"), error(&auth.Denied{})
 	for _, c := range []struct {
 		name   string
 		union  auth.Union
@@ -141,7 +141,8 @@ func TestUnion(t *testing.T) {
 		{"nobody", nil, nil, decision{}},
 		{"masters", auth.Union{decision{false, "no", failed}}, []string{"system:masters"}, decision{ok: true}},
 		{"second allows", auth.Union{decision{false, "no", failed}, decision{true, "yes", nil}}, nil, decision{true, "yes", nil}},
-		{"reasons are joined", auth.Union{decision{false, "a", nil}, decision{}, decision{false, "b", failed}}, nil, decision{false, "a, b", failed}},
+		{"nobody allows what is denied", auth.Union{decision{false, "never", denied}, decision{true, "yes", nil}}, nil, decision{false, "never", denied}},
+		{"reasons are joined", auth.Union{decision{false, "a", nil}, decision{}, decision{false, "b", failed}}, nil, decision{false, "a\nb", failed}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ok, reason, err := c.union.Authorize(t.Context(), auth.Attributes{User: resource.User{Groups: c.groups}})

@@ -104,9 +104,9 @@ func (c *Config) decide(ctx context.Context, r *resource.Request, user resource.
 		at.Verb, at.Path = n.Verb, n.Path
 	}
 	ok, reason, err := c.Authorizer.Authorize(ctx, at)
-	status := authorizationv1.SubjectAccessReviewStatus{Allowed: ok, Reason: reason}
-	if err != nil {
-		status.EvaluationError = err.Error()
+	status := authorizationv1.SubjectAccessReviewStatus{Allowed: ok, Denied: auth.IsDenied(err), Reason: reason}
+	if failed := auth.Failure(err); failed != nil {
+		status.EvaluationError = failed.Error()
 	}
 	return answer(r, &status)
 }

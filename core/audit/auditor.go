@@ -1,0 +1,154 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+
+	"github.com/pintle-dev/pintle/core/auth"
+)
+
+// HeaderID is the header by which a client names a request's events, and finds them.
+const HeaderID = "Audit-Id"
+
+// Sink takes events. It must not keep the event it is given, which changes with the next
+// stage.
+type Sink interface {
+	Write(e *auditv1.Event) error
+	// Run does what the sink does by itself until ctx ends, and then whatever is left of it.
+	Run(ctx context.Context) error
+}
+
+// Config of an Auditor.
+type Config struct {
+	Policy *Policy
+	// Sinks get each event, in order.
+	Sinks []Sink
+	// Metrics gets counts of events and of those that were lost; nil means that nobody
+	// counts.
+	Metrics prometheus.Registerer
+	// Logger; nil means slog.Default.
+	Logger *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Auditor records requests.
+type Auditor struct {
+	policy *Policy
+	sinks  []Sink
+	log    *slog.Logger
+	now    func() time.Time
+
+	events prometheus.Counter
+	errors prometheus.Counter
+}
+
+// New returns an Auditor.
+func New(cfg Config) (*Auditor, error) {
+	if cfg.Policy == nil || len(cfg.Sinks) == 0 {
+		return nil, errors.New("audit: a policy and at least one sink are needed")
+	}
+	a := &Auditor{
+		policy: cfg.Policy, sinks: cfg.Sinks, log: cfg.Logger, now: cfg.Now,
+		events: prometheus.NewCounter(prometheus.CounterOpts{Name: "apiserver_audit_event_total", Help: "Audit events made."}),
+		errors: prometheus.NewCounter(prometheus.CounterOpts{Name: "apiserver_audit_error_total", Help: "Audit events that a sink could not take."}),
+	}
+	if a.log == nil {
+		a.log = slog.Default()
+	}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	if cfg.Metrics != nil {
+		for _, c := range []prometheus.Collector{a.events, a.errors} {
+			if err := cfg.Metrics.Register(c); err != nil {
+				return nil, fmt.Errorf("audit metrics: %w", err)
+			}
+		}
+	}
+	return a, nil
+}
+
+// Run runs the sinks until ctx ends and what they still hold has been delivered.
+func (a *Auditor) Run(ctx context.Context) error {
+	done := make(chan error, len(a.sinks))
+	for _, s := range a.sinks {
+		go func() { done <- s.Run(ctx) }()
+	}
+	var errs []error
+	for range a.sinks {
+		errs = append(errs, <-done)
+	}
+	return errors.Join(errs...)
+}
+
+// Begin makes the record of a request, at its stage RequestReceived. stream says that the
+// answer lasts, as a watch does. nil means that the policy wants nothing of it. The
+// request's ID, the client's or a new one, is set in the answer's header.
+func (a *Auditor) Begin(w http.ResponseWriter, r *http.Request, at auth.Attributes, start time.Time, stream bool) *Record {
+	rec := a.record(w, r, &at, start, stream)
+	if rec != nil {
+		rec.mu.Lock()
+		defer rec.mu.Unlock()
+		rec.stage(auditv1.StageRequestReceived)
+	}
+	return rec
+}
+
+// Unauthenticated makes the record of a request that is refused because nobody knows whose it
+// is. Its first stage is ResponseStarted, as upstream's.
+func (a *Auditor) Unauthenticated(w http.ResponseWriter, r *http.Request, at auth.Attributes, start time.Time) *Record {
+	rec := a.record(w, r, &at, start, true)
+	if rec != nil {
+		rec.mu.Lock()
+		defer rec.mu.Unlock()
+		rec.event.ResponseStatus = &metav1.Status{Message: attempted(r)}
+	}
+	return rec
+}
+
+func (a *Auditor) record(w http.ResponseWriter, r *http.Request, at *auth.Attributes, start time.Time, stream bool) *Record {
+	id := newID(r, uuid.NewUUID)
+	w.Header()[HeaderID] = []string{string(id)}
+	d := a.policy.of(at)
+	if d.level == auditv1.LevelNone {
+		return nil
+	}
+	rec := &Record{auditor: a, decision: d, stream: stream, event: auditv1.Event{
+		TypeMeta: metav1.TypeMeta{Kind: "Event", APIVersion: auditv1.SchemeGroupVersion.String()},
+		Level:    d.level, AuditID: id, RequestURI: r.URL.RequestURI(), Verb: at.Verb, User: userInfo(at.User),
+		UserAgent: userAgent(r), RequestReceivedTimestamp: received(start),
+	}}
+	for _, ip := range utilnet.SourceIPs(r) {
+		rec.event.SourceIPs = append(rec.event.SourceIPs, ip.String())
+	}
+	if at.Resource != "" {
+		rec.event.ObjectRef = &auditv1.ObjectReference{
+			Namespace: at.Namespace, Name: at.Name, Resource: at.Resource, Subresource: at.Subresource,
+			APIGroup: at.Group, APIVersion: at.Version,
+		}
+	}
+	return rec
+}
+
+// send gives an event to the sinks. One that fails is no reason to fail a request, or to
+// keep the event from the others.
+func (a *Auditor) send(e *auditv1.Event) {
+	a.events.Inc()
+	for _, s := range a.sinks {
+		if err := s.Write(e); err != nil {
+			a.errors.Inc()
+			a.log.Error("an audit event is lost", "auditID", e.AuditID, "stage", e.Stage, "error", err)
+		}
+	}
+}
