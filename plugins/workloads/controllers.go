@@ -9,6 +9,7 @@ import (
 	"github.com/pintle-dev/pintle/plugins/workloads/deployment"
 	"github.com/pintle-dev/pintle/plugins/workloads/disruption"
 	"github.com/pintle-dev/pintle/plugins/workloads/endpoints"
+	"github.com/pintle-dev/pintle/plugins/workloads/endpointslicemirroring"
 	"github.com/pintle-dev/pintle/plugins/workloads/garbage"
 	"github.com/pintle-dev/pintle/plugins/workloads/namespace"
 	"github.com/pintle-dev/pintle/plugins/workloads/nodelifecycle"
@@ -51,6 +52,7 @@ func makers() []maker {
 		{"podgc", func(p parts) (runner, error) { return podgc.New(p.Kit, p.settings.TerminatedPodGCThreshold), nil }},
 		{"namespace", func(p parts) (runner, error) { return namespace.New(p.Kit, p.Client.Discovery(), p.meta) }},
 		{"disruption-controller", func(p parts) (runner, error) { return disruption.New(p.Kit) }},
+		{"endpointslice-mirroring-controller", func(p parts) (runner, error) { return endpointslicemirroring.New(p.Kit) }},
 	}
 }
 
