@@ -31,6 +31,12 @@ type change struct {
 	sent, managed []byte
 	applied       bool
 
+	// generated says that the name was made of a generateName.
+	generated bool
+	// scaled is the Scale before a write of the scale subresource, which admission is shown
+	// in place of the object.
+	scaled map[string]any
+
 	// internal writes are the server's own: no admission is done.
 	internal bool
 	// options of the operation, as admission sees them.

@@ -117,7 +117,7 @@ func (c *change) placeNew(meta map[string]any) error {
 	}
 	if name, _ := meta["name"].(string); name == "" {
 		if base, _ := meta["generateName"].(string); base != "" {
-			c.Name = generateName(base)
+			c.Name, c.generated = generateName(base), true
 			meta["name"] = c.Name
 		}
 	}

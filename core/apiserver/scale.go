@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 	"github.com/pintle-dev/pintle/core/apiserver/internal/protobuf"
 	"github.com/pintle-dev/pintle/core/store"
 	"github.com/pintle-dev/pintle/crd"
+	"github.com/pintle-dev/pintle/sdk/admission"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -129,7 +131,8 @@ func (q *request) writeScale(again bool, wanted func(map[string]any) (map[string
 		if err := c.setLive(live); err != nil {
 			return nil, err
 		}
-		scale, err := wanted(scaleOf(c.Old, q.kind.Version.Scale))
+		c.scaled = scaleOf(c.Old, q.kind.Version.Scale)
+		scale, err := wanted(jsontree.CopyMap(c.scaled))
 		if err != nil {
 			return nil, err
 		}
@@ -138,6 +141,9 @@ func (q *request) writeScale(again bool, wanted func(map[string]any) (map[string
 			return nil, apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", name, q.route.name))
 		}
 		if err := c.preconditions(meta); err != nil {
+			return nil, err
+		}
+		if scale, err = c.mutateScale(q.ctx, scale); err != nil {
 			return nil, err
 		}
 		replicas, err := replicasOf(scale, q.route.name)
@@ -158,6 +164,35 @@ func (q *request) writeScale(again bool, wanted func(map[string]any) (map[string
 		return err
 	}
 	return q.respondScale(data)
+}
+
+// mutateScale lets admission change the Scale that a client wants. Only its replicas matter.
+func (c *change) mutateScale(ctx context.Context, scale map[string]any) (map[string]any, error) {
+	var r *admission.Request
+	err := c.eachMutator(ctx, func() *admission.Request {
+		meta, err := metaOf(scale)
+		if err == nil {
+			meta["name"], meta["namespace"] = c.Name, c.Namespace
+		}
+		r = c.scaleRequest(scale)
+		return r
+	}, func() {}, func() error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	if r != nil {
+		scale = r.Object
+	}
+	return scale, nil
+}
+
+// scaleRequest is a write of a Scale as admission sees it.
+func (c *change) scaleRequest(scale map[string]any) *admission.Request {
+	r := c.admissionRequest()
+	own := c.Request
+	own.Kind, own.Object, own.Old, own.Warnings = scaleGVK, scale, c.scaled, nil
+	r.Request = &own
+	return r
 }
 
 func replicasOf(scale map[string]any, name string) (int64, error) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -48,20 +49,30 @@ func (q *request) createSubresource(sub *crd.Subresource) error {
 	if err != nil {
 		return err
 	}
+	asked, err := q.newChange(resource.Create, dryRun)
+	if err != nil {
+		return err
+	}
+	asked.Object, asked.Kind = body.Tree, gvk
+	if meta, ok := body.Tree["metadata"].(map[string]any); ok {
+		if err := asked.place(meta); err != nil {
+			return err
+		}
+	}
+	// Admission is asked once, however often the parent changes meanwhile.
+	if err := asked.admitBody(q.ctx); err != nil {
+		return err
+	}
+	before := slices.Concat(q.warnings, asked.Warnings)
 	var result resource.SubresourceResult
 	_, err = q.retry(true, func(live store.Object) ([]byte, error) {
-		c, err := q.newChange(resource.Create, dryRun)
-		if err != nil {
-			return nil, err
-		}
-		c.Object = jsontree.CopyMap(body.Tree)
-		c.Kind = gvk
-		if err := c.admitBody(q.ctx); err != nil {
-			return nil, err
-		}
+		c := *asked
+		c.Object, c.Warnings = jsontree.CopyMap(asked.Object), nil
+		var err error
 		result, err = c.changeParent(q.ctx, live)
 		return nil, err
 	})
+	q.warnings = slices.Concat(before, q.warnings)
 	if err != nil {
 		return err
 	}

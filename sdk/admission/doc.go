@@ -2,6 +2,6 @@
 // writes of any type after the type's own hooks have seen them.
 //
 // A request passes all mutators, in order, then the schema and the type's own validation,
-// then all validators, in order. Mutators that ask for it are called again after others have
-// changed the object. The package knows no kinds and no transport.
+// then all validators, in order. Where a mutator that is a [Reinvoker] has changed the object,
+// all mutators are asked a second time. The package knows no kinds and no transport.
 package admission
