@@ -15,6 +15,9 @@ import (
 // together is how many writes are under way at once: the store makes one of them.
 const together = 32
 
+// ownGroup has the APIServices themselves; what serves them needs none.
+const ownGroup = "apiregistration.k8s.io"
+
 // reconcileLocal writes the APIServices of what is served here where they are not as they
 // should be. It returns when it wants to be called again, zero for not before something
 // changes.
@@ -43,6 +46,9 @@ func (a *Aggregator) want(s *registry.Snapshot) {
 	}
 	a.generation, a.wanted = s.Generation, map[schema.GroupVersion]string{}
 	for _, g := range s.Groups {
+		if g.Name == ownGroup {
+			continue
+		}
 		for _, v := range g.Versions {
 			managed := managedAlways
 			for _, t := range v.Types {

@@ -7,15 +7,101 @@ import (
 	"slices"
 	"strings"
 
-	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	apiversion "k8s.io/apimachinery/pkg/version"
 
+	"github.com/pintle-dev/pintle/core/apiserver/aggregation"
 	"github.com/pintle-dev/pintle/crd/registry"
 )
 
+// group is an API group with the versions of all servers.
+type group struct {
+	name     string
+	priority int32
+	versions []version
+}
+
+// version of a group: this server's types, or what another server serves.
+type version struct {
+	name     string
+	priority int32
+	types    []*registry.Type
+	remote   *aggregation.Remote
+}
+
+// merge orders all groups as clients prefer them: by the highest priority among their
+// versions, which decides whose a resource's short name is, and versions by theirs.
+func (h *Handler) merge(s *registry.Snapshot, others *aggregation.Discovery) []group {
+	byName := map[string]*group{}
+	var out []*group
+	add := func(gv schema.GroupVersion, p aggregation.Priority, v version) {
+		g := byName[gv.Group]
+		if g == nil {
+			g = &group{name: gv.Group}
+			byName[gv.Group] = g
+			out = append(out, g)
+		}
+		g.priority = max(g.priority, p.Group)
+		v.name, v.priority = gv.Version, p.Version
+		g.versions = append(g.versions, v)
+	}
+	remote := map[schema.GroupVersion]bool{}
+	if others != nil {
+		for i := range others.Remote {
+			r := &others.Remote[i]
+			remote[r.GroupVersion] = true
+			add(r.GroupVersion, others.Priorities[r.GroupVersion], version{remote: r})
+		}
+	}
+	for _, g := range s.Groups {
+		for _, v := range g.Versions {
+			gv := schema.GroupVersion{Group: g.Name, Version: v.Version}
+			if !remote[gv] {
+				add(gv, h.priority(gv, v.Types, others), version{types: v.Types})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b *group) int {
+		return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.name, b.name))
+	})
+	list := make([]group, 0, len(out))
+	for _, g := range out {
+		slices.SortStableFunc(g.versions, func(a, b version) int {
+			return cmp.Or(cmp.Compare(b.priority, a.priority), apiversion.CompareKubeAwareVersionStrings(b.name, a.name))
+		})
+		list = append(list, *g)
+	}
+	return list
+}
+
+// The priorities of group versions that nobody has set any for: what comes with the server
+// stands before what was added to it.
+var (
+	builtinPriority = aggregation.Priority{Group: 16000, Version: 15}
+	addedPriority   = aggregation.Priority{Group: 1000, Version: 100}
+)
+
+func (h *Handler) priority(gv schema.GroupVersion, types []*registry.Type, others *aggregation.Discovery) aggregation.Priority {
+	if others != nil {
+		if p, ok := others.Priorities[gv]; ok {
+			return p
+		}
+	}
+	if h.cfg.Priority != nil {
+		return h.cfg.Priority(gv)
+	}
+	for _, t := range types {
+		if t.Definition.Source == registry.BuiltinSource {
+			return builtinPriority
+		}
+	}
+	return addedPriority
+}
+
 // build returns what makes the document of a path, or nil where there is none.
-func build(s *registry.Snapshot, path string, aggregated bool) func() runtime.Object {
+func (h *Handler) build(s *state, path string, aggregated bool) func() runtime.Object {
 	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
 	legacy := parts[0] == "api"
 	if !legacy && parts[0] != "apis" {
@@ -23,66 +109,54 @@ func build(s *registry.Snapshot, path string, aggregated bool) func() runtime.Ob
 	}
 	switch {
 	case len(parts) == 1 && aggregated:
-		return func() runtime.Object { return aggregate(groups(s, legacy)) }
+		return func() runtime.Object { return aggregate(s.some(legacy)) }
 	case len(parts) == 1 && legacy:
-		return func() runtime.Object { return coreVersions(groups(s, true)) }
+		return func() runtime.Object { return h.coreVersions(s.some(true)) }
 	case len(parts) == 1:
-		return func() runtime.Object { return groupList(groups(s, false)) }
+		return func() runtime.Object { return groupList(s.some(false)) }
 	case len(parts) == 2 && !legacy:
-		if g := group(s, parts[1]); g != nil {
+		if g := s.group(parts[1]); g != nil && parts[1] != "" {
 			return func() runtime.Object { return describe(g) }
 		}
 	case len(parts) == 2 && legacy:
-		return resources(s, "", parts[1])
+		return s.resources("", parts[1])
 	case len(parts) == 3 && !legacy && parts[1] != "":
-		return resources(s, parts[1], parts[2])
+		return s.resources(parts[1], parts[2])
 	}
 	return nil
 }
 
-func group(s *registry.Snapshot, name string) *registry.Group {
-	for i := range s.Groups {
-		if s.Groups[i].Name == name && name != "" {
-			return &s.Groups[i]
-		}
+func (s *state) group(name string) *group {
+	i := slices.IndexFunc(s.groups, func(g group) bool { return g.name == name })
+	if i < 0 {
+		return nil
 	}
-	return nil
+	return &s.groups[i]
 }
 
-// groups returns the core group, or the others. Clients take a resource's short name from
-// the first group that has it, so the groups that come with the server stand before those
-// that were added to it.
-func groups(s *registry.Snapshot, legacy bool) []registry.Group {
-	out := slices.DeleteFunc(slices.Clone(s.Groups), func(g registry.Group) bool { return (g.Name == "") != legacy })
-	slices.SortStableFunc(out, func(a, b registry.Group) int { return cmp.Compare(rank(a), rank(b)) })
-	return out
+// some returns the core group, or the others.
+func (s *state) some(legacy bool) []group {
+	return slices.DeleteFunc(slices.Clone(s.groups), func(g group) bool { return (g.name == "") != legacy })
 }
 
-func rank(g registry.Group) int {
-	for _, v := range g.Versions {
-		for _, t := range v.Types {
-			if t.Definition.Source == registry.BuiltinSource {
-				return 0
-			}
-		}
-	}
-	return 1
-}
-
-func coreVersions(core []registry.Group) *metav1.APIVersions {
+func (h *Handler) coreVersions(core []group) *metav1.APIVersions {
 	out := &metav1.APIVersions{
 		TypeMeta: metav1.TypeMeta{Kind: "APIVersions"}, Versions: []string{},
 		ServerAddressByClientCIDRs: []metav1.ServerAddressByClientCIDR{},
 	}
+	if h.cfg.ServerAddress != "" {
+		out.ServerAddressByClientCIDRs = append(out.ServerAddressByClientCIDRs,
+			metav1.ServerAddressByClientCIDR{ClientCIDR: "0.0.0.0/0", ServerAddress: h.cfg.ServerAddress})
+	}
 	for _, g := range core {
-		for _, v := range g.Versions {
-			out.Versions = append(out.Versions, v.Version)
+		for _, v := range g.versions {
+			out.Versions = append(out.Versions, v.name)
 		}
 	}
 	return out
 }
 
-func groupList(all []registry.Group) *metav1.APIGroupList {
+func groupList(all []group) *metav1.APIGroupList {
 	out := &metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}, Groups: []metav1.APIGroup{}}
 	for i := range all {
 		g := describe(&all[i])
@@ -92,10 +166,10 @@ func groupList(all []registry.Group) *metav1.APIGroupList {
 	return out
 }
 
-func describe(g *registry.Group) *metav1.APIGroup {
-	out := &metav1.APIGroup{TypeMeta: metav1.TypeMeta{Kind: "APIGroup", APIVersion: "v1"}, Name: g.Name}
-	for _, v := range g.Versions {
-		out.Versions = append(out.Versions, metav1.GroupVersionForDiscovery{GroupVersion: g.Name + "/" + v.Version, Version: v.Version})
+func describe(g *group) *metav1.APIGroup {
+	out := &metav1.APIGroup{TypeMeta: metav1.TypeMeta{Kind: "APIGroup", APIVersion: "v1"}, Name: g.name}
+	for _, v := range g.versions {
+		out.Versions = append(out.Versions, metav1.GroupVersionForDiscovery{GroupVersion: g.name + "/" + v.name, Version: v.name})
 	}
 	if len(out.Versions) > 0 {
 		out.PreferredVersion = out.Versions[0]
@@ -103,29 +177,28 @@ func describe(g *registry.Group) *metav1.APIGroup {
 	return out
 }
 
-func resources(s *registry.Snapshot, groupName, version string) func() runtime.Object {
-	for _, g := range s.Groups {
-		if g.Name != groupName {
-			continue
-		}
-		for _, v := range g.Versions {
-			if v.Version == version {
-				return func() runtime.Object { return resourceList(groupName, v) }
-			}
+func (s *state) resources(groupName, name string) func() runtime.Object {
+	g := s.group(groupName)
+	if g == nil {
+		return nil
+	}
+	for _, v := range g.versions {
+		if v.name == name && v.remote == nil { // the other server answers for itself
+			return func() runtime.Object { return resourceList(groupName, v) }
 		}
 	}
 	return nil
 }
 
-func resourceList(groupName string, v registry.GroupVersion) *metav1.APIResourceList {
-	gv := v.Version
+func resourceList(groupName string, v version) *metav1.APIResourceList {
+	gv := v.name
 	if groupName != "" {
-		gv = groupName + "/" + v.Version
+		gv = groupName + "/" + v.name
 	}
 	out := &metav1.APIResourceList{
 		TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}, GroupVersion: gv, APIResources: []metav1.APIResource{},
 	}
-	for _, t := range v.Types {
+	for _, t := range v.types {
 		d := t.Definition
 		r := metav1.APIResource{
 			Name: d.Names.Plural, SingularName: d.Names.Singular, Namespaced: d.Namespaced(), Kind: d.Names.Kind,
@@ -145,43 +218,6 @@ func resourceList(groupName string, v registry.GroupVersion) *metav1.APIResource
 	}
 	slices.SortFunc(out.APIResources, func(a, b metav1.APIResource) int { return cmp.Compare(a.Name, b.Name) })
 	return out
-}
-
-func aggregate(all []registry.Group) *apidiscoveryv2.APIGroupDiscoveryList {
-	out := &apidiscoveryv2.APIGroupDiscoveryList{
-		TypeMeta: metav1.TypeMeta{Kind: "APIGroupDiscoveryList", APIVersion: "apidiscovery.k8s.io/v2"},
-		Items:    []apidiscoveryv2.APIGroupDiscovery{},
-	}
-	for _, g := range all {
-		item := apidiscoveryv2.APIGroupDiscovery{ObjectMeta: metav1.ObjectMeta{Name: g.Name}}
-		for _, v := range g.Versions {
-			version := apidiscoveryv2.APIVersionDiscovery{Version: v.Version, Freshness: apidiscoveryv2.DiscoveryFreshnessCurrent}
-			for _, t := range v.Types {
-				version.Resources = append(version.Resources, aggregatedResource(t))
-			}
-			item.Versions = append(item.Versions, version)
-		}
-		out.Items = append(out.Items, item)
-	}
-	return out
-}
-
-func aggregatedResource(t *registry.Type) apidiscoveryv2.APIResourceDiscovery {
-	d := t.Definition
-	r := apidiscoveryv2.APIResourceDiscovery{
-		Resource: d.Names.Plural, SingularResource: d.Names.Singular,
-		ResponseKind: &metav1.GroupVersionKind{Group: t.GVK.Group, Version: t.GVK.Version, Kind: t.GVK.Kind},
-		Scope:        apidiscoveryv2.ScopeCluster,
-		Verbs:        verbs(t), ShortNames: d.Names.ShortNames, Categories: d.Names.Categories,
-	}
-	if d.Namespaced() {
-		r.Scope = apidiscoveryv2.ScopeNamespace
-	}
-	for _, sub := range subresources(t) {
-		kind := sub.kind
-		r.Subresources = append(r.Subresources, apidiscoveryv2.APISubresourceDiscovery{Subresource: sub.name, ResponseKind: &kind, Verbs: sub.verbs})
-	}
-	return r
 }
 
 // allVerbs of a type that does not limit them.

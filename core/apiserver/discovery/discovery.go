@@ -8,7 +8,9 @@ import (
 	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/pintle-dev/pintle/core/apiserver/aggregation"
 	"github.com/pintle-dev/pintle/crd/registry"
 )
 
@@ -17,21 +19,41 @@ type Source interface {
 	Snapshot() *registry.Snapshot
 }
 
+// Others are the APIs of other servers; *aggregation.Aggregator implements it.
+type Others interface {
+	// Discovery returns another pointer after every change; nil before it is known.
+	Discovery() *aggregation.Discovery
+}
+
+// Config of a Handler.
+type Config struct {
+	Types Source
+	// Others may be nil.
+	Others Others
+	// Priority orders group versions that have no APIService yet; nil puts those that come
+	// with the server first.
+	Priority func(schema.GroupVersion) aggregation.Priority
+	// ServerAddress is HOST:PORT at which clients reach this server, shown at /api.
+	ServerAddress string
+}
+
 // Handler serves /api, /apis and the documents below them.
 type Handler struct {
-	types Source
+	cfg   Config
 	state atomic.Pointer[state]
 }
 
 var _ http.Handler = (*Handler)(nil)
 
-// New returns a Handler over a registry.
-func New(types Source) *Handler { return &Handler{types: types} }
+// New returns a Handler.
+func New(cfg Config) *Handler { return &Handler{cfg: cfg} }
 
-// state is what has been encoded for one snapshot of the registry.
+// state is what has been encoded for one snapshot of the registry and of the other servers.
 type state struct {
-	snapshot  *registry.Snapshot
-	documents sync.Map // of key to func() (*document, error)
+	generation uint64
+	others     *aggregation.Discovery
+	groups     []group
+	documents  sync.Map // of key to func() (*document, error)
 }
 
 // key names an encoding of a document.
@@ -57,7 +79,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := h.current()
-	object := build(s.snapshot, path, accepted.aggregated)
+	object := h.build(s, path, accepted.aggregated)
 	if object == nil {
 		fail(w, http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
 		return
@@ -75,16 +97,20 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	doc.serve(w, r)
 }
 
-// current returns the state for the registry's present snapshot; what was encoded for an
-// older one is dropped with it.
+// current returns the state for what is served at present; what was encoded for an older
+// one is dropped with it.
 func (h *Handler) current() *state {
-	snapshot := h.types.Snapshot()
+	var others *aggregation.Discovery
+	if h.cfg.Others != nil {
+		others = h.cfg.Others.Discovery()
+	}
+	snapshot := h.cfg.Types.Snapshot()
 	for {
 		old := h.state.Load()
-		if old != nil && old.snapshot.Generation >= snapshot.Generation {
+		if old != nil && old.generation >= snapshot.Generation && old.others == others {
 			return old
 		}
-		s := &state{snapshot: snapshot}
+		s := &state{generation: snapshot.Generation, others: others, groups: h.merge(snapshot, others)}
 		if h.state.CompareAndSwap(old, s) {
 			return s
 		}

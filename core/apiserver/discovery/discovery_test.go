@@ -62,7 +62,7 @@ func types(t testing.TB) *registry.Registry {
 
 func serve(t *testing.T, r *registry.Registry) *httptest.Server {
 	t.Helper()
-	s := httptest.NewServer(discovery.New(r))
+	s := httptest.NewServer(discovery.New(discovery.Config{Types: r, ServerAddress: "192.0.2.1:6443"}))
 	t.Cleanup(s.Close)
 	return s
 }
@@ -154,7 +154,7 @@ func TestClientGo(t *testing.T) {
 func TestDocuments(t *testing.T) {
 	s := serve(t, types(t))
 	for _, c := range []struct{ path, accept, contentType, want string }{
-		{"/api", "", "application/json", `{"kind":"APIVersions","versions":["v1"],"serverAddressByClientCIDRs":[]}`},
+		{"/api", "", "application/json", `{"kind":"APIVersions","versions":["v1"],"serverAddressByClientCIDRs":[{"clientCIDR":"0.0.0.0/0","serverAddress":"192.0.2.1:6443"}]}`},
 		{"/apis/apps", "", "application/json", `{"kind":"APIGroup","apiVersion":"v1","name":"apps","versions":[{"groupVersion":"apps/v1","version":"v1"}],"preferredVersion":{"groupVersion":"apps/v1","version":"v1"}}`},
 		{"/apis/apps/", "*/*", "application/json", `"name":"apps"`},
 		{"/apis/a.example.dev", "", "application/json", `"versions":[{"groupVersion":"a.example.dev/v1","version":"v1"},{"groupVersion":"a.example.dev/v1beta1","version":"v1beta1"},{"groupVersion":"a.example.dev/v2alpha1","version":"v2alpha1"}]`},
@@ -236,7 +236,7 @@ func BenchmarkAggregated(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	h := discovery.New(r)
+	h := discovery.New(discovery.Config{Types: r, ServerAddress: "192.0.2.1:6443"})
 	req := httptest.NewRequest(http.MethodGet, "/apis", nil)
 	req.Header.Set("Accept", aggregatedAccept)
 	b.ReportAllocs()

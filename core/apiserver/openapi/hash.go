@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"hash"
 	"os"
+	"slices"
 	"sync"
 
+	"github.com/pintle-dev/pintle/core/apiserver/aggregation"
 	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/crd/registry"
 	"github.com/pintle-dev/pintle/crd/schema"
@@ -18,7 +20,10 @@ import (
 // state is what is known about one snapshot of the registry.
 type state struct {
 	generation uint64
+	others     *aggregation.Discovery
 	list       []groupVersion
+	// remote documents of version 3, by id: where they are.
+	remote map[string]string
 	// hashes of documents by id; the hash of all under "".
 	hashes map[string]string
 	// types keeps hashes of single types, so that a change of one type does not make
@@ -31,11 +36,28 @@ type state struct {
 func (h *Handler) current() (*state, error) {
 	snapshot := h.cfg.Types.Snapshot()
 	old := h.state.Load()
-	if old != nil && old.generation == snapshot.Generation {
+	var others *aggregation.Discovery
+	if h.cfg.Others != nil {
+		others = h.cfg.Others.Discovery()
+	}
+	if old != nil && old.generation == snapshot.Generation && old.others == others {
 		return old, nil
 	}
-	s := &state{generation: snapshot.Generation, list: groupVersions(snapshot), hashes: map[string]string{}, types: map[*registry.Type]string{}}
+	s := &state{
+		generation: snapshot.Generation, others: others, list: groupVersions(snapshot),
+		hashes: map[string]string{}, types: map[*registry.Type]string{}, remote: map[string]string{},
+	}
 	all := sha256.New()
+	if others != nil {
+		for _, r := range others.Remote {
+			id := documentID(r.GroupVersion)
+			s.list = slices.DeleteFunc(s.list, func(gv groupVersion) bool { return gv.id == id })
+			if r.OpenAPIV3 != "" && !r.Stale {
+				s.remote[id] = r.OpenAPIV3
+				feed(all, id, r.OpenAPIV3)
+			}
+		}
+	}
 	for _, gv := range s.list {
 		sum := sha256.New()
 		feed(sum, build(), h.cfg.Version, gv.id)

@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -8,6 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/kube-openapi/pkg/validation/spec"
+
+	"github.com/pintle-dev/pintle/core/apiserver/aggregation"
 	"github.com/pintle-dev/pintle/crd/registry"
 	"github.com/pintle-dev/pintle/crd/schema"
 )
@@ -17,9 +22,20 @@ type Source interface {
 	Snapshot() *registry.Snapshot
 }
 
+// Others are the APIs of other servers; *aggregation.Aggregator implements it.
+type Others interface {
+	// Discovery returns another pointer after every change; nil before it is known.
+	Discovery() *aggregation.Discovery
+	// OpenAPIV2 returns the documents of version 2 that the other servers have, each
+	// limited to what is theirs. Servers that do not answer are left out.
+	OpenAPIV2(ctx context.Context) []*spec.Swagger
+}
+
 // Config of a Handler.
 type Config struct {
 	Types Source
+	// Others may be nil. Their documents of version 3 are asked for at themselves.
+	Others Others
 	// Describe returns a component with descriptions filled in ("io.k8s.api.core.v1.Pod");
 	// it must not change the schema it is given. Nil means that schemas are served as
 	// they are.
@@ -91,14 +107,18 @@ func groupVersions(s *registry.Snapshot) []groupVersion {
 	var out []groupVersion
 	for _, g := range s.Groups {
 		for _, v := range g.Versions {
-			id := "apis/" + g.Name + "/" + v.Version
-			if g.Name == "" {
-				id = "api/" + v.Version
-			}
-			out = append(out, groupVersion{id, g.Name, v.Version, v.Types})
+			gv := runtimeschema.GroupVersion{Group: g.Name, Version: v.Version}
+			out = append(out, groupVersion{documentID(gv), g.Name, v.Version, v.Types})
 		}
 	}
 	return out
+}
+
+func documentID(gv runtimeschema.GroupVersion) string {
+	if gv.Group == "" {
+		return "api/" + gv.Version
+	}
+	return "apis/" + gv.Group + "/" + gv.Version
 }
 
 // render returns a document from the cache or makes it.

@@ -1,11 +1,14 @@
 package openapi
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 
 	openapi_v2 "github.com/google/gnostic-models/openapiv2"
 	"google.golang.org/protobuf/proto"
+	"k8s.io/kube-openapi/pkg/aggregator"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 )
 
@@ -36,7 +39,7 @@ func (h *Handler) serveV2(w http.ResponseWriter, r *http.Request) error {
 		write(w, r, contentType, hash, nil)
 		return nil
 	}
-	body, err := h.render("v2 "+contentType, hash, func() ([]byte, error) { return h.buildV2(s, contentType) })
+	body, err := h.render("v2 "+contentType, hash, func() ([]byte, error) { return h.buildV2(r.Context(), s, contentType) })
 	if err != nil {
 		return err
 	}
@@ -44,7 +47,7 @@ func (h *Handler) serveV2(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (h *Handler) buildV2(s *state, contentType string) ([]byte, error) {
+func (h *Handler) buildV2(ctx context.Context, s *state, contentType string) ([]byte, error) {
 	doc := &spec.Swagger{SwaggerProps: spec.SwaggerProps{
 		Swagger: "2.0",
 		Info:    h.info(),
@@ -67,6 +70,13 @@ func (h *Handler) buildV2(s *state, contentType string) ([]byte, error) {
 		}
 	}
 	doc.Definitions = spec.Definitions(m.done)
+	if len(s.remote) > 0 {
+		for _, other := range h.cfg.Others.OpenAPIV2(ctx) {
+			if err := aggregator.MergeSpecsIgnorePathConflictRenamingDefinitionsAndParameters(doc, other); err != nil {
+				return nil, fmt.Errorf("merge the document of another server: %w", err)
+			}
+		}
+	}
 	body, err := json.Marshal(doc)
 	if err != nil || contentType != protobufV2 {
 		return body, err

@@ -33,6 +33,9 @@ func (h *Handler) serveIndex(w http.ResponseWriter, r *http.Request) error {
 	for _, gv := range s.list {
 		index.Paths[gv.id] = entry{v3URL(gv.id, s.hashes[gv.id])}
 	}
+	for id, at := range s.remote {
+		index.Paths[id] = entry{at}
+	}
 	body, err := json.Marshal(index)
 	if err != nil {
 		return fmt.Errorf("encode the index: %w", err)

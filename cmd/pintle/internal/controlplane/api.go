@@ -38,11 +38,13 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		return err
 	}
 	limits := s.cfg.API.Limits
+	s.aggregator = s.newAggregator(reg)
 	s.api, err = apiserver.New(apiserver.Config{
 		Store: s.store, Registry: reg,
 		Authenticator: s.access.authenticator, Authorizer: s.access.authorizer,
-		Discovery: discovery.New(reg),
-		OpenAPI:   openapi.New(openapi.Config{Types: reg, Describe: kubeapi.Describe, Version: release.Kubernetes}),
+		Aggregator: s.aggregator,
+		Discovery:  discovery.New(discovery.Config{Types: reg, Others: s.aggregator, Priority: priority, ServerAddress: s.cfg.API.Address()}),
+		OpenAPI:    openapi.New(openapi.Config{Types: reg, Others: s.aggregator, Describe: kubeapi.Describe, Version: release.Kubernetes}),
 		Connect: func(w http.ResponseWriter, r *http.Request, a auth.Attributes) {
 			streams.Serve(w, r, connect.Request{
 				Resource: a.Resource, Subresource: a.Subresource, Namespace: a.Namespace, Name: a.Name, Path: a.Path,

@@ -21,6 +21,7 @@ import (
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
 	"github.com/pintle-dev/pintle/core/apiserver"
+	"github.com/pintle-dev/pintle/core/apiserver/aggregation"
 	"github.com/pintle-dev/pintle/core/apiserver/customresources"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/auth/pki"
@@ -31,15 +32,16 @@ import (
 
 // Server is a running control plane's parts.
 type Server struct {
-	cfg       config.Config
-	dir       layout.Dir
-	log       *slog.Logger
-	authority *pki.Authority
-	store     *store.Store
-	tokens    *auth.TokenStore
-	api       *apiserver.Server
-	types     *customresources.Controller
-	access    *access
+	cfg        config.Config
+	dir        layout.Dir
+	log        *slog.Logger
+	authority  *pki.Authority
+	store      *store.Store
+	tokens     *auth.TokenStore
+	api        *apiserver.Server
+	types      *customresources.Controller
+	access     *access
+	aggregator *aggregation.Aggregator
 }
 
 // Run serves until ctx ends.
@@ -79,6 +81,7 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 		Leading: func() bool { leads, _ := s.store.Leadership(); return leads },
 	})
 	group.Go(func() error { return s.types.Run(ctx) })
+	group.Go(func() error { return s.aggregator.Run(ctx) })
 	group.Go(func() error { return s.api.Serve(ctx, listeners...) })
 	group.Go(func() error { return s.populate(ctx, started) })
 	return group.Wait()
