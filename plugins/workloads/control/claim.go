@@ -18,6 +18,8 @@ type Claimer[T metav1.Object] struct {
 	Owner    metav1.Object
 	Kind     schema.GroupVersionKind
 	Selector labels.Selector
+	// Finalizer is what adopted objects get and released ones lose; "" for none.
+	Finalizer string
 	// Belongs says what an object must meet beside the selector, nil for nothing.
 	Belongs func(obj T) bool
 	// Live reads the owner from the API server. Nothing is adopted for an owner that is
@@ -75,10 +77,14 @@ func (c *Claimer[T]) adopt(ctx context.Context, obj T) error {
 	if c.refusal != nil {
 		return fmt.Errorf("%s %s/%s can't adopt %s: %w", c.Kind.Kind, c.Owner.GetNamespace(), c.Owner.GetName(), obj.GetName(), c.refusal)
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+	meta := map[string]any{
 		"uid":             obj.GetUID(),
 		"ownerReferences": []metav1.OwnerReference{*metav1.NewControllerRef(c.Owner, c.Kind)},
-	}})
+	}
+	if c.Finalizer != "" {
+		meta["finalizers"] = []string{c.Finalizer}
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": meta})
 	if err != nil {
 		return err
 	}
@@ -100,10 +106,14 @@ func (c *Claimer[T]) mayAdopt(ctx context.Context) error {
 }
 
 func (c *Claimer[T]) release(ctx context.Context, obj T) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+	meta := map[string]any{
 		"uid":             obj.GetUID(),
 		"ownerReferences": []map[string]any{{"$patch": "delete", "uid": c.Owner.GetUID()}},
-	}})
+	}
+	if c.Finalizer != "" {
+		meta["$deleteFromPrimitiveList/finalizers"] = []string{c.Finalizer}
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": meta})
 	if err != nil {
 		return err
 	}
