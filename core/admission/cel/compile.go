@@ -1,6 +1,7 @@
 package cel
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -39,8 +40,13 @@ type Compiler struct {
 	composed *plugincel.CompositedCompiler
 }
 
-// NewCompiler returns a compiler for expressions without variables of their own.
-func NewCompiler() *Compiler {
+// Plain is the compiler for expressions without variables of their own. There is one for
+// all, so that its environments are.
+func Plain() *Compiler { return plain }
+
+var plain = newPlain()
+
+func newPlain() *Compiler {
 	return &Compiler{compiler: compiler{&environments{base: func(mode environment.Type) (*cel.Env, error) {
 		set, err := admissionEnv()
 		if err != nil {
@@ -86,9 +92,22 @@ func (c *Compiler) All(expressions []Expression, declared Declared, mode Mode) p
 	return c.CompileCondition(expressions, declared, mode)
 }
 
-// Mutation compiles an expression that makes a patch.
+// Mutation compiles an expression that makes a patch. It is evaluated in a context of
+// [Compiler.Context].
 func (c *Compiler) Mutation(e Expression, declared Declared, mode Mode) plugincel.MutatingEvaluator {
-	return c.composed.CompileMutatingEvaluator(e, declared, mode)
+	if c.composed != nil {
+		return c.composed.CompileMutatingEvaluator(e, declared, mode)
+	}
+	return c.CompileMutatingEvaluator(e, declared, mode)
+}
+
+// Context returns the context of the evaluation of a mutation, in which it finds variables
+// and their cost is counted.
+func (c *Compiler) Context(ctx context.Context) context.Context {
+	if c.composed != nil {
+		return c.composed.CreateContext(ctx)
+	}
+	return ctx
 }
 
 type compiler struct{ envs *environments }

@@ -48,23 +48,38 @@ func NewInput(r *admission.Request, resource schema.GroupVersionResource, kind s
 	if err != nil {
 		return nil, err
 	}
-	// Typed nils would not be nil in upstream's interfaces.
-	var own, before, options runtime.Object
+	// A typed nil would not be nil in upstream's interface.
 	if object != nil {
 		attributes.VersionedObject = &unstructured.Unstructured{Object: object}
-		own = &unstructured.Unstructured{Object: r.Object}
 	}
 	if old != nil {
 		attributes.VersionedOldObject = &unstructured.Unstructured{Object: old}
-		before = &unstructured.Unstructured{Object: r.Old}
+	}
+	attributes.Attributes = Attributes(r)
+	return &Input{Attributes: attributes, Resource: resource, Authorizer: authz}, nil
+}
+
+// Attributes are the attributes of a request in upstream's form.
+func Attributes(r *admission.Request) upstream.Attributes {
+	var object, old, options runtime.Object
+	if r.Object != nil {
+		object = &unstructured.Unstructured{Object: r.Object}
+	}
+	if r.Old != nil {
+		old = &unstructured.Unstructured{Object: r.Old}
 	}
 	if len(r.Options) > 0 {
 		options = &unstructured.Unstructured{Object: r.Options}
 	}
-	attributes.Attributes = upstream.NewAttributesRecord(own, before, r.Kind, r.Namespace, r.Name, r.Resource,
+	namespace := r.Namespace
+	if r.Resource == namespaces {
+		namespace = r.Name // upstream takes a namespace to be in itself
+	}
+	return upstream.NewAttributesRecord(object, old, r.Kind, namespace, r.Name, r.Resource,
 		r.Subresource, upstream.Operation(r.Operation), options, r.DryRun, userOf(r))
-	return &Input{Attributes: attributes, Resource: resource, Authorizer: authz}, nil
 }
+
+var namespaces = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
 
 func versioned(r *admission.Request, object map[string]any, kind schema.GroupVersionKind) (map[string]any, error) {
 	if object == nil || kind == r.Kind {
