@@ -101,6 +101,9 @@ func (r *Record) Request(object []byte) {
 	if r == nil {
 		return
 	}
+	if !json.Valid(object) {
+		return
+	}
 	meta := gjson.GetManyBytes(object, "metadata.namespace", "metadata.name", "metadata.uid", "metadata.resourceVersion")
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -118,7 +121,7 @@ func (r *Record) Request(object []byte) {
 
 // Patch records the body of a patch, given as JSON.
 func (r *Record) Patch(body []byte) {
-	if !r.WantsRequest() {
+	if !r.WantsRequest() || !json.Valid(body) {
 		return
 	}
 	r.mu.Lock()
@@ -149,8 +152,8 @@ func (r *Record) Status(st *metav1.Status) {
 
 // unknown is an object as events carry it; the bytes may be used again by their owner.
 func (r *Record) unknown(object []byte) *runtime.Unknown {
-	if len(object) == 0 {
-		return nil
+	if !json.Valid(object) {
+		return nil // one bad value would cost the whole event
 	}
 	raw := slices.Clone(object)
 	if r.omitManagedFields {
