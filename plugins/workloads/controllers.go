@@ -5,6 +5,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
+	"github.com/pintle-dev/pintle/plugins/workloads/daemonset"
 	"github.com/pintle-dev/pintle/plugins/workloads/defaults"
 	"github.com/pintle-dev/pintle/plugins/workloads/deployment"
 	"github.com/pintle-dev/pintle/plugins/workloads/disruption"
@@ -16,6 +17,7 @@ import (
 	"github.com/pintle-dev/pintle/plugins/workloads/podgc"
 	"github.com/pintle-dev/pintle/plugins/workloads/replicaset"
 	"github.com/pintle-dev/pintle/plugins/workloads/replicationcontroller"
+	"github.com/pintle-dev/pintle/plugins/workloads/statefulset"
 )
 
 // parts is what controllers are made from.
@@ -40,6 +42,8 @@ func makers() []maker {
 		{"rootca", rootCA},
 		{"replicaset", func(p parts) (runner, error) { return replicaset.New(p.Kit) }},
 		{"replicationcontroller-controller", func(p parts) (runner, error) { return replicationcontroller.New(p.Kit) }},
+		{"statefulset-controller", func(p parts) (runner, error) { return statefulset.New(p.Kit) }},
+		{"daemonset-controller", func(p parts) (runner, error) { return daemonset.New(p.Kit) }},
 		{"deployment", func(p parts) (runner, error) { return deployment.New(p.Kit) }},
 		{"garbagecollector", func(p parts) (runner, error) {
 			return garbage.New(p.Kit, p.Client.Discovery(), p.meta, sharedInformers(p.Kit)), nil

@@ -110,6 +110,8 @@ func sharedInformers(kit control.Kit) map[schema.GroupVersionResource]cache.Shar
 		v1.SchemeGroupVersion.WithResource("services"):               core.Services().Informer(),
 		appsv1.SchemeGroupVersion.WithResource("replicasets"):        apps.ReplicaSets().Informer(),
 		v1.SchemeGroupVersion.WithResource("replicationcontrollers"): core.ReplicationControllers().Informer(),
+		appsv1.SchemeGroupVersion.WithResource("statefulsets"):       apps.StatefulSets().Informer(),
+		appsv1.SchemeGroupVersion.WithResource("daemonsets"):         apps.DaemonSets().Informer(),
 		appsv1.SchemeGroupVersion.WithResource("deployments"):        apps.Deployments().Informer(),
 	}
 }

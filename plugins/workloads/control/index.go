@@ -16,7 +16,7 @@ const (
 )
 
 // IndexOwners gives an informer the indexes ByController and ByOrphan, unless it has
-// them. The informer must not have been started.
+// them.
 func IndexOwners(informer cache.SharedIndexInformer) error {
 	if _, done := informer.GetIndexer().GetIndexers()[ByController]; done {
 		return nil
@@ -35,7 +35,7 @@ func IndexOwners(informer cache.SharedIndexInformer) error {
 			return nil, nil
 		},
 	})
-	if err != nil {
+	if _, done := informer.GetIndexer().GetIndexers()[ByController]; err != nil && !done {
 		return fmt.Errorf("index by owner: %w", err)
 	}
 	return nil

@@ -2,8 +2,6 @@ package deployment
 
 import (
 	"cmp"
-	"fmt"
-	"hash/fnv"
 	"maps"
 	"slices"
 	"strconv"
@@ -13,8 +11,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/rand"
-	"k8s.io/utils/dump"
+
+	"github.com/pintle-dev/pintle/plugins/workloads/history"
 )
 
 // Annotations by which kubectl knows the history of a Deployment.
@@ -35,20 +33,6 @@ func notCopied(key string) bool {
 		return true
 	}
 	return false
-}
-
-// templateHash names a template; collisions makes another name of the same template.
-func templateHash(t *v1.PodTemplateSpec, collisions *int32) string {
-	h := fnv.New32a()
-	_, _ = fmt.Fprint(h, dump.ForHash(*t))
-	if collisions != nil {
-		var b [8]byte
-		for i := range 4 {
-			b[i] = byte(uint32(*collisions) >> (8 * i))
-		}
-		_, _ = h.Write(b[:])
-	}
-	return rand.SafeEncodeString(strconv.FormatUint(uint64(h.Sum32()), 10))
 }
 
 // sameTemplate compares templates but for the label that names the ReplicaSet.
@@ -157,7 +141,7 @@ func setReplicas(a map[string]string, desired, most int32) bool {
 // newReplicaSet makes the ReplicaSet of the present template, without a size.
 func newReplicaSet(d *appsv1.Deployment, old []*appsv1.ReplicaSet) *appsv1.ReplicaSet {
 	template := d.Spec.Template.DeepCopy()
-	hash := templateHash(template, d.Status.CollisionCount)
+	hash := history.TemplateHash(template, d.Status.CollisionCount)
 	template.Labels = maps.Clone(template.Labels)
 	if template.Labels == nil {
 		template.Labels = map[string]string{}
