@@ -1,10 +1,12 @@
 package kubeapi
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/apps"
@@ -31,6 +33,9 @@ type Options struct {
 	// RBACAdmission is called for each write of an RBAC kind: the place of the check that
 	// nobody grants what they lack. Nil checks nothing.
 	RBACAdmission resource.Preparer
+	// CheckAdmission validates the kinds of admissionregistration.k8s.io beyond their
+	// schema: rules, expressions, permissions. Nil checks nothing.
+	CheckAdmission func(context.Context, *resource.Request) field.ErrorList
 }
 
 // Bundle is the set of Kubernetes types. It is safe for concurrent use.
@@ -73,7 +78,7 @@ func types(o Options) ([]define.Type, error) {
 	}
 	all = append(all, apps.Types()...)
 	all = append(all, rbac.Types(o.RBACAdmission)...)
-	return append(all, others.Types()...), nil
+	return append(all, others.Types(others.Options{CheckAdmission: o.CheckAdmission})...), nil
 }
 
 // Definitions implements resource.Bundle.

@@ -73,8 +73,7 @@ func TestKindsWithoutEffectWarn(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	const want = "mutatingadmissionpolicies mutatingadmissionpolicybindings mutatingwebhookconfigurations networkpolicies resourcequotas " +
-		"validatingadmissionpolicies validatingadmissionpolicybindings validatingwebhookconfigurations"
+	const want = "mutatingwebhookconfigurations networkpolicies resourcequotas validatingwebhookconfigurations"
 	if have := strings.Join(got, " "); have != want {
 		t.Errorf("\n have %s\n want %s", have, want)
 	}

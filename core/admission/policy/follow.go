@@ -69,9 +69,11 @@ func (p *Policies) Run(ctx context.Context, s Store) error {
 func (p *Policies) follow(ctx context.Context, s Store, b bucket, first func()) {
 	defer first()
 	for ctx.Err() == nil {
-		err := p.read(ctx, s, b, first)
-		// Nobody is to wait for events that are not read.
-		p.change(b, nil, func() {})
+		err := p.readAll(ctx, s, b, first)
+		if p.read[b] {
+			// Nobody is to wait for events that are not read now.
+			p.change(b, nil, func() {})
+		}
 		switch {
 		case errors.Is(err, store.ErrCompacted):
 			continue // history is gone: read everything again
@@ -86,8 +88,8 @@ func (p *Policies) follow(ctx context.Context, s Store, b bucket, first func()) 
 	}
 }
 
-// read lists a kind and then applies its events until one can't be had.
-func (p *Policies) read(ctx context.Context, s Store, b bucket, first func()) error {
+// readAll lists a kind and then applies its events until one can't be had.
+func (p *Policies) readAll(ctx context.Context, s Store, b bucket, first func()) error {
 	list, err := s.List(ctx, b.prefix(), store.ListOptions{})
 	if err != nil {
 		return fmt.Errorf("list %s: %w", resources[b], err)
@@ -98,6 +100,7 @@ func (p *Policies) read(ctx context.Context, s Store, b bucket, first func()) er
 	}
 	defer w.Close()
 	p.change(b, nil, func() {
+		p.read[b] = true
 		before := p.indexed[b]
 		p.indexed[b] = &index{policies: map[string]*policy{}, bindings: map[string]*binding{}}
 		for _, o := range list.Objects {

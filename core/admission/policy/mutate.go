@@ -54,10 +54,13 @@ func (p *policy) compiledMutations() *mutations {
 
 // Mutate implements admission.Mutator.
 func (m mutator) Mutate(ctx context.Context, r *admission.Request) (bool, error) {
-	state := m.current(ctx)
 	// There is nothing to change of what is deleted.
-	if len(state.mutating) == 0 || r.Operation == resource.Delete || exempt(r) {
+	if r.Operation == resource.Delete || exempt(r) {
 		return false, nil
+	}
+	state, err := m.current(ctx, r)
+	if err != nil || len(state.mutating) == 0 {
+		return false, err
 	}
 	pass := &pass{Policies: m.Policies, request: r, memory: memoryOf(r)}
 	for _, rule := range state.mutating {

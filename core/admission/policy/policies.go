@@ -47,6 +47,8 @@ type Policies struct {
 	indexed [bucketCount]*index
 	// behind are closed where a bucket has events that have not been indexed yet.
 	behind [bucketCount]<-chan struct{}
+	// read says which kinds have been read; each is of the goroutine that follows it.
+	read [bucketCount]bool
 	// updated is closed when state has been replaced.
 	updated chan struct{}
 	// written has room for one signal: a ValidatingAdmissionPolicy has changed.
@@ -84,8 +86,11 @@ func New(cfg Config) (*Policies, error) {
 		log: cfg.Logger.With("component", "admissionpolicies"), ready: make(chan struct{}),
 		updated: make(chan struct{}), written: make(chan struct{}, 1),
 	}
+	unread := make(chan struct{})
+	close(unread)
 	for b := range p.indexed {
 		p.indexed[b] = &index{policies: map[string]*policy{}, bindings: map[string]*binding{}}
+		p.behind[b] = unread
 	}
 	p.publish()
 	return p, nil
@@ -94,28 +99,47 @@ func New(cfg Config) (*Policies, error) {
 // Ready is closed once all policies and bindings have been read.
 func (p *Policies) Ready() <-chan struct{} { return p.ready }
 
-// patience is how long a request waits for events of policies that it has found not to be
-// indexed yet. They are in memory; only a server that is overloaded takes longer, and then
-// what was in force before decides.
-const patience = time.Second
+const (
+	// patience is how long a request waits for events of policies that it has found not to
+	// be indexed yet. They are in memory; only a server that is overloaded takes longer,
+	// and then what was in force before decides.
+	patience = time.Second
+	// startPatience is how long a request waits for the policies to be read at all.
+	startPatience = 10 * time.Second
+)
 
 // current returns what is in force, once all that was stored before the call is in it.
-func (p *Policies) current(ctx context.Context) *state {
+func (p *Policies) current(ctx context.Context, r *admission.Request) (*state, error) {
 	s := p.state.Load()
 	if !s.isBehind() {
-		return s
+		return s, nil
+	}
+	select {
+	case <-p.ready:
+	default:
+		start, cancel := context.WithTimeout(ctx, startPatience)
+		defer cancel()
+		select {
+		case <-p.ready:
+		case <-start.Done():
+			status, err := refused(r, "not yet ready to handle request")
+			if err != nil {
+				return nil, err
+			}
+			return nil, status
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
+		if s = p.state.Load(); !s.isBehind() {
+			return s, nil
+		}
 		select {
 		case <-s.updated:
 		case <-ctx.Done():
 			p.log.Warn("a request did not wait any longer for changed admission policies", "error", ctx.Err())
-			return s
-		}
-		if s = p.state.Load(); !s.isBehind() {
-			return s
+			return s, nil
 		}
 	}
 }

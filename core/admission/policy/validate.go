@@ -91,9 +91,12 @@ func (r *refusal) String() string {
 
 // Validate implements admission.Validator.
 func (v validator) Validate(ctx context.Context, r *admission.Request) error {
-	state := v.current(ctx)
-	if len(state.validating) == 0 || exempt(r) {
+	if exempt(r) {
 		return nil
+	}
+	state, err := v.current(ctx, r)
+	if err != nil || len(state.validating) == 0 {
+		return err
 	}
 	round := &round{Policies: v.Policies, request: r}
 	for _, rule := range state.validating {

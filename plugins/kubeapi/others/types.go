@@ -1,11 +1,16 @@
 package others
 
 import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
 	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/check"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/define"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/events"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/hook"
+	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
 // in returns a maker of types of one group and version.
@@ -18,12 +23,19 @@ func in(group, version string) func(kind, plural string, hooks hook.Kind, option
 	}
 }
 
+// Options are what some kinds ask of the server.
+type Options struct {
+	// CheckAdmission validates the kinds of admissionregistration.k8s.io beyond their
+	// schema; nil checks nothing.
+	CheckAdmission func(context.Context, *resource.Request) field.ErrorList
+}
+
 // Types returns the types of all the groups.
-func Types() []define.Type {
+func Types(o Options) []define.Type {
 	var types []define.Type
 	for _, group := range [][]define.Type{
 		coordination(), discovery(), newEvents(), batch(), autoscaling(), policy(), networking(), runtimeClasses(),
-		scheduling(), storage(), certificates(), admission(), flowcontrol(), devices(), registration(),
+		scheduling(), storage(), certificates(), admission(o), flowcontrol(), devices(), registration(),
 	} {
 		types = append(types, group...)
 	}
@@ -159,22 +171,30 @@ func certificates() []define.Type {
 }
 
 // notEnforced is said of what is kept for tools that expect it, but is not acted upon.
-const notEnforced = "this server keeps admission webhooks and policies but does not call or enforce them: nothing is checked or changed by this object"
+const notEnforced = "this server keeps admission webhooks but does not call them: nothing is checked or changed by this object"
 
-func admission() []define.Type {
+func admission(o Options) []define.Type {
+	name := named(check.DNSSubdomain)
+	validate := func(ctx context.Context, r *resource.Request) field.ErrorList {
+		errs := name(ctx, r)
+		if o.CheckAdmission != nil {
+			errs = append(errs, o.CheckAdmission(ctx, r)...)
+		}
+		return errs
+	}
 	kind := in("admissionregistration.k8s.io", "v1")
 	return []define.Type{
-		kind("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", hook.Kind{OnPrepare: hook.Warn(notEnforced, nil), OnPrint: printWebhooks},
+		kind("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", hook.Kind{OnPrepare: hook.Warn(notEnforced, nil), OnValidate: validate, OnPrint: printWebhooks},
 			define.Cluster, define.APIExtensions, define.Counted, define.Columns("Webhooks:integer", "Age")),
-		kind("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", hook.Kind{OnPrepare: hook.Warn(notEnforced, nil), OnPrint: printWebhooks},
+		kind("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", hook.Kind{OnPrepare: hook.Warn(notEnforced, nil), OnValidate: validate, OnPrint: printWebhooks},
 			define.Cluster, define.APIExtensions, define.Counted, define.Columns("Webhooks:integer", "Age")),
-		kind("ValidatingAdmissionPolicy", "validatingadmissionpolicies", hook.Kind{OnPrepare: hook.Warn(notEnforced, hook.DropStatus), OnPrint: printPolicy("validations")},
+		kind("ValidatingAdmissionPolicy", "validatingadmissionpolicies", hook.Kind{OnPrepare: hook.DropStatus, OnValidate: validate, OnPrint: printPolicy("validations")},
 			define.Cluster, define.APIExtensions, define.Status, define.Columns("Validations:integer", "ParamKind", "Age")),
-		kind("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", hook.Kind{OnPrepare: hook.Warn(notEnforced, nil), OnPrint: printPolicyBinding},
+		kind("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", hook.Kind{OnValidate: validate, OnPrint: printPolicyBinding},
 			define.Cluster, define.APIExtensions, define.Columns("PolicyName", "ParamRef", "Age")),
-		kind("MutatingAdmissionPolicy", "mutatingadmissionpolicies", hook.Kind{OnPrepare: hook.Warn(notEnforced, nil), OnPrint: printPolicy("mutations")},
+		kind("MutatingAdmissionPolicy", "mutatingadmissionpolicies", hook.Kind{OnValidate: validate, OnPrint: printPolicy("mutations")},
 			define.Cluster, define.APIExtensions, define.Columns("Mutations:integer", "ParamKind", "Age")),
-		kind("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", hook.Kind{OnPrepare: hook.Warn(notEnforced, nil), OnPrint: printPolicyBinding},
+		kind("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", hook.Kind{OnValidate: validate, OnPrint: printPolicyBinding},
 			define.Cluster, define.APIExtensions, define.Columns("PolicyName", "ParamRef", "Age")),
 	}
 }
