@@ -1,6 +1,8 @@
 package control
 
 import (
+	"slices"
+
 	batchv1 "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -59,7 +61,7 @@ func trimPod(p *v1.Pod) *v1.Pod {
 	s := &p.Status
 	out.Status = v1.PodStatus{Phase: s.Phase, Reason: s.Reason, HostIP: s.HostIP, PodIP: s.PodIP, PodIPs: s.PodIPs, StartTime: s.StartTime}
 	if ref := metav1.GetControllerOfNoCopy(p); ref != nil && ref.Kind == "Job" {
-		trimJobPod(&out.Status, s)
+		trimJobPod(out, p)
 		return out
 	}
 	for _, c := range s.Conditions {
@@ -112,10 +114,10 @@ func trimVolumes(list []v1.Volume) []v1.Volume {
 	return out
 }
 
-// trimJobPod keeps how the containers of a Job's pod ended and what was said of it: a Job
-// may decide by either.
-func trimJobPod(out, s *v1.PodStatus) {
-	out.Conditions = s.Conditions
+// trimJobPod keeps how the containers of a Job's pod ended, which of them are sidecars and
+// what was said of the pod: a Job may decide by any of it.
+func trimJobPod(out, p *v1.Pod) {
+	out.Status.Conditions = p.Status.Conditions
 	keep := func(list []v1.ContainerStatus) []v1.ContainerStatus {
 		var kept []v1.ContainerStatus
 		for i := range list {
@@ -128,7 +130,14 @@ func trimJobPod(out, s *v1.PodStatus) {
 		}
 		return kept
 	}
-	out.ContainerStatuses, out.InitContainerStatuses = keep(s.ContainerStatuses), keep(s.InitContainerStatuses)
+	out.Status.ContainerStatuses, out.Status.InitContainerStatuses = keep(p.Status.ContainerStatuses), keep(p.Status.InitContainerStatuses)
+	for i := range p.Spec.InitContainers {
+		c := &p.Spec.InitContainers[i]
+		known := slices.ContainsFunc(out.Spec.InitContainers, func(have v1.Container) bool { return have.Name == c.Name })
+		if !known && c.RestartPolicy != nil && *c.RestartPolicy == v1.ContainerRestartPolicyAlways {
+			out.Spec.InitContainers = append(out.Spec.InitContainers, v1.Container{Name: c.Name, RestartPolicy: c.RestartPolicy})
+		}
+	}
 }
 
 // trimContainers keeps the named ports, to which Services may refer.
