@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
@@ -37,9 +38,18 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 	if err != nil {
 		return err
 	}
-	limits := s.cfg.API.Limits
+	configured := s.cfg.API.Limits
+	limits := apiserver.Limits{
+		BodyBytes: int64(configured.Body), MaxReads: configured.Reads, MaxWrites: configured.Writes,
+		RequestTimeout: time.Duration(configured.RequestTimeout),
+	}
+	metrics := prometheus.NewRegistry()
+	if err := s.newFairness(limits, metrics); err != nil {
+		return err
+	}
 	s.aggregator = s.newAggregator(reg)
-	s.api, err = apiserver.New(apiserver.Config{
+	metrics := prometheus.NewRegistry()
+	cfg := apiserver.Config{
 		Store: s.store, Registry: reg,
 		Authenticator: s.access.authenticator, Authorizer: s.access.authorizer,
 		Aggregator: s.aggregator,
@@ -58,15 +68,15 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		NamespaceResource: namespaces,
 		ReadBarrier:       s.store.Barrier,
 		Profiling:         true,
-		Limits: apiserver.Limits{
-			BodyBytes: int64(limits.Body), MaxReads: limits.Reads, MaxWrites: limits.Writes,
-			RequestTimeout: time.Duration(limits.RequestTimeout),
-		},
+		Fairness:          s.turns(), Limits: limits, Metrics: metrics,
 		TLS: tlsConfig, Version: release.Info(), Ready: append(s.access.checks(), apiserver.Check{
 			Name: "crds", Run: func(ctx context.Context) error { return s.types.Synced(ctx) },
-		}), Logger: s.log,
-	})
-	if err != nil {
+		}), Logger: s.log, Metrics: metrics,
+	}
+	if err := s.addAdmission(&cfg, reg, metrics); err != nil {
+		return err
+	}
+	if s.api, err = apiserver.New(cfg); err != nil {
 		return err
 	}
 	kubernetes := kubeapi.New(kubeapi.Options{

@@ -1,0 +1,30 @@
+package controlplane
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pintle-dev/pintle/core/admission/follow"
+	"github.com/pintle-dev/pintle/core/admission/match"
+	"github.com/pintle-dev/pintle/core/admission/webhook"
+	"github.com/pintle-dev/pintle/core/apiserver"
+	"github.com/pintle-dev/pintle/core/apiserver/backend"
+	"github.com/pintle-dev/pintle/crd/registry"
+)
+
+// addAdmission makes what requests are admitted by. The order is upstream's: what changes
+// objects before what refuses them, policies before webhooks.
+func (s *Server) addAdmission(cfg *apiserver.Config, reg *registry.Registry, metrics prometheus.Registerer) error {
+	var err error
+	if s.webhooks, err = webhook.New(webhook.Config{
+		Services: backend.NewResolver(s.store), Equivalents: match.NewRegistry(reg), Authorizer: s.access.authorizer,
+		Metrics: metrics, Logger: s.log,
+	}); err != nil {
+		return fmt.Errorf("admission webhooks: %w", err)
+	}
+	cfg.Mutators = append(cfg.Mutators, s.webhooks.Mutator())
+	cfg.Validators = append(cfg.Validators, s.webhooks.Validator())
+	cfg.Store = follow.Store{Store: s.store, Buckets: s.webhooks.Buckets()}
+	return nil
+}
