@@ -12,6 +12,7 @@ import (
 	"github.com/pintle-dev/pintle/plugins/workloads/endpoints"
 	"github.com/pintle-dev/pintle/plugins/workloads/endpointslicemirroring"
 	"github.com/pintle-dev/pintle/plugins/workloads/garbage"
+	"github.com/pintle-dev/pintle/plugins/workloads/job"
 	"github.com/pintle-dev/pintle/plugins/workloads/namespace"
 	"github.com/pintle-dev/pintle/plugins/workloads/nodelifecycle"
 	"github.com/pintle-dev/pintle/plugins/workloads/podgc"
@@ -57,6 +58,7 @@ func makers() []maker {
 		{"namespace", func(p parts) (runner, error) { return namespace.New(p.Kit, p.Client.Discovery(), p.meta) }},
 		{"disruption-controller", func(p parts) (runner, error) { return disruption.New(p.Kit) }},
 		{"endpointslice-mirroring-controller", func(p parts) (runner, error) { return endpointslicemirroring.New(p.Kit) }},
+		{"job-controller", func(p parts) (runner, error) { return job.New(p.Kit) }},
 	}
 }
 
