@@ -20,13 +20,13 @@ func (p *Policies) Check(ctx context.Context, r *resource.Request) field.ErrorLi
 		return nil
 	}
 	switch r.Resource.Resource {
-	case resources[validatingPolicies]:
+	case validatingPolicies:
 		return check(ctx, r, p.checkValidating)
-	case resources[mutatingPolicies]:
+	case mutatingPolicies:
 		return check(ctx, r, p.checkMutating)
-	case resources[validatingBindings]:
+	case validatingBindings:
 		return check(ctx, r, p.checkValidatingBinding)
-	case resources[mutatingBindings]:
+	case mutatingBindings:
 		return check(ctx, r, p.checkMutatingBinding)
 	}
 	return nil

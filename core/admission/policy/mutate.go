@@ -55,15 +55,15 @@ func (p *policy) compiledMutations() *mutations {
 // Mutate implements admission.Mutator.
 func (m mutator) Mutate(ctx context.Context, r *admission.Request) (bool, error) {
 	// There is nothing to change of what is deleted.
-	if r.Operation == resource.Delete || exempt(r) {
+	if r.Operation == resource.Delete {
 		return false, nil
 	}
-	state, err := m.current(ctx, r)
-	if err != nil || len(state.mutating) == 0 {
+	rules, err := m.mutating.current(ctx, r)
+	if err != nil || len(rules) == 0 {
 		return false, err
 	}
 	pass := &pass{Policies: m.Policies, request: r, memory: memoryOf(r)}
-	for _, rule := range state.mutating {
+	for _, rule := range rules {
 		pass.collect(ctx, rule)
 	}
 	pass.memory.begin(r)

@@ -34,7 +34,7 @@ func (p *Policies) mayReadKind(ctx context.Context, u resource.User, kind *admis
 }
 
 // mayReadParams refuses a binding whose author may not read the parameters that it names.
-func (p *Policies) mayReadParams(ctx context.Context, r *resource.Request, b bucket, policyName string, ref *admissionregistrationv1.ParamRef, path *field.Path) field.ErrorList {
+func (p *Policies) mayReadParams(ctx context.Context, r *resource.Request, policies, policyName string, ref *admissionregistrationv1.ParamRef, path *field.Path) field.ErrorList {
 	if ref == nil || slices.Contains(r.User.Groups, auth.MastersGroup) {
 		return nil
 	}
@@ -45,7 +45,7 @@ func (p *Policies) mayReadParams(ctx context.Context, r *resource.Request, b buc
 	// unknown says what is not known of the parameters' type, so that permission for all
 	// types is needed.
 	unknown := ""
-	kind, err := p.kindOf(ctx, r, b, policyName)
+	kind, err := p.kindOf(ctx, r, policies, policyName)
 	switch {
 	case err != nil:
 		unknown = "unable to get policy " + policyName
@@ -68,8 +68,8 @@ func (p *Policies) mayReadParams(ctx context.Context, r *resource.Request, b buc
 }
 
 // kindOf reads the parameters' kind of a stored policy.
-func (p *Policies) kindOf(ctx context.Context, r *resource.Request, b bucket, policyName string) (*admissionregistrationv1.ParamKind, error) {
-	tree, err := r.Reader.Get(ctx, schema.GroupResource{Group: admissionregistrationv1.GroupName, Resource: resources[b]}, "", policyName)
+func (p *Policies) kindOf(ctx context.Context, r *resource.Request, policies, policyName string) (*admissionregistrationv1.ParamKind, error) {
+	tree, err := r.Reader.Get(ctx, schema.GroupResource{Group: admissionregistrationv1.GroupName, Resource: policies}, "", policyName)
 	if err != nil {
 		return nil, fmt.Errorf("read policy %q: %w", policyName, err)
 	}

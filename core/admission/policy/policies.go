@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
-	"sync/atomic"
-	"time"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/pintle-dev/pintle/core/admission/follow"
 	"github.com/pintle-dev/pintle/core/admission/match"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/crd/registry"
@@ -22,6 +22,8 @@ import (
 type Config struct {
 	// Registry has the types; required.
 	Registry *registry.Registry
+	// Equivalents are the resources that serve the same objects; required.
+	Equivalents match.Equivalents
 	// Authorizer answers what expressions ask through the variable authorizer, and
 	// whether who writes a policy may read its parameters; required.
 	Authorizer auth.Authorizer
@@ -39,40 +41,15 @@ type Policies struct {
 	metrics     *metrics
 	log         *slog.Logger
 
-	state atomic.Pointer[state]
-	ready chan struct{}
-
-	mu sync.Mutex
-	// indexed is what has been read of each bucket, under mu.
-	indexed [bucketCount]*index
-	// behind are closed where a bucket has events that have not been indexed yet.
-	behind [bucketCount]<-chan struct{}
-	// read says which kinds have been read; each is of the goroutine that follows it.
-	read [bucketCount]bool
-	// updated is closed when state has been replaced.
-	updated chan struct{}
+	validating, mutating *family
 	// written has room for one signal: a ValidatingAdmissionPolicy has changed.
 	written chan struct{}
 }
 
-// state is what is in force. It is immutable but for what policies compile when they are
-// first needed.
-type state struct {
-	validating, mutating []*rule
-	behind               [bucketCount]<-chan struct{}
-	updated              <-chan struct{}
-}
-
-// rule is a policy with its bindings, of which it has at least one.
-type rule struct {
-	*policy
-	bindings []*binding
-}
-
-// New returns policies that enforce nothing until Run has read the store.
+// New returns policies that wait for Run.
 func New(cfg Config) (*Policies, error) {
-	if cfg.Registry == nil || cfg.Authorizer == nil {
-		return nil, errors.New("admission policies: Config.Registry and Config.Authorizer are required")
+	if cfg.Registry == nil || cfg.Equivalents == nil || cfg.Authorizer == nil {
+		return nil, errors.New("admission policies: Registry, Equivalents and Authorizer are required")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -82,78 +59,34 @@ func New(cfg Config) (*Policies, error) {
 		return nil, err
 	}
 	p := &Policies{
-		registry: cfg.Registry, equivalents: match.NewRegistry(cfg.Registry), authorizer: cfg.Authorizer, metrics: m,
-		log: cfg.Logger.With("component", "admissionpolicies"), ready: make(chan struct{}),
-		updated: make(chan struct{}), written: make(chan struct{}, 1),
+		registry: cfg.Registry, equivalents: cfg.Equivalents, authorizer: cfg.Authorizer, metrics: m,
+		log: cfg.Logger.With("component", "admissionpolicies"), written: make(chan struct{}, 1),
 	}
-	unread := make(chan struct{})
-	close(unread)
-	for b := range p.indexed {
-		p.indexed[b] = &index{policies: map[string]*policy{}, bindings: map[string]*binding{}}
-		p.behind[b] = unread
-	}
-	p.publish()
-	return p, nil
-}
-
-// Ready is closed once all policies and bindings have been read.
-func (p *Policies) Ready() <-chan struct{} { return p.ready }
-
-const (
-	// patience is how long a request waits for events of policies that it has found not to
-	// be indexed yet. They are in memory; only a server that is overloaded takes longer,
-	// and then what was in force before decides.
-	patience = time.Second
-	// startPatience is how long a request waits for the policies to be read at all.
-	startPatience = 10 * time.Second
-)
-
-// current returns what is in force, once all that was stored before the call is in it.
-func (p *Policies) current(ctx context.Context, r *admission.Request) (*state, error) {
-	s := p.state.Load()
-	if !s.isBehind() {
-		return s, nil
-	}
-	select {
-	case <-p.ready:
-	default:
-		start, cancel := context.WithTimeout(ctx, startPatience)
-		defer cancel()
+	p.validating = newFamily(validatingPolicies, validatingBindings, decodeValidating, decodeValidatingBinding, p.log)
+	p.mutating = newFamily(mutatingPolicies, mutatingBindings, decodeMutating, decodeMutatingBinding, p.log)
+	p.validating.changed = func() {
 		select {
-		case <-p.ready:
-		case <-start.Done():
-			status, err := refused(r, "not yet ready to handle request")
-			if err != nil {
-				return nil, err
-			}
-			return nil, status
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for {
-		if s = p.state.Load(); !s.isBehind() {
-			return s, nil
-		}
-		select {
-		case <-s.updated:
-		case <-ctx.Done():
-			p.log.Warn("a request did not wait any longer for changed admission policies", "error", ctx.Err())
-			return s, nil
-		}
-	}
-}
-
-// isBehind reports whether the store has events that are not in the state.
-func (s *state) isBehind() bool {
-	for _, b := range s.behind {
-		select {
-		case <-b:
-			return true
+		case p.written <- struct{}{}:
 		default:
 		}
 	}
-	return false
+	return p, nil
+}
+
+// Buckets are followed by Run. Who writes to them waits for them, so that a policy or
+// binding is in force when its writer is answered.
+func (p *Policies) Buckets() []*follow.Bucket {
+	return slices.Concat(p.validating.buckets(), p.mutating.buckets())
+}
+
+// Run reads policies and bindings and follows their changes until ctx ends; it returns nil
+// then, or when the store is closed. It is called once.
+func (p *Policies) Run(ctx context.Context, log follow.Log) error {
+	var g errgroup.Group
+	for _, b := range p.Buckets() {
+		g.Go(func() error { return b.Run(ctx, log) })
+	}
+	return g.Wait() //nolint:wrapcheck // it is nil
 }
 
 // Validator returns the validating policies.
@@ -165,18 +98,12 @@ func (p *Policies) Mutator() admission.Mutator { return mutator{p} }
 type validator struct{ *Policies }
 
 // Idle implements admission.Idler.
-func (v validator) Idle() bool {
-	s := v.state.Load()
-	return len(s.validating) == 0 && !s.isBehind()
-}
+func (v validator) Idle() bool { return v.validating.idle() }
 
 type mutator struct{ *Policies }
 
 // Idle implements admission.Idler.
-func (m mutator) Idle() bool {
-	s := m.state.Load()
-	return len(s.mutating) == 0 && !s.isBehind()
-}
+func (m mutator) Idle() bool { return m.mutating.idle() }
 
 var (
 	_ admission.Idler = validator{}

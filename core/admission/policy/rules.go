@@ -20,8 +20,7 @@ type policy struct {
 	name       string
 	uid        types.UID
 	generation int64
-	// observed is the generation whose type checking is in the status, under
-	// Policies.mu.
+	// observed is the generation whose type checking is in the status, under family.mu.
 	observed int64
 
 	criteria *match.Criteria
@@ -93,12 +92,9 @@ func newBinding(name, policy string, params *admissionregistrationv1.ParamRef, m
 	return b
 }
 
-// rules joins policies and bindings. Policies and the bindings of each are in the order of
-// their names.
-func rules(policies map[string]*policy, bindings map[string]*binding) []*rule {
-	if len(policies) == 0 || len(bindings) == 0 {
-		return nil
-	}
+// join makes what is in force of policies and bindings. Policies and the bindings of each
+// are in the order of their names.
+func join(policies map[string]*policy, bindings map[string]*binding) *[]*rule {
 	byPolicy := map[string]*rule{}
 	for _, name := range slices.Sorted(maps.Keys(bindings)) {
 		b := bindings[name]
@@ -113,5 +109,6 @@ func rules(policies map[string]*policy, bindings map[string]*binding) []*rule {
 		}
 		r.bindings = append(r.bindings, b)
 	}
-	return slices.SortedFunc(maps.Values(byPolicy), func(a, b *rule) int { return cmp.Compare(a.name, b.name) })
+	all := slices.SortedFunc(maps.Values(byPolicy), func(a, b *rule) int { return cmp.Compare(a.name, b.name) })
+	return &all
 }

@@ -91,15 +91,12 @@ func (r *refusal) String() string {
 
 // Validate implements admission.Validator.
 func (v validator) Validate(ctx context.Context, r *admission.Request) error {
-	if exempt(r) {
-		return nil
-	}
-	state, err := v.current(ctx, r)
-	if err != nil || len(state.validating) == 0 {
+	rules, err := v.validating.current(ctx, r)
+	if err != nil || len(rules) == 0 {
 		return err
 	}
 	round := &round{Policies: v.Policies, request: r}
-	for _, rule := range state.validating {
+	for _, rule := range rules {
 		if err := round.ask(ctx, rule); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pintle-dev/pintle/core/admission/follow"
 	"github.com/pintle-dev/pintle/core/admission/match"
+	"github.com/pintle-dev/pintle/core/admission/policy"
 	"github.com/pintle-dev/pintle/core/admission/webhook"
 	"github.com/pintle-dev/pintle/core/apiserver"
 	"github.com/pintle-dev/pintle/core/apiserver/backend"
@@ -16,15 +17,21 @@ import (
 // addAdmission makes what requests are admitted by. The order is upstream's: what changes
 // objects before what refuses them, policies before webhooks.
 func (s *Server) addAdmission(cfg *apiserver.Config, reg *registry.Registry, metrics prometheus.Registerer) error {
+	equivalents := match.NewRegistry(reg)
 	var err error
+	if s.policies, err = policy.New(policy.Config{
+		Registry: reg, Equivalents: equivalents, Authorizer: s.access.authorizer, Metrics: metrics, Logger: s.log,
+	}); err != nil {
+		return fmt.Errorf("admission policies: %w", err)
+	}
 	if s.webhooks, err = webhook.New(webhook.Config{
-		Services: backend.NewResolver(s.store), Equivalents: match.NewRegistry(reg), Authorizer: s.access.authorizer,
+		Services: backend.NewResolver(s.store), Equivalents: equivalents, Authorizer: s.access.authorizer,
 		Metrics: metrics, Logger: s.log,
 	}); err != nil {
 		return fmt.Errorf("admission webhooks: %w", err)
 	}
-	cfg.Mutators = append(cfg.Mutators, s.webhooks.Mutator())
-	cfg.Validators = append(cfg.Validators, s.webhooks.Validator())
-	cfg.Store = follow.Store{Store: s.store, Buckets: s.webhooks.Buckets()}
+	cfg.Mutators = append(cfg.Mutators, s.policies.Mutator(), s.webhooks.Mutator())
+	cfg.Validators = append(cfg.Validators, s.policies.Validator(), s.webhooks.Validator())
+	cfg.Store = follow.Store{Store: s.store, Buckets: append(s.webhooks.Buckets(), s.policies.Buckets()...)}
 	return nil
 }

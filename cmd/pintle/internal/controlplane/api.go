@@ -84,6 +84,7 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		ServiceAccountToken: review.TokenRequest(s.access.tokens),
 		Writer:              s.api.Writer(),
 		RBACAdmission:       rbac.Guard(s.access.rbac, s.access.authorizer),
+		CheckAdmission:      s.policies.Check,
 	})
 	for _, b := range []resource.Bundle{
 		kubernetes,

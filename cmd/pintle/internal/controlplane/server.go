@@ -20,6 +20,7 @@ import (
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/firstparty"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
+	"github.com/pintle-dev/pintle/core/admission/policy"
 	"github.com/pintle-dev/pintle/core/admission/webhook"
 	"github.com/pintle-dev/pintle/core/apiserver"
 	"github.com/pintle-dev/pintle/core/apiserver/aggregation"
@@ -43,6 +44,7 @@ type Server struct {
 	types      *customresources.Controller
 	access     *access
 	webhooks   *webhook.Webhooks
+	policies   *policy.Policies
 	aggregator *aggregation.Aggregator
 }
 
@@ -85,6 +87,7 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	group.Go(func() error { return s.types.Run(ctx) })
 	group.Go(func() error { return s.aggregator.Run(ctx) })
 	group.Go(func() error { return s.webhooks.Run(ctx, s.store) })
+	group.Go(func() error { return s.policies.Run(ctx, s.store) })
 	group.Go(func() error { return s.api.Serve(ctx, listeners...) })
 	group.Go(func() error { return s.populate(ctx, started) })
 	return group.Wait()
