@@ -1,0 +1,218 @@
+package statefulset_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pintle-dev/pintle/plugins/workloads/control"
+	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
+	"github.com/pintle-dev/pintle/plugins/workloads/statefulset"
+)
+
+var appLabels = map[string]string{"app": "a"}
+
+// newSet returns a set as the API server would have completed it.
+func newSet(replicas int32, change ...func(*appsv1.StatefulSet)) *appsv1.StatefulSet {
+	limit, none := int32(10), int32(0)
+	set := &appsv1.StatefulSet{
+		ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default", UID: "set-uid", Generation: 1},
+		Spec: appsv1.StatefulSetSpec{
+			Replicas: &replicas, ServiceName: "headless", RevisionHistoryLimit: &limit,
+			Selector:            &metav1.LabelSelector{MatchLabels: appLabels},
+			PodManagementPolicy: appsv1.OrderedReadyPodManagement,
+			UpdateStrategy: appsv1.StatefulSetUpdateStrategy{
+				Type: appsv1.RollingUpdateStatefulSetStrategyType, RollingUpdate: &appsv1.RollingUpdateStatefulSetStrategy{Partition: &none},
+			},
+			Template: v1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: appLabels},
+				Spec:       v1.PodSpec{Containers: []v1.Container{{Name: "c", Image: "one"}}},
+			},
+		},
+	}
+	for _, c := range change {
+		c(set)
+	}
+	return set
+}
+
+func parallel(set *appsv1.StatefulSet) { set.Spec.PodManagementPolicy = appsv1.ParallelPodManagement }
+
+func withClaims(set *appsv1.StatefulSet) {
+	set.Spec.VolumeClaimTemplates = []v1.PersistentVolumeClaim{{ObjectMeta: metav1.ObjectMeta{Name: "data", Labels: map[string]string{"of": "template"}}}}
+}
+
+func partition(n int32) func(*appsv1.StatefulSet) {
+	return func(set *appsv1.StatefulSet) { set.Spec.UpdateStrategy.RollingUpdate.Partition = &n }
+}
+
+func retention(deleted, scaled appsv1.PersistentVolumeClaimRetentionPolicyType) func(*appsv1.StatefulSet) {
+	return func(set *appsv1.StatefulSet) {
+		withClaims(set)
+		set.Spec.PersistentVolumeClaimRetentionPolicy = &appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{WhenDeleted: deleted, WhenScaled: scaled}
+	}
+}
+
+func bare(name string) *v1.Pod {
+	return &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", UID: types.UID("uid-" + name), Labels: map[string]string{"app": "a"}}}
+}
+
+// world is a running controller with its API.
+type world struct{ *controltest.Env }
+
+func run(t *testing.T, objects []runtime.Object, body func(w world)) {
+	t.Helper()
+	build := func(kit control.Kit) ([]controltest.Runner, error) {
+		c, err := statefulset.New(kit)
+		return []controltest.Runner{c}, err
+	}
+	controltest.Run(t, objects, build, func(e *controltest.Env) {
+		w := world{e}
+		w.settle() // for what is watched only when needed
+		body(w)
+	})
+}
+
+// settle waits until nothing moves any more.
+func (w world) settle() {
+	w.Helper()
+	// Whoever waits for a first listing looks for it every 100 ms.
+	time.Sleep(time.Second)
+	w.Settle()
+}
+
+func (w world) set() *appsv1.StatefulSet {
+	w.Helper()
+	set, err := w.Client.AppsV1().StatefulSets("default").Get(w.Ctx, "web", metav1.GetOptions{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return set
+}
+
+func (w world) update(change func(*appsv1.StatefulSet)) {
+	w.Helper()
+	set := w.set()
+	change(set)
+	set.Generation++
+	if _, err := w.Client.AppsV1().StatefulSets("default").Update(w.Ctx, set, metav1.UpdateOptions{}); err != nil {
+		w.Fatal(err)
+	}
+	w.settle()
+}
+
+func (w world) image(image string) {
+	w.Helper()
+	w.update(func(set *appsv1.StatefulSet) { set.Spec.Template.Spec.Containers[0].Image = image })
+}
+
+func (w world) scale(n int32) {
+	w.Helper()
+	w.update(func(set *appsv1.StatefulSet) { set.Spec.Replicas = &n })
+}
+
+func (w world) pods() []v1.Pod {
+	w.Helper()
+	list, err := w.Client.CoreV1().Pods("default").List(w.Ctx, metav1.ListOptions{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return list.Items
+}
+
+// names returns the names of the pods, in order.
+func (w world) names() []string {
+	w.Helper()
+	var out []string
+	for _, p := range w.pods() {
+		out = append(out, p.Name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (w world) wantPods(names ...string) {
+	w.Helper()
+	if got := w.names(); !slices.Equal(got, names) {
+		w.Fatalf("pods: %v, want %v", got, names)
+	}
+}
+
+func (w world) pod(name string) *v1.Pod {
+	w.Helper()
+	p, err := w.Client.CoreV1().Pods("default").Get(w.Ctx, name, metav1.GetOptions{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return p
+}
+
+func (w world) phase(name string, phase v1.PodPhase, ready v1.ConditionStatus) {
+	w.Helper()
+	p := w.pod(name)
+	p.Status.Phase = phase
+	p.Status.Conditions = []v1.PodCondition{{Type: v1.PodReady, Status: ready, LastTransitionTime: metav1.Now()}}
+	if _, err := w.Client.CoreV1().Pods("default").UpdateStatus(w.Ctx, p, metav1.UpdateOptions{}); err != nil {
+		w.Fatal(err)
+	}
+	w.settle()
+}
+
+func (w world) ready(names ...string) {
+	w.Helper()
+	for _, name := range names {
+		w.phase(name, v1.PodRunning, v1.ConditionTrue)
+	}
+}
+
+func (w world) remove(name string) {
+	w.Helper()
+	if err := w.Client.CoreV1().Pods("default").Delete(w.Ctx, name, metav1.DeleteOptions{}); err != nil {
+		w.Fatal(err)
+	}
+	w.settle()
+}
+
+// images returns the image of each pod.
+func (w world) images() map[string]string {
+	out := map[string]string{}
+	for _, p := range w.pods() {
+		out[p.Name] = p.Spec.Containers[0].Image
+	}
+	return out
+}
+
+func (w world) revisions() []appsv1.ControllerRevision {
+	w.Helper()
+	list, err := w.Client.AppsV1().ControllerRevisions("default").List(w.Ctx, metav1.ListOptions{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	slices.SortFunc(list.Items, func(a, b appsv1.ControllerRevision) int { return int(a.Revision - b.Revision) })
+	return list.Items
+}
+
+func (w world) claim(name string) *v1.PersistentVolumeClaim {
+	w.Helper()
+	c, err := w.Client.CoreV1().PersistentVolumeClaims("default").Get(w.Ctx, name, metav1.GetOptions{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return c
+}
+
+// owners returns the kinds of the owners of a claim.
+func (w world) owners(claim string) []string {
+	w.Helper()
+	var out []string
+	for _, ref := range w.claim(claim).OwnerReferences {
+		out = append(out, ref.Kind)
+	}
+	return out
+}
