@@ -10,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/pintle-dev/pintle/core/apiserver/fairness"
 	"github.com/pintle-dev/pintle/core/audit"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/sdk/resource"
@@ -71,10 +72,18 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) error 
 	}
 	ctx := r.Context()
 	attributes := rt.attributes(user)
+	if len(query) > 0 {
+		attributes.FieldSelector, attributes.LabelSelector = rt.selectors(query)
+	}
 	if user, err = s.impersonate(ctx, r, attributes); err != nil {
 		return err
 	}
 	attributes.User = user
+	ticket, err := s.seat(ctx, w, rt, query, &attributes)
+	if err != nil {
+		return err
+	}
+	defer ticket.Release()
 	if err := s.authorize(ctx, attributes); err != nil {
 		return err
 	}
@@ -85,7 +94,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) error 
 		s.servePath(w, r, user)
 		return nil
 	}
-	return s.serveResource(ctx, w, r, rt, query, user)
+	return s.serveResource(ctx, w, r, rt, query, user, &ticket)
 }
 
 func (s *Server) authorize(ctx context.Context, a auth.Attributes) error {
@@ -102,13 +111,13 @@ func (s *Server) authorize(ctx context.Context, a auth.Attributes) error {
 	return forbidden(a, reason)
 }
 
-func (s *Server) serveResource(ctx context.Context, w http.ResponseWriter, r *http.Request, rt *route, query url.Values, user resource.User) error {
+func (s *Server) serveResource(ctx context.Context, w http.ResponseWriter, r *http.Request, rt *route, query url.Values, user resource.User, ticket *fairness.Ticket) error {
 	k, ok := s.lookup(rt.gvr)
 	if !ok {
 		// What is no resource may be a path of discovery, which answers 404 in its own way.
 		return errNoRoute()
 	}
-	q := &request{server: s, w: w, r: r, ctx: ctx, route: *rt, query: query, user: user, kind: k}
+	q := &request{server: s, w: w, r: r, ctx: ctx, route: *rt, query: query, user: user, kind: k, ticket: ticket}
 	if k.Version.Deprecated {
 		text := k.Version.DeprecationWarning
 		if text == "" {
@@ -165,7 +174,7 @@ func (s *Server) admit(verb string) (release func(), err error) {
 	if verb == "get" || verb == "list" {
 		n, limit = &s.reads, int64(s.cfg.Limits.MaxReads)
 	}
-	if n.Add(1) > limit {
+	if n.Add(1) > limit && s.cfg.Fairness == nil {
 		n.Add(-1)
 		return nil, errTooManyRequests()
 	}

@@ -26,6 +26,7 @@ import (
 type Objects interface {
 	Get(ctx context.Context, key store.Key) (store.Object, error)
 	List(ctx context.Context, prefix store.Key, opts store.ListOptions) (store.Snapshot, error)
+	Count(prefix store.Key) int
 	Write(ctx context.Context, w store.Write) (store.Object, error)
 }
 
@@ -75,8 +76,9 @@ type Check struct {
 type Limits struct {
 	// BodyBytes of a request, 3 MiB.
 	BodyBytes int64
-	// MaxReads and MaxWrites in flight, 4000 and 2000; more are answered 429. Watches
-	// and byte streams do not count.
+	// MaxReads and MaxWrites in flight, 400 and 200; more are answered 429. Watches and
+	// byte streams do not count. With Fairness they only matter by their sum, which the
+	// caller gives it.
 	MaxReads, MaxWrites int
 	// RequestTimeout of a request that is no watch or byte stream, 60 s.
 	RequestTimeout time.Duration
@@ -94,7 +96,8 @@ type Limits struct {
 	ShutdownTimeout time.Duration
 }
 
-func (l Limits) withDefaults() Limits {
+// WithDefaults returns the limits with what is not set.
+func (l Limits) WithDefaults() Limits {
 	set := func(v *int, d int) {
 		if *v == 0 {
 			*v = d
@@ -111,8 +114,8 @@ func (l Limits) withDefaults() Limits {
 	if l.DerivedBytes == 0 {
 		l.DerivedBytes = 4 << 20
 	}
-	set(&l.MaxReads, 4000)
-	set(&l.MaxWrites, 2000)
+	set(&l.MaxReads, 400)
+	set(&l.MaxWrites, 200)
 	set(&l.GzipBytes, 128<<10)
 	setDuration(&l.RequestTimeout, time.Minute)
 	setDuration(&l.WatchTimeout, 30*time.Minute)
@@ -161,6 +164,9 @@ type Config struct {
 	// the local state is the newest, as it is with one voter.
 	ReadBarrier func(ctx context.Context) error
 
+	// Fairness admits requests; nil admits as many as Limits says, first come, first served.
+	Fairness Fairness
+
 	Limits Limits
 	// TLS is used on listeners other than unix sockets. nil serves plain HTTP there, which
 	// is for tests.
@@ -193,7 +199,7 @@ func (c *Config) check() error {
 	case c.Authorizer == nil:
 		return errors.New("apiserver: Config.Authorizer is required")
 	}
-	c.Limits = c.Limits.withDefaults()
+	c.Limits = c.Limits.WithDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -34,6 +34,10 @@ type decoded struct {
 // its text.
 const maxReaderBytes = 512 << 10
 
+// maxKeptList is the most objects of a list whose trees are kept: short lists (the classes of
+// a cluster, the quotas of a namespace) are read with every write of a kind, long ones are not.
+const maxKeptList = 16
+
 var _ resource.Reader = (*reader)(nil)
 
 func newReader(s *Server) *reader { return &reader{server: s, trees: map[store.Key]decoded{}} }
@@ -110,6 +114,14 @@ func (r *reader) List(ctx context.Context, gr schema.GroupResource, namespace st
 	}
 	list := make([]map[string]any, 0, len(snap.Objects))
 	for _, o := range snap.Objects {
+		if len(snap.Objects) <= maxKeptList {
+			t, err := r.tree(o)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, t)
+			continue
+		}
 		t, err := jsontree.DecodeShared(o.Data)
 		if err != nil {
 			return nil, fmt.Errorf("decode %s: %w", o.Key, err)

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/pintle-dev/pintle/core/apiserver/fairness"
 	"github.com/pintle-dev/pintle/core/apiserver/internal/managedfields"
 	"github.com/pintle-dev/pintle/core/apiserver/internal/media"
 	"github.com/pintle-dev/pintle/sdk/resource"
@@ -31,6 +32,8 @@ type request struct {
 	// warnings go to the client as headers.
 	warnings []string
 	wrote    bool
+	// ticket is flow control's; a watch releases it when it has sent what was there.
+	ticket *fairness.Ticket
 	// internal requests are the server's own: no admission is done.
 	internal bool
 }

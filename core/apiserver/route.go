@@ -137,3 +137,12 @@ func (rt *route) attributes(u resource.User) auth.Attributes {
 }
 
 func isTrue(s string) bool { return s == "true" || s == "1" }
+
+// selectors of a request for several objects.
+func (rt *route) selectors(query url.Values) (field, label string) {
+	switch rt.verb {
+	case "list", "watch", "deletecollection":
+		return query.Get("fieldSelector"), query.Get("labelSelector")
+	}
+	return "", ""
+}

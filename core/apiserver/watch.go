@@ -89,6 +89,7 @@ func (q *request) watch() error {
 	if err := st.sendInitial(initial, start); err != nil {
 		return err
 	}
+	q.ticket.Release()
 	return st.run(ctx, w)
 }
 

@@ -12,4 +12,7 @@ type Attributes struct {
 	Group, Version, Resource, Subresource, Namespace, Name string
 	// Path of a request; decisive where Resource is empty.
 	Path string
+	// FieldSelector and LabelSelector of lists, watches and deletions of collections, as
+	// text. They narrow what is asked for.
+	FieldSelector, LabelSelector string
 }

@@ -13,9 +13,12 @@ import (
 func Identity(name string) resource.User {
 	return resource.User{
 		Name:   userName(name),
-		Groups: []string{"system:plugins", "system:authenticated"},
+		Groups: []string{PluginsGroup, "system:authenticated"},
 	}
 }
+
+// PluginsGroup is the group of all plugins.
+const PluginsGroup = "system:plugins"
 
 func userName(plugin string) string { return "system:plugin:" + plugin }
 

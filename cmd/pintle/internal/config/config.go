@@ -45,6 +45,12 @@ type API struct {
 	// Anonymous lets requests without credentials in as system:anonymous.
 	Anonymous bool   `json:"anonymous"`
 	Limits    Limits `json:"limits"`
+	// Admission configures the admission plugins of the Kubernetes kinds.
+	Admission Admission `json:"admission"`
+	// PriorityAndFairness sorts requests by FlowSchemas into priority levels and lets each
+	// level have its share of what Limits allows. Without it reads and writes are let in as
+	// they come.
+	PriorityAndFairness bool `json:"priorityAndFairness"`
 }
 
 // Address is Listen as a client on this machine dials it: the unspecified address, which
@@ -153,6 +159,7 @@ func Default() Config {
 	return Config{
 		API: API{
 			Listen: "127.0.0.1:6443", ServiceCIDR: "10.96.0.0/16", ClusterDomain: "cluster.local", Anonymous: true,
+			PriorityAndFairness: true,
 		},
 		Node: Node{Listen: ":10250", Containerd: Containerd{Binary: "containerd"}},
 		Log:  Log{Level: "info", Format: "text"},
@@ -189,6 +196,9 @@ func (c *Config) Validate() error {
 		if msgs := validation.IsDNS1123Subdomain(c.Node.Name); len(msgs) > 0 {
 			return fmt.Errorf("node.name: %q: %s", c.Node.Name, msgs[0])
 		}
+	}
+	if err := c.validateAdmission(); err != nil {
+		return err
 	}
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":

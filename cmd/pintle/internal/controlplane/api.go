@@ -48,7 +48,6 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		return err
 	}
 	s.aggregator = s.newAggregator(reg)
-	metrics := prometheus.NewRegistry()
 	cfg := apiserver.Config{
 		Store: s.store, Registry: reg,
 		Authenticator: s.access.authenticator, Authorizer: s.access.authorizer,
@@ -71,7 +70,7 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		Fairness:          s.turns(), Limits: limits, Metrics: metrics,
 		TLS: tlsConfig, Version: release.Info(), Ready: append(s.access.checks(), apiserver.Check{
 			Name: "crds", Run: func(ctx context.Context) error { return s.types.Synced(ctx) },
-		}), Logger: s.log, Metrics: metrics,
+		}), Logger: s.log,
 	}
 	if err := s.addAdmission(&cfg, reg, metrics); err != nil {
 		return err

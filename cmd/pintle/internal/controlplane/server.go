@@ -25,6 +25,7 @@ import (
 	"github.com/pintle-dev/pintle/core/apiserver"
 	"github.com/pintle-dev/pintle/core/apiserver/aggregation"
 	"github.com/pintle-dev/pintle/core/apiserver/customresources"
+	"github.com/pintle-dev/pintle/core/apiserver/fairness"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/auth/pki"
 	"github.com/pintle-dev/pintle/core/host"
@@ -46,6 +47,7 @@ type Server struct {
 	webhooks   *webhook.Webhooks
 	policies   *policy.Policies
 	aggregator *aggregation.Aggregator
+	fairness   *fairness.Controller // nil where it is not wanted
 }
 
 // Run serves until ctx ends.
@@ -88,6 +90,9 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	group.Go(func() error { return s.aggregator.Run(ctx) })
 	group.Go(func() error { return s.webhooks.Run(ctx, s.store) })
 	group.Go(func() error { return s.policies.Run(ctx, s.store) })
+	if s.fairness != nil {
+		group.Go(func() error { return s.fairness.Run(ctx, s.store) })
+	}
 	group.Go(func() error { return s.api.Serve(ctx, listeners...) })
 	group.Go(func() error { return s.populate(ctx, started) })
 	return group.Wait()
@@ -167,6 +172,7 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 	}
 	s.access.markReady()
 	go s.writeAggregatedRoles(ctx, admin)
+	go s.showFairness(ctx, admin)
 	s.log.Info("ready", "address", s.cfg.API.Listen, "after", time.Since(started).Round(time.Millisecond))
 
 	plugins, err := firstparty.PublishRootCA(s.cfg.Plugins, s.authority.CAPEM())
