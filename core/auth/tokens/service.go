@@ -196,12 +196,15 @@ func (s *Service) AuthenticateToken(ctx context.Context, token string, audiences
 	}
 	c, err := s.verify(token)
 	if err != nil {
+		if s.foreign(token) {
+			err = nil
+		}
 		return auth.TokenUser{}, false, err
 	}
 	if len(audiences) == 0 {
 		audiences = s.audiences
 	}
-	matched := intersect(audiences, c.Audience)
+	matched := auth.MatchAudiences(audiences, c.Audience)
 	if len(matched) == 0 {
 		return auth.TokenUser{}, false, fmt.Errorf("token of %s is meant for %q, not for %q", c.Subject, []string(c.Audience), audiences)
 	}
@@ -214,6 +217,14 @@ func (s *Service) AuthenticateToken(ctx context.Context, token string, audiences
 		s.verdicts.Put(token, user, now.Add(verdictTTL))
 	}
 	return auth.TokenUser{User: user, Audiences: matched}, true, nil
+}
+
+// foreign reports whether a token that is no good names an issuer that is not this one, so
+// that others may know it.
+func (s *Service) foreign(token string) bool {
+	var c jwt.RegisteredClaims
+	_, _, err := jwt.NewParser().ParseUnverified(token, &c)
+	return err == nil && c.Issuer != s.issuer
 }
 
 // verify checks signature, issuer, times and form.
@@ -243,14 +254,4 @@ func (s *Service) key(t *jwt.Token) (any, error) {
 		return pub, nil
 	}
 	return nil, fmt.Errorf("key %q is unknown", id)
-}
-
-func intersect(want, have []string) []string {
-	var out []string
-	for _, w := range want {
-		if slices.Contains(have, w) {
-			out = append(out, w)
-		}
-	}
-	return out
 }
