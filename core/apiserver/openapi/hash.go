@@ -103,7 +103,7 @@ func hashType(t *registry.Type) (string, error) {
 	if err := json.NewEncoder(sum).Encode(shown); err != nil {
 		return "", fmt.Errorf("hash %s: %w", t.GVR, err)
 	}
-	if t.Definition.Source != registry.BuiltinSource {
+	if t.Definition.Source != registry.BuiltinSource && t.Version.Schema != nil {
 		s, err := t.Version.Schema()
 		if err != nil {
 			return "", fmt.Errorf("schema of %s: %w", t.GVR, err)

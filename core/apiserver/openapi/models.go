@@ -41,9 +41,12 @@ func (h *Handler) newModels(prefix string, v2 bool) *models {
 
 // addType adds a type's schema, its list's, and all that they refer to.
 func (m *models) addType(t *registry.Type) (typeModel, error) {
-	s, err := t.Version.Schema()
-	if err != nil {
-		return typeModel{}, fmt.Errorf("schema of %s: %w", t.GVR, err)
+	var s *schema.Schema
+	if t.Version.Schema != nil {
+		var err error
+		if s, err = t.Version.Schema(); err != nil {
+			return typeModel{}, fmt.Errorf("schema of %s: %w", t.GVR, err)
+		}
 	}
 	if s == nil {
 		s = &schema.Schema{Type: "object", PreserveUnknownFields: true}
