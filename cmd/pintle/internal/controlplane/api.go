@@ -75,6 +75,10 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 	if err := s.addAdmission(&cfg, reg, metrics); err != nil {
 		return err
 	}
+	builtin, err := s.addBuiltin(&cfg)
+	if err != nil {
+		return err
+	}
 	if s.api, err = apiserver.New(cfg); err != nil {
 		return err
 	}
@@ -82,6 +86,7 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		ServiceCIDRs:        []string{s.cfg.API.ServiceCIDR},
 		ServiceAccountToken: review.TokenRequest(s.access.tokens),
 		Writer:              s.api.Writer(),
+		Admission:           builtin,
 		RBACAdmission:       rbac.Guard(s.access.rbac, s.access.authorizer),
 		CheckAdmission:      s.policies.Check,
 	})
