@@ -9,9 +9,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/pintle-dev/pintle/crd"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/admission"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/apps"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/core"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/define"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/hook"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/others"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/rbac"
 	"github.com/pintle-dev/pintle/sdk/resource"
@@ -27,6 +29,9 @@ type Options struct {
 	NodePortMin, NodePortMax int
 	// ServiceAccountToken answers creates of serviceaccounts/token. Nil answers none.
 	ServiceAccountToken resource.Subresourcer
+	// Admission is the admission plugins that change objects when they are written; nil has
+	// them all on with their defaults. Those that only refuse are to be given to the server.
+	Admission *admission.Plugins
 	// Writer keeps accounts in the status of other objects: evictions lower what a disruption
 	// budget allows. Nil keeps none.
 	Writer resource.Writer
@@ -72,13 +77,21 @@ func types(o Options) ([]define.Type, error) {
 	}
 	all, err := core.Types(core.Options{
 		ServiceCIDRs: o.ServiceCIDRs, NodePortMin: o.NodePortMin, NodePortMax: o.NodePortMax, Tokens: o.ServiceAccountToken, Writer: o.Writer,
+		Admission: o.Admission,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("kubeapi: %w", err)
 	}
 	all = append(all, apps.Types()...)
 	all = append(all, rbac.Types(o.RBACAdmission)...)
-	return append(all, others.Types(others.Options{CheckAdmission: o.CheckAdmission})...), nil
+	all = append(all, others.Types(others.Options{CheckAdmission: o.CheckAdmission})...)
+	for i, t := range all {
+		if k, ok := t.Hooks.(hook.Kind); ok {
+			k.OnPrepare = hook.Then(k.OnPrepare, o.Admission.Prepare(t.GroupResource()))
+			all[i].Hooks = k
+		}
+	}
+	return all, nil
 }
 
 // Definitions implements resource.Bundle.

@@ -27,7 +27,7 @@ func TestDefaults(t *testing.T) {
 				t.Errorf("%s: %v", title(o), err)
 				continue
 			}
-			expected[title(o)] = stripped(unlike(got))
+			expected[title(o)] = stripped(got)
 		}
 		save(t, "defaults.expected.yaml", expected)
 	}
@@ -53,19 +53,6 @@ func TestDefaults(t *testing.T) {
 			compare(t, "", stripped(again.Object), want)
 		})
 	}
-}
-
-// unlike takes from kube-apiserver's answer what is added there for controllers that this
-// project does not have: a taint that the node lifecycle controller takes off again, and
-// finalizers that the protection controllers do.
-func unlike(o map[string]any) map[string]any {
-	switch o["kind"] {
-	case "Node":
-		delete(tree.Map(o, "spec"), "taints")
-	case "PersistentVolume", "PersistentVolumeClaim":
-		delete(tree.Map(o, "metadata"), "finalizers")
-	}
-	return o
 }
 
 func title(o map[string]any) string {

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/pintle-dev/pintle/plugins/kubeapi/admission"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/check"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/podspec"
@@ -16,6 +17,8 @@ import (
 type Pods struct {
 	// Writer keeps the accounts of disruption budgets; nil keeps none.
 	Writer resource.Writer
+	// Admission changes pods when they are written; nil does what its defaults do.
+	Admission *admission.Plugins
 }
 
 var (
@@ -53,13 +56,13 @@ func defaultAddresses(status map[string]any, one, several string) {
 }
 
 // Prepare implements resource.Preparer.
-func (Pods) Prepare(ctx context.Context, r *resource.Request) error {
+func (p Pods) Prepare(ctx context.Context, r *resource.Request) error {
 	spec := tree.Map(r.Object, "spec")
 	if spec == nil {
 		return nil
 	}
 	if r.Operation == resource.Create {
-		if err := admit(ctx, r, spec); err != nil {
+		if err := p.Admission.Pod(ctx, r, spec); err != nil {
 			return err
 		}
 		prepareStatus(r.Object, spec) // admission may have set what its class comes from
@@ -67,7 +70,7 @@ func (Pods) Prepare(ctx context.Context, r *resource.Request) error {
 	}
 	switch r.Subresource {
 	case "":
-		tolerateOutages(spec)
+		return p.Admission.PodUpdate(ctx, r, spec)
 	case "ephemeralcontainers":
 		keepOnly(r, func(spec, sent map[string]any) { spec["ephemeralContainers"] = sent["ephemeralContainers"] })
 	case "resize":

@@ -22,6 +22,9 @@ var (
 func (p Pods) CreateSubresource(ctx context.Context, r *resource.Request, pod map[string]any) (resource.SubresourceResult, error) {
 	switch r.Subresource {
 	case "binding":
+		if err := p.Admission.Binding(ctx, r); err != nil {
+			return resource.SubresourceResult{}, err
+		}
 		return resource.SubresourceResult{}, bind(r, pod)
 	case "eviction":
 		return p.evict(ctx, r, pod)

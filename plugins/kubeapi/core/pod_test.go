@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -243,99 +242,6 @@ func TestEviction(t *testing.T) {
 	checkStatus(t, err, 400, "name in URL does not match name in Eviction object")
 }
 
-func TestAdmission(t *testing.T) {
-	account := func(change func(map[string]any)) map[string]any {
-		a := map[string]any{"metadata": map[string]any{"name": "default"}}
-		if change != nil {
-			change(a)
-		}
-		return a
-	}
-	for _, tc := range []struct {
-		name   string
-		pod    func(map[string]any)
-		reader readable
-		code   int32
-		want   string
-		check  func(t *testing.T, spec map[string]any)
-	}{
-		{name: "no account", reader: readable{}, code: 403,
-			want: `pods "p" is forbidden: error looking up service account n/default: serviceaccount "default" not found`},
-		{name: "token", reader: readable{serviceAccounts: {account(nil)}}, check: func(t *testing.T, spec map[string]any) {
-			mounts := tree.List(tree.Object(tree.List(spec, "containers")[0]), "volumeMounts")
-			if len(mounts) != 1 || len(tree.List(spec, "volumes")) != 1 {
-				t.Errorf("mounts %v of volumes %v", mounts, tree.List(spec, "volumes"))
-			}
-		}},
-		{name: "no token for the account", reader: readable{serviceAccounts: {account(func(a map[string]any) { a["automountServiceAccountToken"] = false })}},
-			check: func(t *testing.T, spec map[string]any) {
-				if len(tree.List(spec, "volumes")) != 0 {
-					t.Error("has a volume")
-				}
-			}},
-		{name: "a mount of its own", reader: readable{serviceAccounts: {account(nil)}},
-			pod: func(p map[string]any) {
-				c := tree.Object(tree.List(tree.Map(p, "spec"), "containers")[0])
-				c["volumeMounts"] = []any{map[string]any{"name": "x", "mountPath": tokenPath}}
-			},
-			check: func(t *testing.T, spec map[string]any) {
-				if len(tree.List(spec, "volumes")) != 0 {
-					t.Error("has a volume that nobody mounts")
-				}
-			}},
-		{name: "pull secrets", reader: readable{serviceAccounts: {account(func(a map[string]any) { a["imagePullSecrets"] = []any{map[string]any{"name": "s"}} })}},
-			check: func(t *testing.T, spec map[string]any) {
-				if len(tree.List(spec, "imagePullSecrets")) != 1 {
-					t.Error("has none")
-				}
-			}},
-		{name: "a priority class", pod: func(p map[string]any) { tree.Map(p, "spec")["priorityClassName"] = "high" },
-			reader: readable{serviceAccounts: {account(nil)}, priorityClasses: {{"metadata": map[string]any{"name": "high"}, "value": int64(9), "preemptionPolicy": "Never"}}},
-			check: func(t *testing.T, spec map[string]any) {
-				if tree.Int0(spec, "priority") != 9 || spec["preemptionPolicy"] != "Never" {
-					t.Errorf("priority %v, %v", spec["priority"], spec["preemptionPolicy"])
-				}
-			}},
-		{name: "the default class", reader: readable{serviceAccounts: {account(nil)}, priorityClasses: {
-			{"metadata": map[string]any{"name": "a"}, "value": int64(9), "globalDefault": true},
-			{"metadata": map[string]any{"name": "b"}, "value": int64(4), "globalDefault": true}}},
-			check: func(t *testing.T, spec map[string]any) {
-				if tree.Int0(spec, "priority") != 4 || spec["priorityClassName"] != "b" {
-					t.Errorf("priority %v of %v", spec["priority"], spec["priorityClassName"])
-				}
-			}},
-		{name: "a system class", pod: func(p map[string]any) { tree.Map(p, "spec")["priorityClassName"] = "system-node-critical" },
-			reader: readable{serviceAccounts: {account(nil)}}, check: func(t *testing.T, spec map[string]any) {
-				if tree.Int0(spec, "priority") != 2000001000 {
-					t.Errorf("priority %v", spec["priority"])
-				}
-			}},
-		{name: "a runtime class", pod: func(p map[string]any) { tree.Map(p, "spec")["runtimeClassName"] = "vm" },
-			reader: readable{serviceAccounts: {account(nil)}, runtimeClasses: {{"metadata": map[string]any{"name": "vm"},
-				"overhead": map[string]any{"podFixed": map[string]any{"cpu": "1"}}, "scheduling": map[string]any{"nodeSelector": map[string]any{"vm": "yes"}}}}},
-			check: func(t *testing.T, spec map[string]any) {
-				if tree.Str(tree.Map(spec, "overhead"), "cpu") != "1" || tree.Str(tree.Map(spec, "nodeSelector"), "vm") != "yes" {
-					t.Errorf("spec %v", spec)
-				}
-			}},
-		{name: "a mirror pod with an account", code: 403, want: "a mirror pod may not reference service accounts",
-			pod: func(p map[string]any) {
-				tree.Map(p, "metadata")["annotations"] = map[string]any{mirrorAnnotation: "x"}
-				tree.Map(p, "spec")["serviceAccountName"] = "a"
-			}},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			pod := newPod(tc.pod)
-			r := &resource.Request{Operation: resource.Create, Namespace: "n", Name: "p", Object: pod, Reader: tc.reader}
-			err := Pods{}.Prepare(context.Background(), r)
-			checkStatus(t, err, tc.code, tc.want)
-			if tc.check != nil {
-				tc.check(t, tree.Map(pod, "spec"))
-			}
-		})
-	}
-}
-
 // TestSubresourcesChangeOnlyTheirPart writes a changed pod through each subresource.
 func TestSubresourcesChangeOnlyTheirPart(t *testing.T) {
 	for _, tc := range []struct{ subresource, kept string }{
@@ -365,72 +271,6 @@ func TestSubresourcesChangeOnlyTheirPart(t *testing.T) {
 			}
 			if spec["nodeName"] != "n1" || c["image"] != "i" || tree.Map(r.Object, "status")["phase"] != "Pending" {
 				t.Errorf("more than %s changed: %v", tc.kept, r.Object)
-			}
-		})
-	}
-}
-
-// reads is a reader of one type's objects.
-type reads map[runtimeschema.GroupResource][]map[string]any
-
-func (o reads) Get(_ context.Context, gr runtimeschema.GroupResource, _, name string) (map[string]any, error) {
-	if gr == serviceAccounts {
-		return map[string]any{"automountServiceAccountToken": false}, nil
-	}
-	return nil, nil
-}
-
-func (o reads) List(_ context.Context, gr runtimeschema.GroupResource, _ string) ([]map[string]any, error) {
-	return o[gr], nil
-}
-
-func TestLimitRanges(t *testing.T) {
-	ranges := reads{limitRanges: {{"metadata": map[string]any{"name": "l"}, "spec": map[string]any{"limits": []any{
-		map[string]any{"type": "Container", "min": map[string]any{"cpu": "50m"}, "max": map[string]any{"cpu": "500m"},
-			"default": map[string]any{"cpu": "500m"}, "defaultRequest": map[string]any{"cpu": "100m", "ephemeral-storage": "1Gi"},
-			"maxLimitRequestRatio": map[string]any{"cpu": "10"}},
-		map[string]any{"type": "Pod", "max": map[string]any{"cpu": "800m"}},
-	}}}}}
-	container := func(name, request, limit string) any {
-		c := map[string]any{"name": name, "image": "i"}
-		resources := map[string]any{}
-		if request != "" {
-			resources["requests"] = map[string]any{"cpu": request}
-		}
-		if limit != "" {
-			resources["limits"] = map[string]any{"cpu": limit}
-		}
-		c["resources"] = resources
-		return c
-	}
-	for _, tc := range []struct {
-		name       string
-		containers []any
-		want       string // of the error, or of the first container
-	}{
-		{"defaults", []any{container("c", "", "")}, `map[limits:map[cpu:500m] requests:map[cpu:100m ephemeral-storage:1Gi]]`},
-		{"its own", []any{container("c", "60m", "70m")}, `map[limits:map[cpu:70m] requests:map[cpu:60m ephemeral-storage:1Gi]]`},
-		{"too little", []any{container("c", "10m", "60m")}, "minimum cpu usage per Container is 50m, but request is 10m"},
-		{"too much", []any{container("c", "400m", "600m")}, "maximum cpu usage per Container is 500m, but limit is 600m"},
-		{"ratio", []any{container("c", "50m", "500m"), container("d", "50m", "501m")}, "maximum cpu usage per Container is 500m, but limit is 501m"},
-		{"together", []any{container("c", "100m", "450m"), container("d", "100m", "450m")}, "maximum cpu usage per Pod is 800m, but limit is 900m"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			pod := newPod(func(p map[string]any) { tree.Map(p, "spec")["containers"] = tc.containers })
-			r := &resource.Request{Operation: resource.Create, Namespace: "n", Name: "p", Object: pod, Reader: ranges}
-			err := Pods{}.Prepare(context.Background(), r)
-			if err != nil {
-				if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), tc.want) {
-					t.Fatalf("%v, want %s", err, tc.want)
-				}
-				return
-			}
-			c := tree.Object(tree.List(tree.Map(r.Object, "spec"), "containers")[0])
-			if got := fmt.Sprint(c["resources"]); got != tc.want {
-				t.Errorf("%s, want %s", got, tc.want)
-			}
-			if q := tree.Str(tree.Map(r.Object, "status"), "qosClass"); q != "Burstable" {
-				t.Errorf("qosClass %s", q)
 			}
 		})
 	}

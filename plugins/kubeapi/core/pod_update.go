@@ -247,7 +247,7 @@ func noRevival(status, was map[string]any, path *field.Path, policy string) fiel
 }
 
 func validateEphemeral(pod, old map[string]any) field.ErrorList {
-	if _, static := tree.In(pod, "metadata", "annotations")[mirrorAnnotation]; static {
+	if _, static := tree.In(pod, "metadata", "annotations")["kubernetes.io/config.mirror"]; static {
 		return field.ErrorList{field.Forbidden(field.NewPath(""), "static pods do not support ephemeral containers")}
 	}
 	errs := validatePod(pod)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	apiresource "k8s.io/apimachinery/pkg/api/resource"
+	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -12,6 +13,9 @@ import (
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
+
+// budgets are what evictions have to ask.
+var budgets = runtimeschema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}
 
 func validateQuota(_ context.Context, r *resource.Request) field.ErrorList {
 	errs := check.Name(r.Object, check.DNSSubdomain)

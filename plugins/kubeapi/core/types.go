@@ -1,6 +1,7 @@
 package core
 
 import (
+	"github.com/pintle-dev/pintle/plugins/kubeapi/admission"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/define"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/events"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/hook"
@@ -17,6 +18,8 @@ type Options struct {
 	Tokens resource.Subresourcer
 	// Writer keeps accounts in the status of other objects; nil keeps none.
 	Writer resource.Writer
+	// Admission changes pods when they are written; nil does what its defaults do.
+	Admission *admission.Plugins
 }
 
 // Types returns the types of the group. An error names the setting that is wrong.
@@ -47,7 +50,7 @@ func Types(o Options) ([]define.Type, error) {
 				".spec.serviceAccountName", ".spec.hostNetwork", ".status.phase", ".status.podIP",
 				".status.nominatedNodeName"),
 			define.ReturnDeleted, define.Columns("Ready", "Status", "Restarts", "Age", "IP/1", "Node/1", "Nominated Node/1", "Readiness Gates/1"),
-		), Pods{Writer: o.Writer}),
+		), Pods{Writer: o.Writer, Admission: o.Admission}),
 		with(kind("Namespace", "namespaces", define.Short("ns"), define.Cluster, define.Status,
 			define.Verbs("create", "delete", "get", "list", "patch", "update", "watch"),
 			define.Sub("finalize", "Namespace", "update"),
@@ -89,7 +92,7 @@ func Types(o Options) ([]define.Type, error) {
 			hook.Kind{OnDefault: defaultLimitRange, OnValidate: validateLimitRange, OnPrint: printCreated}),
 		with(kind("ResourceQuota", "resourcequotas", define.Short("quota"), define.Status,
 			define.ReturnDeleted, define.Uncounted, define.Columns("Request", "Limit", "Age")),
-			hook.Kind{OnPrepare: hook.Warn("this server keeps resource quotas but does not count or enforce them", hook.DropStatus), OnValidate: validateQuota, OnPrint: printQuota}),
+			hook.Kind{OnPrepare: hook.DropStatus, OnValidate: validateQuota, OnPrint: printQuota}),
 		with(kind("PersistentVolume", "persistentvolumes", define.Short("pv"), define.Cluster, define.Status,
 			define.ReturnDeleted, define.Uncounted, define.Columns("Capacity", "Access Modes", "Reclaim Policy", "Status", "Claim", "StorageClass",
 				"VolumeAttributesClass", "Reason", "Age", "VolumeMode/1")),

@@ -84,3 +84,19 @@ func Warn(text string, next func(context.Context, *resource.Request) error) func
 		return next(ctx, r)
 	}
 }
+
+// Then is an OnPrepare that calls two, of which each may be nil.
+func Then(first, next func(context.Context, *resource.Request) error) func(context.Context, *resource.Request) error {
+	if first == nil {
+		return next
+	}
+	if next == nil {
+		return first
+	}
+	return func(ctx context.Context, r *resource.Request) error {
+		if err := first(ctx, r); err != nil {
+			return err
+		}
+		return next(ctx, r)
+	}
+}

@@ -1,0 +1,75 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/pintle-dev/pintle/plugins/kubeapi/admission"
+)
+
+// Admission configures the admission plugins of the Kubernetes kinds.
+type Admission struct {
+	// Disabled names plugins that do nothing, as kube-apiserver's
+	// --disable-admission-plugins does.
+	Disabled []string `json:"disabled"`
+	// PodSecurity are the levels of namespaces without labels for them, and who is exempt.
+	PodSecurity PodSecurity `json:"podSecurity"`
+}
+
+// PodSecurity has the names of upstream's PodSecurityConfiguration.
+type PodSecurity struct {
+	Defaults   PodSecurityDefaults   `json:"defaults"`
+	Exemptions PodSecurityExemptions `json:"exemptions"`
+}
+
+// PodSecurityDefaults are levels (privileged, baseline, restricted; empty: privileged) and the
+// versions of the standards (latest or v1.N; empty: latest).
+type PodSecurityDefaults struct {
+	Enforce        string `json:"enforce"`
+	EnforceVersion string `json:"enforceVersion"`
+	Audit          string `json:"audit"`
+	AuditVersion   string `json:"auditVersion"`
+	Warn           string `json:"warn"`
+	WarnVersion    string `json:"warnVersion"`
+}
+
+// PodSecurityExemptions are whose pods are held to no level.
+type PodSecurityExemptions struct {
+	Usernames      []string `json:"usernames"`
+	Namespaces     []string `json:"namespaces"`
+	RuntimeClasses []string `json:"runtimeClasses"`
+}
+
+// controllers is the plugin whose controllers take off again what some admission plugins put
+// on objects.
+const controllers = "workloads"
+
+// AdmissionOptions are the settings for the admission plugins. Without the controllers that
+// take off the taint of new nodes and the finalizers of volumes, neither is put on: nothing
+// would ever be scheduled or deleted.
+func (c *Config) AdmissionOptions() admission.Options {
+	a := c.API.Admission
+	o := admission.Options{
+		Disabled: slices.Clone(a.Disabled),
+		PodSecurity: admission.PodSecurity{
+			Enforce: a.PodSecurity.Defaults.Enforce, EnforceVersion: a.PodSecurity.Defaults.EnforceVersion,
+			Audit: a.PodSecurity.Defaults.Audit, AuditVersion: a.PodSecurity.Defaults.AuditVersion,
+			Warn: a.PodSecurity.Defaults.Warn, WarnVersion: a.PodSecurity.Defaults.WarnVersion,
+			ExemptUsers: a.PodSecurity.Exemptions.Usernames, ExemptNamespaces: a.PodSecurity.Exemptions.Namespaces,
+			ExemptRuntimeClasses: a.PodSecurity.Exemptions.RuntimeClasses,
+		},
+	}
+	if !slices.ContainsFunc(c.Plugins, func(p Plugin) bool { return p.Name == controllers && !p.Disabled }) {
+		o.Disabled = append(o.Disabled, admission.TaintNodes, admission.ObjectInUse)
+	}
+	// The controllers that take off the finalizers of volumes are not there yet.
+	o.Disabled = append(o.Disabled, admission.ObjectInUse)
+	return o
+}
+
+func (c *Config) validateAdmission() error {
+	if _, err := admission.New(c.AdmissionOptions()); err != nil {
+		return fmt.Errorf("api.admission.%w", err)
+	}
+	return nil
+}
