@@ -5,6 +5,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
+	"github.com/pintle-dev/pintle/plugins/workloads/cronjob"
 	"github.com/pintle-dev/pintle/plugins/workloads/daemonset"
 	"github.com/pintle-dev/pintle/plugins/workloads/defaults"
 	"github.com/pintle-dev/pintle/plugins/workloads/deployment"
@@ -19,6 +20,7 @@ import (
 	"github.com/pintle-dev/pintle/plugins/workloads/replicaset"
 	"github.com/pintle-dev/pintle/plugins/workloads/replicationcontroller"
 	"github.com/pintle-dev/pintle/plugins/workloads/statefulset"
+	"github.com/pintle-dev/pintle/plugins/workloads/ttlafterfinished"
 )
 
 // parts is what controllers are made from.
@@ -59,6 +61,8 @@ func makers() []maker {
 		{"disruption-controller", func(p parts) (runner, error) { return disruption.New(p.Kit) }},
 		{"endpointslice-mirroring-controller", func(p parts) (runner, error) { return endpointslicemirroring.New(p.Kit) }},
 		{"job-controller", func(p parts) (runner, error) { return job.New(p.Kit) }},
+		{"cronjob-controller", func(p parts) (runner, error) { return cronjob.New(p.Kit) }},
+		{"ttl-after-finished-controller", func(p parts) (runner, error) { return ttlafterfinished.New(p.Kit) }},
 	}
 }
 

@@ -41,6 +41,7 @@ func permissions() []rbacv1.PolicyRule {
 		rule("", []string{"pods", "serviceaccounts", "configmaps", "endpoints", "events", "persistentvolumeclaims"}, "create"),
 		rule("apps", []string{"replicasets", "controllerrevisions"}, "create"),
 		rule("discovery.k8s.io", []string{"endpointslices"}, "create"),
+		rule("batch", []string{"jobs"}, "create"),
 	}
 }
 
