@@ -45,6 +45,8 @@ type API struct {
 	// Anonymous lets requests without credentials in as system:anonymous.
 	Anonymous bool   `json:"anonymous"`
 	Limits    Limits `json:"limits"`
+	// Access says who gets in; its keys stand beside these.
+	Access `json:",inline"`
 	// Admission configures the admission plugins of the Kubernetes kinds.
 	Admission Admission `json:"admission"`
 	// PriorityAndFairness sorts requests by FlowSchemas into priority levels and lets each
@@ -159,7 +161,7 @@ func Default() Config {
 	return Config{
 		API: API{
 			Listen: "127.0.0.1:6443", ServiceCIDR: "10.96.0.0/16", ClusterDomain: "cluster.local", Anonymous: true,
-			PriorityAndFairness: true,
+			PriorityAndFairness: true, Access: Access{RequestHeader: defaultRequestHeader()},
 		},
 		Node: Node{Listen: ":10250", Containerd: Containerd{Binary: "containerd"}},
 		Log:  Log{Level: "info", Format: "text"},
@@ -180,6 +182,9 @@ func (c *Config) Validate() error {
 	}
 	if p, err := netip.ParsePrefix(c.API.ServiceCIDR); err != nil || p.Masked() != p {
 		return fmt.Errorf("api.serviceCIDR: %q is not a range of addresses", c.API.ServiceCIDR)
+	}
+	if err := c.API.Access.validate(); err != nil {
+		return err
 	}
 	if _, _, err := net.SplitHostPort(c.Node.Listen); err != nil {
 		return fmt.Errorf("node.listen: %q is not address:port: %w", c.Node.Listen, err)

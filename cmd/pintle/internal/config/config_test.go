@@ -92,6 +92,11 @@ func TestBadConfigurationsNameTheKey(t *testing.T) {
 		{"plugin without checksum", "plugins:\n- {name: a, path: ./a}\n", "plugins[0].sha256"},
 		{"short checksum", "plugins:\n- {name: a, path: ./a, sha256: abc}\n", "plugins[0].sha256"},
 		{"two plugins of a name", "plugins:\n- name: a\n- name: a\n", "plugins[1].name"},
+		{"audit policy without a place for events", "api:\n  audit: {policyFile: p.yaml}\n", "api.audit"},
+		{"audit log without a policy", "api:\n  audit: {log: {path: a.log}}\n", "api.audit.policyFile"},
+		{"unknown key of access", "api:\n  audit: {log: {file: a.log}}\n", `"api.audit.log.file"`},
+		{"negative age", "api:\n  audit: {policyFile: p, log: {path: a.log, maxAge: -1}}\n", "api.audit.log.maxAge"},
+		{"proxies without a CA", "api:\n  requestHeader: {allowedNames: [a]}\n", "api.requestHeader.clientCA"},
 		{"bad level", "log:\n  level: loud\n", "log.level"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -124,5 +129,30 @@ func TestTheAPIIsAdvertisedWhereOthersCanReachIt(t *testing.T) {
 	}
 	if got, ok := (config.API{Listen: ":6443"}).Advertised(); ok && got.String() != config.OutboundIP() {
 		t.Errorf("an API on all addresses is advertised at %v, not at the machine's %v", got, config.OutboundIP())
+	}
+}
+
+func TestFilesOfAccessAreFoundBesideTheConfiguration(t *testing.T) {
+	file := write(t, "api:\n  anonymous: false\n  bootstrapTokens: true\n  authenticationConfig: authn.yaml\n  audit: {policyFile: /etc/policy.yaml, log: {path: \"-\", maxSize: 5}}\n")
+	t.Setenv("PINTLE_API_AUTHORIZATIONCONFIG", "authz.yaml")
+	t.Setenv("PINTLE_API_AUDIT_LOG_MAXAGE", "7")
+	c, err := config.Load(file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(file)
+	for _, tc := range []struct{ name, got, want string }{
+		{"from the file", c.API.AuthenticationConfig, filepath.Join(dir, "authn.yaml")},
+		{"from the environment", c.API.AuthorizationConfig, filepath.Join(dir, "authz.yaml")},
+		{"absolute", c.API.Audit.PolicyFile, "/etc/policy.yaml"},
+		{"standard output", c.API.Audit.Log.Path, "-"},
+		{"default", c.API.RequestHeader.UsernameHeaders[0], "X-Remote-User"},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("%s: got %q, want %q", tc.name, tc.got, tc.want)
+		}
+	}
+	if !c.API.BootstrapTokens || c.API.Anonymous || c.API.Audit.Log.MaxAge != 7 || c.API.Audit.Log.MaxSize != 5 {
+		t.Errorf("%+v", c.API.Access)
 	}
 }

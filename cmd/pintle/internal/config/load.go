@@ -58,6 +58,9 @@ func Load(file string, flags *pflag.FlagSet) (Config, error) {
 			}
 		}
 	}
+	if err := cfg.API.resolve(base); err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
+	}
 	if err := cfg.Validate(); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
 	}
@@ -111,7 +114,7 @@ func overlay(asJSON []byte, fromFile Config, flags *pflag.FlagSet) (Config, erro
 	}
 	cfg := Default()
 	err := v.Unmarshal(&cfg, func(dc *mapstructure.DecoderConfig) {
-		dc.TagName = "json"
+		dc.TagName, dc.Squash = "json", true
 		dc.DecodeHook = mapstructure.ComposeDecodeHookFunc(
 			textHook, mapstructure.StringToSliceHookFunc(","))
 	})
@@ -141,6 +144,8 @@ func scalarKeys(t reflect.Type, prefix string) []string {
 	for f := range t.Fields() {
 		key := prefix + f.Tag.Get("json")
 		switch {
+		case f.Anonymous:
+			keys = append(keys, scalarKeys(f.Type, prefix)...)
 		case f.Type.Kind() == reflect.Struct:
 			keys = append(keys, scalarKeys(f.Type, key+".")...)
 		case f.Type.Kind() == reflect.Map, f.Type == reflect.TypeFor[[]Plugin]():

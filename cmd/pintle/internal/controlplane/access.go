@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pintle-dev/pintle/core/apiserver"
+	"github.com/pintle-dev/pintle/core/audit"
 	"github.com/pintle-dev/pintle/core/auth"
-	"github.com/pintle-dev/pintle/core/auth/node"
 	"github.com/pintle-dev/pintle/core/auth/pki"
 	"github.com/pintle-dev/pintle/core/auth/rbac"
 	"github.com/pintle-dev/pintle/core/auth/tokens"
@@ -25,6 +25,8 @@ type access struct {
 	tokens        *tokens.Service
 	documents     http.Handler
 	ready         atomic.Bool
+	// audit is nil where no policy is configured.
+	audit *audit.Auditor
 }
 
 // newAccess starts following the RBAC objects; what it starts ends with ctx.
@@ -34,18 +36,18 @@ func newAccess(s *Server, group *errgroup.Group, ctx context.Context) (*access, 
 	if err != nil {
 		return nil, err
 	}
-	if a.tokens, err = tokens.New(tokens.Config{Keys: keys, Objects: s.store}); err != nil {
+	if a.tokens, err = tokens.New(tokens.Config{Keys: keys, Objects: s.store, Issuer: s.cfg.API.ServiceAccountIssuer}); err != nil {
 		return nil, err
 	}
 	if a.documents, err = a.tokens.Handler(""); err != nil {
 		return nil, err
 	}
-	a.authenticator = auth.New(auth.Config{
-		ClientCAs: s.authority.Pool(),
-		Tokens:    []auth.TokenAuthenticator{s.tokens, a.tokens},
-		Anonymous: s.cfg.API.Anonymous,
-	})
-	a.authorizer = auth.Union{node.New(s.store), a.rbac}
+	if err := a.authenticate(s, group, ctx); err != nil {
+		return nil, err
+	}
+	if err := a.authorize(s, group, ctx); err != nil {
+		return nil, err
+	}
 	group.Go(func() error { return a.rbac.Run(ctx, s.store) })
 	return a, nil
 }

@@ -44,6 +44,9 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		RequestTimeout: time.Duration(configured.RequestTimeout),
 	}
 	metrics := prometheus.NewRegistry()
+	if s.access.audit, err = s.newAudit(metrics); err != nil {
+		return err
+	}
 	if err := s.newFairness(limits, metrics); err != nil {
 		return err
 	}
@@ -68,7 +71,8 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		ReadBarrier:       s.store.Barrier,
 		Profiling:         true,
 		Fairness:          s.turns(), Limits: limits, Metrics: metrics,
-		TLS: tlsConfig, Version: release.Info(), Ready: append(s.access.checks(), apiserver.Check{
+		Audit: s.access.audit,
+		TLS:   tlsConfig, Version: release.Info(), Ready: append(s.access.checks(), apiserver.Check{
 			Name: "crds", Run: func(ctx context.Context) error { return s.types.Synced(ctx) },
 		}), Logger: s.log,
 	}

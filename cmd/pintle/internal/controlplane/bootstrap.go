@@ -66,6 +66,9 @@ func (s *Server) bootstrap(ctx context.Context, admin *rest.Config) error {
 	if err := ensurePriorityClasses(ctx, client); err != nil {
 		return err
 	}
+	if err := s.ensureAuthenticationInfo(ctx, client); err != nil {
+		return err
+	}
 	for _, p := range nodePermissions(s.cfg.Plugins) {
 		if err := ensureRole(ctx, client, p); err != nil {
 			return err

@@ -93,7 +93,7 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	if s.fairness != nil {
 		group.Go(func() error { return s.fairness.Run(ctx, s.store) })
 	}
-	group.Go(func() error { return s.api.Serve(ctx, listeners...) })
+	group.Go(func() error { return s.access.serve(ctx, func() error { return s.api.Serve(ctx, listeners...) }) })
 	group.Go(func() error { return s.populate(ctx, started) })
 	return group.Wait()
 }
