@@ -90,6 +90,9 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	group.Go(func() error { return s.aggregator.Run(ctx) })
 	group.Go(func() error { return s.webhooks.Run(ctx, s.store) })
 	group.Go(func() error { return s.policies.Run(ctx, s.store) })
+	group.Go(func() error {
+		return s.policies.RunTypeChecking(ctx, s.api.Writer(), func() bool { leads, _ := s.store.Leadership(); return leads })
+	})
 	if s.fairness != nil {
 		group.Go(func() error { return s.fairness.Run(ctx, s.store) })
 	}
