@@ -12,10 +12,13 @@ import (
 	"github.com/pintle-dev/pintle/plugins/kubeapi/admission"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/apps"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/core"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/devices"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/flowcontrol"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/define"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/hook"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/others"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/rbac"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/storage"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -84,6 +87,9 @@ func types(o Options) ([]define.Type, error) {
 	}
 	all = append(all, apps.Types()...)
 	all = append(all, rbac.Types(o.RBACAdmission)...)
+	all = append(all, storage.Types()...)
+	all = append(all, flowcontrol.Types()...)
+	all = append(all, devices.Types()...)
 	all = append(all, others.Types(others.Options{CheckAdmission: o.CheckAdmission})...)
 	for i, t := range all {
 		if k, ok := t.Hooks.(hook.Kind); ok {

@@ -1,6 +1,6 @@
 // Package others has the types of the groups that have little behaviour of their own on
 // the write path: coordination, discovery, events, batch, autoscaling, policy, networking,
-// node, scheduling, storage, certificates, admissionregistration, flowcontrol, resource.
+// node, scheduling, certificates, admissionregistration.
 // A group that grows moves out to a package of its own.
 //
 // It must know nothing of the controllers that act on them.

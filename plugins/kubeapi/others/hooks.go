@@ -193,23 +193,6 @@ func validateRuntimeClass(_ context.Context, r *resource.Request) field.ErrorLis
 	return errs
 }
 
-func validateStorageClass(_ context.Context, r *resource.Request) field.ErrorList {
-	errs := check.Name(r.Object, check.DNSSubdomain)
-	provisioner, at := tree.Str(r.Object, "provisioner"), field.NewPath("provisioner")
-	if provisioner == "" {
-		errs = append(errs, field.Required(at, ""))
-	} else {
-		errs = append(errs, check.Invalid(at, provisioner, validation.IsQualifiedName(strings.ToLower(provisioner)))...)
-	}
-	if r.Operation != resource.Update {
-		return errs
-	}
-	for _, key := range [...]string{"parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"} {
-		errs = append(errs, check.Unchanged(field.NewPath(key), r.Object[key], r.Old[key])...)
-	}
-	return errs
-}
-
 // prepareRequest records who asks for a certificate; later nobody changes it.
 func prepareRequest(_ context.Context, r *resource.Request) error {
 	spec := tree.Ensure(r.Object, "spec")

@@ -1,7 +1,6 @@
 package others
 
 import (
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/duration"
@@ -9,8 +8,6 @@ import (
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/show"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
 )
-
-func printAge(o map[string]any) []any { return []any{show.Age(o)} }
 
 func printLease(o map[string]any) []any {
 	return []any{tree.Str(tree.Map(o, "spec"), "holderIdentity"), show.Age(o)}
@@ -46,52 +43,6 @@ func printRuntimeClass(o map[string]any) []any { return []any{tree.Str(o, "handl
 
 func printPriorityClass(o map[string]any) []any {
 	return []any{tree.Int0(o, "value"), tree.Bool(o, "globalDefault"), show.Age(o), tree.Str(o, "preemptionPolicy")}
-}
-
-func printStorageClass(o map[string]any) []any {
-	return []any{
-		withDefault(o, "storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"),
-		tree.Str(o, "provisioner"), show.Or(tree.Str(o, "reclaimPolicy"), "Delete"),
-		show.Or(tree.Str(o, "volumeBindingMode"), "Immediate"), tree.Bool(o, "allowVolumeExpansion"), show.Age(o),
-	}
-}
-
-func printAttachment(o map[string]any) []any {
-	spec := tree.Map(o, "spec")
-	return []any{
-		tree.Str(spec, "attacher"), tree.Str(tree.Map(spec, "source"), "persistentVolumeName"), tree.Str(spec, "nodeName"),
-		tree.Bool(tree.Map(o, "status"), "attached"), show.Age(o),
-	}
-}
-
-func printAttributesClass(o map[string]any) []any {
-	return []any{tree.Str(o, "driverName"), show.Age(o)}
-}
-
-func printCSIDriver(o map[string]any) []any {
-	spec := tree.Map(o, "spec")
-	tokens := show.Unset
-	if list, ok := spec["tokenRequests"].([]any); ok {
-		var audiences []string
-		for _, v := range list {
-			audiences = append(audiences, tree.Str(tree.Object(v), "audience"))
-		}
-		tokens = strings.Join(audiences, ",")
-	}
-	attach, said := spec["attachRequired"].(bool)
-	return []any{
-		attach || !said, tree.Bool(spec, "podInfoOnMount"), tree.Bool(spec, "storageCapacity"), tokens,
-		tree.Bool(spec, "requiresRepublish"),
-		show.Or(strings.Join(tree.Strings(spec, "volumeLifecycleModes"), ","), show.None), show.Age(o),
-	}
-}
-
-func printCSINode(o map[string]any) []any {
-	return []any{int64(len(tree.List(tree.Map(o, "spec"), "drivers"))), show.Age(o)}
-}
-
-func printCapacity(o map[string]any) []any {
-	return []any{tree.Str(o, "storageClassName"), show.Or(tree.Str(o, "capacity"), show.Unset)}
 }
 
 func printRequest(o map[string]any) []any {
@@ -149,53 +100,4 @@ func printPolicyBinding(o map[string]any) []any {
 		}
 	}
 	return []any{tree.Str(spec, "policyName"), param, show.Age(o)}
-}
-
-func printFlowSchema(o map[string]any) []any {
-	spec := tree.Map(o, "spec")
-	return []any{
-		tree.Str(tree.Map(spec, "priorityLevelConfiguration"), "name"), itoa(tree.Int0(spec, "matchingPrecedence")),
-		show.Or(tree.Str(tree.Map(spec, "distinguisherMethod"), "type"), show.None), show.Age(o),
-		show.Or(show.Condition(tree.Map(o, "status"), "Dangling"), "?"),
-	}
-}
-
-func printPriorityLevel(o map[string]any) []any {
-	spec := tree.Map(o, "spec")
-	limited := tree.Map(spec, "limited")
-	queuing := tree.In(limited, "limitResponse", "queuing")
-	number := func(m map[string]any, key string) string {
-		if n, ok := tree.Int(m, key); ok {
-			return itoa(n)
-		}
-		return show.None
-	}
-	return []any{
-		tree.Str(spec, "type"), number(limited, "nominalConcurrencyShares"), number(queuing, "queues"),
-		number(queuing, "handSize"), number(queuing, "queueLengthLimit"), show.Age(o),
-	}
-}
-
-func printResourceClaim(o map[string]any) []any {
-	status := tree.Map(o, "status")
-	deleted := tree.Str(tree.Map(o, "metadata"), "deletionTimestamp") != ""
-	var states []string
-	if deleted {
-		states = append(states, "deleted")
-	}
-	switch {
-	case status["allocation"] != nil:
-		states = append(states, "allocated")
-		if len(tree.List(status, "reservedFor")) > 0 {
-			states = append(states, "reserved")
-		}
-	case !deleted:
-		states = append(states, "pending")
-	}
-	return []any{strings.Join(states, ","), show.Age(o)}
-}
-
-func printResourceSlice(o map[string]any) []any {
-	spec := tree.Map(o, "spec")
-	return []any{tree.Str(spec, "nodeName"), tree.Str(spec, "driver"), tree.Str(tree.Map(spec, "pool"), "name"), show.Age(o)}
 }

@@ -35,7 +35,7 @@ func Types(o Options) []define.Type {
 	var types []define.Type
 	for _, group := range [][]define.Type{
 		coordination(), discovery(), newEvents(), batch(), autoscaling(), policy(), networking(), runtimeClasses(),
-		scheduling(), storage(), certificates(), admission(o), flowcontrol(), devices(), registration(),
+		scheduling(), certificates(), admission(o), registration(),
 	} {
 		types = append(types, group...)
 	}
@@ -139,25 +139,6 @@ func scheduling() []define.Type {
 	}
 }
 
-func storage() []define.Type {
-	kind := in("storage.k8s.io", "v1")
-	return []define.Type{
-		kind("StorageClass", "storageclasses", hook.Kind{OnValidate: validateStorageClass, OnPrint: printStorageClass},
-			define.Short("sc"), define.Cluster,
-			define.ReturnDeleted, define.Columns("Name", "Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion", "Age")),
-		kind("VolumeAttachment", "volumeattachments", hook.Kind{OnPrint: printAttachment}, define.Cluster, define.Status,
-			define.ReturnDeleted, define.Uncounted, define.Columns("Attacher", "PV", "Node", "Attached:boolean", "Age")),
-		kind("VolumeAttributesClass", "volumeattributesclasses", hook.Kind{OnPrint: printAttributesClass},
-			define.Short("vac"), define.Cluster, define.ReturnDeleted, define.Columns("DriverName", "Age")),
-		kind("CSIDriver", "csidrivers", hook.Kind{OnPrint: printCSIDriver}, define.Cluster,
-			define.ReturnDeleted, define.Columns("AttachRequired:boolean", "PodInfoOnMount:boolean", "StorageCapacity:boolean", "TokenRequests",
-				"RequiresRepublish:boolean", "Modes", "Age")),
-		kind("CSINode", "csinodes", hook.Kind{OnPrint: printCSINode}, define.Cluster, define.ReturnDeleted, define.Uncounted, define.Columns("Drivers:integer", "Age")),
-		kind("CSIStorageCapacity", "csistoragecapacities", hook.Kind{OnPrint: printCapacity},
-			define.Columns("StorageClassName", "Capacity")),
-	}
-}
-
 func certificates() []define.Type {
 	kind := in("certificates.k8s.io", "v1")
 	return []define.Type{
@@ -196,29 +177,5 @@ func admission(o Options) []define.Type {
 			define.Cluster, define.APIExtensions, define.Columns("Mutations:integer", "ParamKind", "Age")),
 		kind("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", hook.Kind{OnValidate: validate, OnPrint: printPolicyBinding},
 			define.Cluster, define.APIExtensions, define.Columns("PolicyName", "ParamRef", "Age")),
-	}
-}
-
-func flowcontrol() []define.Type {
-	kind := in("flowcontrol.apiserver.k8s.io", "v1")
-	return []define.Type{
-		kind("FlowSchema", "flowschemas", hook.Kind{OnPrepare: hook.DropStatus, OnPrint: printFlowSchema}, define.Cluster, define.Status,
-			define.Columns("PriorityLevel", "MatchingPrecedence", "DistinguisherMethod", "Age", "MissingPL")),
-		kind("PriorityLevelConfiguration", "prioritylevelconfigurations", hook.Kind{OnPrepare: hook.DropStatus, OnPrint: printPriorityLevel},
-			define.Cluster, define.Status,
-			define.Columns("Type", "NominalConcurrencyShares", "Queues", "HandSize", "QueueLengthLimit", "Age")),
-	}
-}
-
-func devices() []define.Type {
-	kind := in("resource.k8s.io", "v1")
-	return []define.Type{
-		kind("DeviceClass", "deviceclasses", hook.Kind{OnPrint: printAge}, define.Cluster, define.ReturnDeleted, define.Columns("Age")),
-		kind("ResourceClaim", "resourceclaims", hook.Kind{OnPrepare: hook.DropStatus, OnPrint: printResourceClaim}, define.Status,
-			define.ReturnDeleted, define.Uncounted, define.Columns("State", "Age")),
-		kind("ResourceClaimTemplate", "resourceclaimtemplates", hook.Kind{OnPrint: printAge}, define.ReturnDeleted, define.Uncounted, define.Columns("Age")),
-		kind("ResourceSlice", "resourceslices", hook.Kind{OnPrint: printResourceSlice}, define.Cluster,
-			define.Selectable(".spec.nodeName", ".spec.driver"),
-			define.ReturnDeleted, define.Columns("Node", "Driver", "Pool", "Age")),
 	}
 }

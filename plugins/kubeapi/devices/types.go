@@ -1,0 +1,54 @@
+package devices
+
+import (
+	"strings"
+
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/define"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/hook"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/show"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
+)
+
+// Types returns the types of the group.
+func Types() []define.Type {
+	kind := func(kind, plural string, hooks hook.Kind, options ...define.Option) define.Type {
+		return define.Type{Definition: define.Kind("resource.k8s.io", "v1", kind, plural, options...), Hooks: hooks}
+	}
+	return []define.Type{
+		kind("DeviceClass", "deviceclasses", hook.Kind{OnValidate: hook.Typed(validateClass), OnPrint: printAge},
+			define.Cluster, define.ReturnDeleted, define.Columns("Age")),
+		kind("ResourceClaim", "resourceclaims", hook.Kind{OnPrepare: hook.DropStatus, OnValidate: hook.Typed(validateClaim), OnPrint: printClaim},
+			define.Status, define.ReturnDeleted, define.Uncounted, define.Columns("State", "Age")),
+		kind("ResourceClaimTemplate", "resourceclaimtemplates", hook.Kind{OnValidate: hook.Typed(validateTemplate), OnPrint: printAge},
+			define.ReturnDeleted, define.Uncounted, define.Columns("Age")),
+		kind("ResourceSlice", "resourceslices", hook.Kind{OnValidate: hook.Typed(validateSlice), OnPrint: printSlice}, define.Cluster,
+			define.Selectable(".spec.nodeName", ".spec.driver"),
+			define.ReturnDeleted, define.Columns("Node", "Driver", "Pool", "Age")),
+	}
+}
+
+func printAge(o map[string]any) []any { return []any{show.Age(o)} }
+
+func printClaim(o map[string]any) []any {
+	status := tree.Map(o, "status")
+	deleted := tree.Str(tree.Map(o, "metadata"), "deletionTimestamp") != ""
+	var states []string
+	if deleted {
+		states = append(states, "deleted")
+	}
+	switch {
+	case status["allocation"] != nil:
+		states = append(states, "allocated")
+		if len(tree.List(status, "reservedFor")) > 0 {
+			states = append(states, "reserved")
+		}
+	case !deleted:
+		states = append(states, "pending")
+	}
+	return []any{strings.Join(states, ","), show.Age(o)}
+}
+
+func printSlice(o map[string]any) []any {
+	spec := tree.Map(o, "spec")
+	return []any{tree.Str(spec, "nodeName"), tree.Str(spec, "driver"), tree.Str(tree.Map(spec, "pool"), "name"), show.Age(o)}
+}
