@@ -134,9 +134,11 @@ func (w *normalizer) typedObject(n *node, x map[string]any) {
 		}
 		if v == nil {
 			// Null leaves a Go value as it is: absent, or the zero value in a map.
-			if p == nil && next.kind == kindString {
-				x[k] = ""
-			} else if next.kind != kindAny {
+			switch zero := next.zero(); {
+			case p == nil && zero != nil:
+				x[k] = zero
+			case p == nil && next.isTime(), next.kind == kindAny:
+			default:
 				delete(x, k)
 			}
 			continue
@@ -152,6 +154,30 @@ func (w *normalizer) typedObject(n *node, x map[string]any) {
 		}
 		w.pop()
 	}
+}
+
+// zero is how the zero value of a node's Go type is written, or nil where that is null or
+// where there is none.
+func (n *node) zero() any {
+	switch n.kind {
+	case kindString, kindBytes:
+		return ""
+	case kindQuantity:
+		return "0"
+	case kindObject:
+		return map[string]any{}
+	case kindInteger:
+		return int64(0)
+	case kindBoolean:
+		return false
+	default:
+		return nil
+	}
+}
+
+// isTime reports whether a node is a time, whose zero value is null.
+func (n *node) isTime() bool {
+	return n.kind == kindTime || n.kind == kindMicroTime || n.kind == kindDateTime
 }
 
 // typed decodes a value that is not null. It returns the value to put in its place where
