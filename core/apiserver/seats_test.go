@@ -26,8 +26,8 @@ func (f turns) Admit(ctx context.Context, a *auth.Attributes, seats int) (fairne
 	return f.Controller.Admit(ctx, a, seats)
 }
 
-// With one seat in the whole server, which a watch gives back once it has sent what
-// there, and a byte stream never takes.
+// With one seat in the whole server, which a watch gives back once it has sent what there
+// was.
 func TestFlowControlSeatsRequests(t *testing.T) {
 	control, err := fairness.New(fairness.Config{Seats: 1, QueueWait: 50 * time.Millisecond})
 	if err != nil {
