@@ -33,7 +33,7 @@ func (c *change) admissionRequest() *admission.Request {
 
 // operationOptions are what the client asks of the operation beside the object.
 func (c *change) operationOptions() map[string]any {
-	if c.options != nil {
+	if c.options != nil || c.Operation == resource.Connect {
 		return c.options
 	}
 	kind := map[resource.Operation]string{resource.Create: "CreateOptions", resource.Update: "UpdateOptions", resource.Delete: "DeleteOptions"}[c.Operation]
