@@ -19,6 +19,7 @@ import (
 	"github.com/pintle-dev/pintle/plugins/workloads/podgc"
 	"github.com/pintle-dev/pintle/plugins/workloads/replicaset"
 	"github.com/pintle-dev/pintle/plugins/workloads/replicationcontroller"
+	"github.com/pintle-dev/pintle/plugins/workloads/resourcequota"
 	"github.com/pintle-dev/pintle/plugins/workloads/statefulset"
 	"github.com/pintle-dev/pintle/plugins/workloads/ttlafterfinished"
 )
@@ -56,6 +57,7 @@ func makers() []maker {
 		{"nodelifecycle", func(p parts) (runner, error) {
 			return nodelifecycle.New(p.Kit, p.settings.monitorPeriod(), p.settings.gracePeriod())
 		}},
+		{"resourcequota-controller", func(p parts) (runner, error) { return resourcequota.New(p.Kit, p.meta) }},
 		{"podgc", func(p parts) (runner, error) { return podgc.New(p.Kit, p.settings.TerminatedPodGCThreshold), nil }},
 		{"namespace", func(p parts) (runner, error) { return namespace.New(p.Kit, p.Client.Discovery(), p.meta) }},
 		{"disruption-controller", func(p parts) (runner, error) { return disruption.New(p.Kit) }},

@@ -126,7 +126,7 @@ func Counted(hard []corev1.ResourceName) []schema.GroupResource {
 			out = append(out, gr)
 		}
 	}
-	if slices.ContainsFunc(hard, ofResourceClaims) {
+	if len(resourceClaims{}.Names(hard)) > 0 {
 		out = append(out, ResourceClaims)
 	}
 	for gr := range aliases {
