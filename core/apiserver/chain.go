@@ -155,7 +155,14 @@ func (s *Server) serveResource(ctx context.Context, w http.ResponseWriter, r *ht
 		}
 		defer release()
 	}
-	return q.dispatch()
+	if err := q.dispatch(); err != nil {
+		// What admission has warned of is said of a refusal, too.
+		if !q.wrote {
+			q.writeWarnings()
+		}
+		return err
+	}
+	return nil
 }
 
 // timeout of a request: its own wish, within the limit.

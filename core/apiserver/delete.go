@@ -304,11 +304,13 @@ func (q *request) deleteCollection() error {
 			for name := range next {
 				worker := *q // a request's warnings are not for many goroutines
 				worker.warnings = nil
-				if _, err := worker.deleteNamed(q.ctx, name, opts); err != nil && !apierrors.IsNotFound(err) {
-					mu.Lock()
+				_, err := worker.deleteNamed(q.ctx, name, opts)
+				mu.Lock()
+				if err != nil && !apierrors.IsNotFound(err) {
 					first = errors.Join(first, err)
-					mu.Unlock()
 				}
+				q.warn(worker.warnings...)
+				mu.Unlock()
 			}
 		})
 	}

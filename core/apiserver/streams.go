@@ -39,6 +39,7 @@ func (q *request) admitConnect(sub *crd.Subresource) error {
 	if err != nil {
 		return err
 	}
+	q.writeWarnings() // the stream's own answer has none
 	if jsontree.Equal(sent, c.Object) {
 		return nil
 	}
