@@ -17,6 +17,7 @@ import (
 	"github.com/pintle-dev/pintle/core/audit"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/crd/registry"
 	"github.com/pintle-dev/pintle/sdk/admission"
 	"github.com/pintle-dev/pintle/sdk/resource"
@@ -52,6 +53,12 @@ type Authenticator interface {
 // Authorizer says whether a request may be done.
 type Authorizer interface {
 	Authorize(ctx context.Context, a auth.Attributes) (allowed bool, reason string, err error)
+}
+
+// VersionConverter brings objects of one type into another version, one for each in their
+// order; *conversion.Webhook implements it. It must not change what it is given.
+type VersionConverter interface {
+	Convert(ctx context.Context, objects []map[string]any, to schema.GroupVersionKind) ([]map[string]any, error)
 }
 
 // Aggregator serves what other servers do; *aggregation.Aggregator implements it.
@@ -136,6 +143,9 @@ type Config struct {
 	// answers 404.
 	Discovery http.Handler
 	OpenAPI   http.Handler
+	// Conversion returns what converts the objects of a definition whose strategy is
+	// Webhook. nil: versions that differ can't be read and written.
+	Conversion func(*crd.Definition) VersionConverter
 	// Aggregator is asked before all else that is served; nil means that there are no other
 	// servers.
 	Aggregator Aggregator

@@ -64,14 +64,14 @@ func (k *kind) present(data []byte) ([]byte, error) {
 		}
 		return encodeAs(o.Tree, o.ManagedFields), nil
 	}
-	if k.converter != nil {
+	if k.converts() {
 		o, err := jsontree.Decode(data)
 		if err != nil {
 			return nil, fmt.Errorf("decode a stored object: %w", err)
 		}
-		tree, err := k.converter.Convert(o.Tree, k.GVK)
+		tree, err := k.convert(o, k.GVK)
 		if err != nil {
-			return nil, fmt.Errorf("convert to %s: %w", k.GVK, err)
+			return nil, err
 		}
 		return encodeAs(tree, o.ManagedFields), nil
 	}
@@ -87,7 +87,7 @@ func (k *kind) present(data []byte) ([]byte, error) {
 
 // selects reports whether stored bytes are selected in the form that k presents them in.
 func (k *kind) selects(sel *selector.Selector, data []byte) (bool, error) {
-	if k.converter != nil {
+	if k.converts() {
 		var err error
 		if data, err = k.present(data); err != nil {
 			return false, err
@@ -104,9 +104,9 @@ func (k *kind) decodeStored(data []byte) (*jsontree.Object, error) {
 	}
 	switch have, _ := o.Tree["apiVersion"].(string); {
 	case have == k.apiVersion:
-	case k.converter != nil:
-		if o.Tree, err = k.converter.Convert(o.Tree, k.GVK); err != nil {
-			return nil, fmt.Errorf("convert to %s: %w", k.GVK, err)
+	case k.converts():
+		if o.Tree, err = k.convert(o, k.GVK); err != nil {
+			return nil, err
 		}
 	default:
 		o.Tree["apiVersion"] = k.apiVersion
@@ -121,10 +121,10 @@ func (k *kind) decodeStored(data []byte) (*jsontree.Object, error) {
 // store puts the revision.
 func (k *kind) encodeForStore(tree map[string]any, managed []byte) ([]byte, int, error) {
 	if k.storageVersion != k.apiVersion {
-		if k.converter != nil {
+		if k.converts() {
 			var err error
-			if tree, err = k.converter.Convert(jsontree.CopyMap(tree), k.storage); err != nil {
-				return nil, 0, fmt.Errorf("convert to %s: %w", k.storage, err)
+			if tree, err = k.convert(&jsontree.Object{Tree: jsontree.CopyMap(tree), ManagedFields: managed}, k.storage); err != nil {
+				return nil, 0, err
 			}
 		} else {
 			top := make(map[string]any, len(tree))

@@ -62,8 +62,11 @@ type kind struct {
 	// storage is the kind objects are stored as.
 	storage        schema.GroupVersionKind
 	storageVersion string
-	builtin        bool
-	namespaced     bool
+	// versions brings custom resources into other versions; nil where these differ by
+	// their apiVersion only.
+	versions   *versions
+	builtin    bool
+	namespaced bool
 	// isNamespace marks the type whose objects are the namespaces of others.
 	isNamespace bool
 	protobuf    bool
@@ -193,6 +196,9 @@ func (s *Server) newKind(t *registry.Type, h any) *kind {
 		k.storage.Version = v.Name
 	}
 	k.storageVersion = k.storage.GroupVersion().String()
+	if k.converter == nil {
+		k.versions = s.newVersions(t.Definition)
+	}
 	if len(t.Version.Verbs) > 0 {
 		k.verbs = map[string]bool{}
 		for _, v := range t.Version.Verbs {

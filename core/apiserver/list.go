@@ -168,6 +168,9 @@ func (q *request) read(sel selector.Selector, limit int, opts store.ListOptions)
 		if err != nil {
 			return l, q.listError(err, opts)
 		}
+		if err := q.kind.presentAll(q.ctx, snap.Objects); err != nil {
+			return l, err
+		}
 		l.revision = snap.Revision
 		if sel.Empty() {
 			l.objects = snap.Objects

@@ -290,13 +290,13 @@ func hasName(key store.Key, name string) bool {
 // fieldsOf finds values of fields in one state of an event's object, each once for all
 // watchers of the kind. State marks which state it is among what is kept with the event.
 func (k *kind) fieldsOf(e *store.Event, state string, data []byte) selector.Values {
-	if k.converter != nil {
+	if k.converts() {
 		state += k.apiVersion + "/"
 	}
 	return func(path string) string {
 		v, _ := e.Frames.Get(state+path, func() ([]byte, error) {
 			presented := data
-			if k.converter != nil {
+			if k.converts() {
 				var err error
 				if presented, err = k.present(data); err != nil {
 					return nil, err

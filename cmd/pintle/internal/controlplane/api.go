@@ -10,7 +10,9 @@ import (
 
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
 	"github.com/pintle-dev/pintle/core/apiserver"
+	"github.com/pintle-dev/pintle/core/apiserver/backend"
 	"github.com/pintle-dev/pintle/core/apiserver/connect"
+	"github.com/pintle-dev/pintle/core/apiserver/conversion"
 	"github.com/pintle-dev/pintle/core/apiserver/customresources"
 	"github.com/pintle-dev/pintle/core/apiserver/discovery"
 	"github.com/pintle-dev/pintle/core/apiserver/openapi"
@@ -55,8 +57,11 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		Store: s.store, Registry: reg,
 		Authenticator: s.access.authenticator, Authorizer: s.access.authorizer,
 		Aggregator: s.aggregator,
-		Discovery:  discovery.New(discovery.Config{Types: reg, Others: s.aggregator, Priority: priority, ServerAddress: s.cfg.API.Address()}),
-		OpenAPI:    openapi.New(openapi.Config{Types: reg, Others: s.aggregator, Describe: kubeapi.Describe, Version: release.Kubernetes}),
+		Conversion: func(d *crd.Definition) apiserver.VersionConverter {
+			return conversion.New(d, backend.NewResolver(s.store))
+		},
+		Discovery: discovery.New(discovery.Config{Types: reg, Others: s.aggregator, Priority: priority, ServerAddress: s.cfg.API.Address()}),
+		OpenAPI:   openapi.New(openapi.Config{Types: reg, Others: s.aggregator, Describe: kubeapi.Describe, Version: release.Kubernetes}),
 		Connect: func(w http.ResponseWriter, r *http.Request, a auth.Attributes) {
 			streams.Serve(w, r, connect.Request{
 				Resource: a.Resource, Subresource: a.Subresource, Namespace: a.Namespace, Name: a.Name, Path: a.Path,

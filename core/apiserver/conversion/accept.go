@@ -1,0 +1,97 @@
+package conversion
+
+import (
+	"errors"
+	"fmt"
+
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// accept takes a webhook's object: it must be the one that was sent, in the version that was
+// asked for. Of its metadata only labels and annotations count.
+func accept(original map[string]any, data []byte, to schema.GroupVersionKind) (map[string]any, error) {
+	var u unstructured.Unstructured
+	if err := u.UnmarshalJSON(data); err != nil {
+		return nil, err
+	}
+	if got := u.GroupVersionKind().GroupVersion(); got != to.GroupVersion() {
+		return nil, fmt.Errorf("invalid groupVersion (expected %v, received %v)", to.GroupVersion(), got)
+	}
+	if want, got := text(original, "kind"), u.GetKind(); want != got {
+		return nil, fmt.Errorf("invalid kind (expected %v, received %v)", want, got)
+	}
+	in := unstructured.Unstructured{Object: original}
+	for _, f := range [...]struct{ what, want, got string }{
+		{"name", in.GetName(), u.GetName()},
+		{"namespace", in.GetNamespace(), u.GetNamespace()},
+		{"UID", string(in.GetUID()), string(u.GetUID())},
+	} {
+		if f.want != f.got {
+			return nil, fmt.Errorf("must have the same %s: %v != %v", f.what, f.want, f.got)
+		}
+	}
+	if err := restoreMeta(original, u.Object); err != nil {
+		return nil, err
+	}
+	return u.Object, nil
+}
+
+// restoreMeta gives a converted object the metadata it had, but for labels and annotations.
+func restoreMeta(original, converted map[string]any) error {
+	answered, found := converted["metadata"]
+	if !found {
+		return errors.New("missing metadata in converted object")
+	}
+	said, ok := answered.(map[string]any)
+	if !ok {
+		return fmt.Errorf("invalid metadata of type %T in converted object", answered)
+	}
+	had, _ := original["metadata"].(map[string]any)
+	meta := make(map[string]any, len(had))
+	for k, v := range had {
+		meta[k] = v
+	}
+	converted["metadata"] = meta
+	for _, name := range [...]string{"labels", "annotations"} {
+		value := said[name]
+		if value == nil {
+			delete(meta, name)
+			continue
+		}
+		next, ok := value.(map[string]any)
+		if !ok {
+			return fmt.Errorf("invalid metadata.%s of type %T in converted object", name, value)
+		}
+		old, _ := meta[name].(map[string]any)
+		if err := checkStrings(name, old, next); err != nil {
+			return err
+		}
+		meta[name] = next
+	}
+	return nil
+}
+
+// checkStrings checks labels or annotations where they are others than before.
+func checkStrings(name string, old, next map[string]any) error {
+	changed := len(old) != len(next)
+	all := make(map[string]string, len(next))
+	for k, v := range next {
+		s, ok := v.(string)
+		if !ok {
+			return fmt.Errorf("metadata.%s[%s] must be a string, but is %T in converted object", name, k, v)
+		}
+		all[k] = s
+		changed = changed || old[k] != v
+	}
+	if !changed {
+		return nil
+	}
+	if name == "labels" {
+		return metav1validation.ValidateLabels(all, field.NewPath("metadata", "labels")).ToAggregate()
+	}
+	return apivalidation.ValidateAnnotations(all, field.NewPath("metadata", "annotation")).ToAggregate()
+}

@@ -1,0 +1,144 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/pintle-dev/pintle/core/apiserver/internal/jsontree"
+	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/crd"
+	crdschema "github.com/pintle-dev/pintle/crd/schema"
+)
+
+// webhookConversion is the strategy of definitions whose versions a webhook converts.
+const webhookConversion = "Webhook"
+
+// versions converts custom resources of one type between its versions.
+type versions struct {
+	server    *Server
+	converter func() VersionConverter
+}
+
+// newVersions returns nil where versions differ by their apiVersion only.
+func (s *Server) newVersions(d *crd.Definition) *versions {
+	if d.Conversion == nil || d.Conversion.Strategy != webhookConversion || s.cfg.Conversion == nil {
+		return nil
+	}
+	return &versions{server: s, converter: sync.OnceValue(func() VersionConverter { return s.cfg.Conversion(d) })}
+}
+
+// converts reports whether forms of k differ by more than their apiVersion.
+func (k *kind) converts() bool { return k.converter != nil || k.versions != nil }
+
+// convert brings an object, which is the caller's own, into another form.
+func (k *kind) convert(o *jsontree.Object, to schema.GroupVersionKind) (map[string]any, error) {
+	if k.converter == nil {
+		trees, err := k.versions.convert(context.Background(), []*jsontree.Object{o}, to) // it has a timeout of its own
+		if err != nil {
+			return nil, err
+		}
+		return trees[0], nil
+	}
+	tree, err := k.converter.Convert(o.Tree, to)
+	if err != nil {
+		return nil, fmt.Errorf("convert to %s: %w", to, err)
+	}
+	return tree, nil
+}
+
+// convert brings objects into another version, all in one call. As upstream does it sets
+// the defaults of the version an object is in, and drops what the other does not have.
+func (v *versions) convert(ctx context.Context, objects []*jsontree.Object, to schema.GroupVersionKind) ([]map[string]any, error) {
+	trees := make([]map[string]any, len(objects))
+	for i, o := range objects {
+		from := schema.FromAPIVersionAndKind(jsontree.String(o.Tree, "apiVersion"), to.Kind)
+		if c := v.schemaOf(from); c != nil && c.HasDefaults() {
+			c.Default(o.Tree)
+		}
+		trees[i] = withManagedFields(o)
+	}
+	converted, err := v.converter().Convert(ctx, trees, to)
+	if err != nil {
+		// Neither the client's fault nor that of a rule: upstream gives no reason either.
+		return nil, statusError(http.StatusInternalServerError, metav1.StatusReasonUnknown, err.Error())
+	}
+	c := v.schemaOf(to)
+	for _, tree := range converted {
+		if meta := jsontree.Map(tree, "metadata"); meta != nil {
+			delete(meta, "managedFields") // they are kept apart
+		}
+		if c != nil {
+			c.Prune(tree)
+		}
+	}
+	return converted, nil
+}
+
+// schemaOf returns the schema of a version that is served, or nil.
+func (v *versions) schemaOf(gvk schema.GroupVersionKind) *crdschema.Compiled {
+	t, ok := v.server.cfg.Registry.LookupKind(gvk)
+	if !ok {
+		return nil
+	}
+	c, err := t.Compiled()
+	if err != nil {
+		return nil
+	}
+	return c
+}
+
+// withManagedFields returns an object as clients see it.
+func withManagedFields(o *jsontree.Object) map[string]any {
+	if len(o.ManagedFields) == 0 {
+		return o.Tree
+	}
+	fields, err := jsontree.DecodeValue(o.ManagedFields)
+	if err != nil {
+		return o.Tree // they were encoded here; the webhook can do without
+	}
+	tree := maps.Clone(o.Tree)
+	meta := maps.Clone(jsontree.Map(o.Tree, "metadata"))
+	if meta == nil {
+		meta = map[string]any{}
+	}
+	meta["managedFields"] = fields
+	tree["metadata"] = meta
+	return tree
+}
+
+// presentAll puts the objects that a webhook has to convert into the version of k, all in
+// one call.
+func (k *kind) presentAll(ctx context.Context, objects []store.Object) error {
+	if k.versions == nil {
+		return nil
+	}
+	var at []int
+	var decoded []*jsontree.Object
+	for i := range objects {
+		if storedAs(objects[i].Data, k.apiVersion) {
+			continue
+		}
+		o, err := jsontree.Decode(objects[i].Data)
+		if err != nil {
+			return fmt.Errorf("decode a stored object: %w", err)
+		}
+		at, decoded = append(at, i), append(decoded, o)
+	}
+	if len(at) == 0 {
+		return nil
+	}
+	trees, err := k.versions.convert(ctx, decoded, k.GVK)
+	if err != nil {
+		return err
+	}
+	for n, i := range at {
+		objects[i].Data = encodeAs(trees[n], decoded[n].ManagedFields)
+	}
+	return nil
+}
