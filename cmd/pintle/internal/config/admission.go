@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -40,9 +41,21 @@ type PodSecurityExemptions struct {
 	RuntimeClasses []string `json:"runtimeClasses"`
 }
 
-// controllers is the plugin whose controllers take off again what some admission plugins put
-// on objects.
-const controllers = "workloads"
+// controls reports whether a controller of the plugin "workloads" runs.
+func (c *Config) controls(controller string) bool {
+	for _, p := range c.Plugins {
+		if p.Name != "workloads" || p.Disabled {
+			continue
+		}
+		var settings struct {
+			Disabled []string `json:"disabled"`
+		}
+		// Settings that can't be read are refused where the plugin gets them.
+		_ = json.Unmarshal(p.Settings, &settings)
+		return !slices.Contains(settings.Disabled, controller)
+	}
+	return false
+}
 
 // AdmissionOptions are the settings for the admission plugins. Without the controllers that
 // take off the taint of new nodes and the finalizers of volumes, neither is put on: nothing
@@ -59,8 +72,8 @@ func (c *Config) AdmissionOptions() admission.Options {
 			ExemptRuntimeClasses: a.PodSecurity.Exemptions.RuntimeClasses,
 		},
 	}
-	if !slices.ContainsFunc(c.Plugins, func(p Plugin) bool { return p.Name == controllers && !p.Disabled }) {
-		o.Disabled = append(o.Disabled, admission.TaintNodes, admission.ObjectInUse)
+	if !c.controls("nodelifecycle") {
+		o.Disabled = append(o.Disabled, admission.TaintNodes)
 	}
 	// The controllers that take off the finalizers of volumes are not there yet.
 	o.Disabled = append(o.Disabled, admission.ObjectInUse)
