@@ -17,6 +17,7 @@ import (
 	"github.com/pintle-dev/pintle/plugins/workloads/namespace"
 	"github.com/pintle-dev/pintle/plugins/workloads/nodelifecycle"
 	"github.com/pintle-dev/pintle/plugins/workloads/podgc"
+	"github.com/pintle-dev/pintle/plugins/workloads/protection"
 	"github.com/pintle-dev/pintle/plugins/workloads/replicaset"
 	"github.com/pintle-dev/pintle/plugins/workloads/replicationcontroller"
 	"github.com/pintle-dev/pintle/plugins/workloads/resourcequota"
@@ -65,6 +66,8 @@ func makers() []maker {
 		{"job-controller", func(p parts) (runner, error) { return job.New(p.Kit) }},
 		{"cronjob-controller", func(p parts) (runner, error) { return cronjob.New(p.Kit) }},
 		{"ttl-after-finished-controller", func(p parts) (runner, error) { return ttlafterfinished.New(p.Kit) }},
+		{"persistentvolumeclaim-protection-controller", func(p parts) (runner, error) { return protection.NewClaims(p.Kit) }},
+		{"persistentvolume-protection-controller", func(p parts) (runner, error) { return protection.NewVolumes(p.Kit) }},
 	}
 }
 
