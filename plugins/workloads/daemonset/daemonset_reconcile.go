@@ -39,7 +39,7 @@ type plan struct {
 	soon time.Duration
 }
 
-func (p *plan) empty() bool { return len(p.create)+len(p.remove) == 0 }
+func (d *plan) empty() bool { return len(d.create)+len(d.remove) == 0 }
 
 func newWorld(ds *appsv1.DaemonSet, hash string, nodes []*v1.Node, pods []*v1.Pod, now time.Time) *world {
 	w := &world{

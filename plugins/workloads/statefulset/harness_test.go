@@ -155,13 +155,17 @@ func (w world) pod(name string) *v1.Pod {
 
 func (w world) phase(name string, phase v1.PodPhase, ready v1.ConditionStatus) {
 	w.Helper()
-	p := w.pod(name)
+	w.setPhase(w.pod(name), phase, ready)
+	w.settle()
+}
+
+func (w world) setPhase(p *v1.Pod, phase v1.PodPhase, ready v1.ConditionStatus) {
+	w.Helper()
 	p.Status.Phase = phase
 	p.Status.Conditions = []v1.PodCondition{{Type: v1.PodReady, Status: ready, LastTransitionTime: metav1.Now()}}
 	if _, err := w.Client.CoreV1().Pods("default").UpdateStatus(w.Ctx, p, metav1.UpdateOptions{}); err != nil {
 		w.Fatal(err)
 	}
-	w.settle()
 }
 
 func (w world) ready(names ...string) {
