@@ -1,5 +1,5 @@
-// Package workloads is Pintle's controllers plugin: Deployments, ReplicaSets, garbage
-// collection of dependents, deletion of namespaces, default ServiceAccounts, the root CA
+// Package workloads is Pintle's controllers plugin: Deployments, ReplicaSets,
+// ReplicationControllers, StatefulSets, DaemonSets, garbage collection of dependents, deletion of namespaces, default ServiceAccounts, the root CA
 // for pods, endpoints of Services, the life cycle of nodes and what becomes of pods whose
 // node is gone. All run in one process over one set of informers.
 //
