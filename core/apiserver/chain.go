@@ -36,7 +36,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if rec.audit != nil {
 			rec.audit.Done(rec.code, p)
 		}
-		s.metrics.done(&rt, rec.code, time.Since(start))
+		s.metrics.done(&rt, rec.code, rec.written, time.Since(start))
 	}()
 	if err := s.serve(rec, r, &rt); err != nil {
 		if rec.code != 0 {
@@ -288,8 +288,9 @@ func (q *request) dispatchSubresource() error {
 // recorder remembers the status code and keeps flushing and hijacking possible.
 type recorder struct {
 	http.ResponseWriter
-	code  int
-	start time.Time
+	code    int
+	written int64
+	start   time.Time
 	// audit is the request's record, nil where there is none.
 	audit *audit.Record
 }
@@ -307,7 +308,9 @@ func (r *recorder) Write(b []byte) (int, error) {
 	if r.code == 0 {
 		r.begin(http.StatusOK)
 	}
-	return r.ResponseWriter.Write(b)
+	n, err := r.ResponseWriter.Write(b)
+	r.written += int64(n)
+	return n, err //nolint:wrapcheck // the writer's own
 }
 
 func (r *recorder) begin(code int) {

@@ -25,6 +25,8 @@ type route struct {
 	// rest of the path behind the subresource, with its slash.
 	rest string
 	path string
+	// dry says that the request asks for no effect.
+	dry bool
 }
 
 // parseRoute understands /api/VERSION/… and /apis/GROUP/VERSION/…; verbs that depend on
@@ -77,6 +79,7 @@ func parseRoute(r *http.Request, query url.Values) route {
 		rt.rest = "/"
 	}
 	rt.verb = verbOf(r.Method, &rt, query)
+	rt.dry = len(query["dryRun"]) > 0
 	return rt
 }
 

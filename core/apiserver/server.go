@@ -39,6 +39,9 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("apiserver: %w", err)
 	}
 	s.metrics = m
+	if err := registerAll(cfg.Metrics, counts{cfg.Store, cfg.Registry}); err != nil {
+		return nil, fmt.Errorf("apiserver: %w", err)
+	}
 	s.reader = newReader(s)
 	s.derived.limit = cfg.Limits.DerivedBytes
 	return s, nil

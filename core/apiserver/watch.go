@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -33,6 +34,8 @@ type stream struct {
 	bookmark bool
 	// sent is the newest revision the client knows that it has seen everything up to.
 	sent uint64
+	// counter counts the events that are sent.
+	counter prometheus.Counter
 }
 
 // watch streams the changes of a collection.
@@ -69,11 +72,12 @@ func (q *request) watch() error {
 	if err != nil && !errors.Is(err, store.ErrCompacted) {
 		return fmt.Errorf("watch %s: %w", q.kind.gr, err)
 	}
-	gauge := q.server.metrics.watches.WithLabelValues("WATCH", q.kind.GVR.Group, q.kind.GVR.Version, q.kind.GVR.Resource)
+	gauge := q.server.metrics.watches.WithLabelValues("WATCH", q.kind.GVR.Group, q.kind.GVR.Version, q.kind.GVR.Resource, "", q.route.scope(), component)
 	gauge.Inc()
 	defer gauge.Dec()
 
-	st := &stream{q: q, sel: sel, frames: frames, sent: after, bookmark: isTrue(q.query.Get("allowWatchBookmarks"))}
+	st := &stream{q: q, sel: sel, frames: frames, sent: after, bookmark: isTrue(q.query.Get("allowWatchBookmarks")),
+		counter: q.server.metrics.events.WithLabelValues(q.kind.GVR.Group, q.kind.GVR.Version, q.kind.GVR.Resource)}
 	rc := http.NewResponseController(q.w)
 	st.flush = rc.Flush
 	h := q.w.Header()
@@ -310,6 +314,7 @@ func (k *kind) fieldsOf(e *store.Event, state string, data []byte) selector.Valu
 
 // frame appends an event to what is to be sent.
 func (s *stream) frame(e *store.Event, kind string) error {
+	s.counter.Inc()
 	var err error
 	s.buf, err = s.frames.append(s.buf, e, kind)
 	return err

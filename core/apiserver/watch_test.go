@@ -346,7 +346,7 @@ func TestHealthVersionMetrics(t *testing.T) {
 	if r := a.must(200, "GET", "/version", "").object(t); r["gitVersion"] != "v1.36.3" {
 		t.Errorf("%v", r)
 	}
-	if r := a.must(200, "GET", "/metrics", ""); !strings.Contains(string(r.body), `apiserver_request_total{code="201",group="",resource="namespaces",subresource="",verb="create",version="v1"} 1`) {
+	if r := a.must(200, "GET", "/metrics", ""); !strings.Contains(string(r.body), `apiserver_request_total{code="201",component="apiserver",dry_run="",group="",resource="namespaces",scope="cluster",subresource="",verb="POST",version="v1"} 1`) {
 		t.Errorf("%s", r.body)
 	}
 }
