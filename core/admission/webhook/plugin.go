@@ -182,14 +182,19 @@ func decodeMutating(data []byte) ([]*hook, error) {
 	hooks := make([]*hook, len(o.Webhooks))
 	for i := range o.Webhooks {
 		m := &o.Webhooks[i]
-		hooks[i] = newHook(o.Name, stepMutate, &admissionregistrationv1.ValidatingWebhook{
-			Name: m.Name, ClientConfig: m.ClientConfig, Rules: m.Rules, FailurePolicy: m.FailurePolicy, MatchPolicy: m.MatchPolicy,
-			NamespaceSelector: m.NamespaceSelector, ObjectSelector: m.ObjectSelector, SideEffects: m.SideEffects,
-			TimeoutSeconds: m.TimeoutSeconds, AdmissionReviewVersions: m.AdmissionReviewVersions, MatchConditions: m.MatchConditions,
-		})
+		hooks[i] = newHook(o.Name, stepMutate, common(m))
 		hooks[i].reinvocable = m.ReinvocationPolicy != nil && *m.ReinvocationPolicy == admissionregistrationv1.IfNeededReinvocationPolicy
 	}
 	return hooks, nil
+}
+
+// common is what mutating webhooks have in common with validating ones.
+func common(m *admissionregistrationv1.MutatingWebhook) *admissionregistrationv1.ValidatingWebhook {
+	return &admissionregistrationv1.ValidatingWebhook{
+		Name: m.Name, ClientConfig: m.ClientConfig, Rules: m.Rules, FailurePolicy: m.FailurePolicy, MatchPolicy: m.MatchPolicy,
+		NamespaceSelector: m.NamespaceSelector, ObjectSelector: m.ObjectSelector, SideEffects: m.SideEffects,
+		TimeoutSeconds: m.TimeoutSeconds, AdmissionReviewVersions: m.AdmissionReviewVersions, MatchConditions: m.MatchConditions,
+	}
 }
 
 func decodeValidating(data []byte) ([]*hook, error) {

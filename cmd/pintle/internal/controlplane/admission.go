@@ -1,9 +1,11 @@
 package controlplane
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/pintle-dev/pintle/core/admission/follow"
 	"github.com/pintle-dev/pintle/core/admission/match"
@@ -12,6 +14,7 @@ import (
 	"github.com/pintle-dev/pintle/core/apiserver"
 	"github.com/pintle-dev/pintle/core/apiserver/backend"
 	"github.com/pintle-dev/pintle/crd/registry"
+	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
 // addAdmission makes what requests are admitted by. The order is upstream's: what changes
@@ -34,4 +37,9 @@ func (s *Server) addAdmission(cfg *apiserver.Config, reg *registry.Registry, met
 	cfg.Validators = append(cfg.Validators, s.policies.Validator(), s.webhooks.Validator())
 	cfg.Store = follow.Store{Store: s.store, Buckets: append(s.webhooks.Buckets(), s.policies.Buckets()...)}
 	return nil
+}
+
+// checkAdmission validates the objects that configure admission.
+func (s *Server) checkAdmission(ctx context.Context, r *resource.Request) field.ErrorList {
+	return append(webhook.Check(ctx, r), s.policies.Check(ctx, r)...)
 }

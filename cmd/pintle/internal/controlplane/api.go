@@ -97,7 +97,7 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		Writer:              s.api.Writer(),
 		Admission:           builtin,
 		RBACAdmission:       rbac.Guard(s.access.rbac, s.access.authorizer),
-		CheckAdmission:      s.policies.Check,
+		CheckAdmission:      s.checkAdmission,
 	})
 	for _, b := range []resource.Bundle{
 		kubernetes,
