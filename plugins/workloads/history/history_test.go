@@ -10,6 +10,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 
@@ -160,5 +161,36 @@ func TestOfAdoptsAndSorts(t *testing.T) {
 	adopted, err := client.AppsV1().ControllerRevisions("default").Get(t.Context(), "orphan", metav1.GetOptions{})
 	if err != nil || metav1.GetControllerOf(adopted) == nil {
 		t.Errorf("not adopted: %+v, %v", adopted, err)
+	}
+}
+
+// TestNamesAreUpstreams holds the names to those that kube-controller-manager 1.36.3 gave
+// for the same templates: with others, every pod would be restarted when one controller
+// takes over from the other.
+func TestNamesAreUpstreams(t *testing.T) {
+	const common = `"dnsPolicy":"ClusterFirst","restartPolicy":"Always","schedulerName":"default-scheduler","securityContext":{},"terminationGracePeriodSeconds":30}}}}`
+	const web = `{"spec":{"template":{"$patch":"replace","metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"args":["\u003ca\u003e\u0026b"],"env":[{"name":"A","value":"x"}],"image":"nginx:1","imagePullPolicy":"IfNotPresent","livenessProbe":{"failureThreshold":3,"httpGet":{"path":"/","port":80,"scheme":"HTTP"},"periodSeconds":10,"successThreshold":1,"timeoutSeconds":1},"name":"c","resources":{"requests":{"cpu":"100m","memory":"1Gi"}},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File"}],` + common
+	const daemon = `{"spec":{"template":{"$patch":"replace","metadata":{"labels":{"app":"ds"}},"spec":{"containers":[{"image":"nginx:1","imagePullPolicy":"IfNotPresent","name":"c","ports":[{"containerPort":80,"protocol":"TCP"}],"resources":{"requests":{"cpu":"100m","memory":"1Gi"}},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File"}],"dnsPolicy":"ClusterFirst","nodeSelector":{"false":"where"},"restartPolicy":"Always","schedulerName":"default-scheduler","securityContext":{},"terminationGracePeriodSeconds":30}}}}`
+	parse := func(data string) (*v1.PodTemplateSpec, *appsv1.ControllerRevision) {
+		stored := &appsv1.ControllerRevision{Data: runtime.RawExtension{Raw: []byte(data)}}
+		template, err := history.Template(stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := history.New(owner(), kind, template, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(made.Data.Raw) != data {
+			t.Errorf("data: %s, want %s", made.Data.Raw, data)
+		}
+		return template, made
+	}
+	zero := int32(0)
+	if _, r := parse(web); history.DataHash(r, &zero) != "69bc5f5976" {
+		t.Errorf("StatefulSet: %s", history.DataHash(r, &zero))
+	}
+	if template, _ := parse(daemon); history.TemplateHash(template, nil) != "7d4954668b" {
+		t.Errorf("DaemonSet: %s", history.TemplateHash(template, nil))
 	}
 }
