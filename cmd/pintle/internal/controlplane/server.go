@@ -28,6 +28,7 @@ import (
 	"github.com/pintle-dev/pintle/core/apiserver/fairness"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/auth/pki"
+	"github.com/pintle-dev/pintle/core/auth/signing"
 	"github.com/pintle-dev/pintle/core/host"
 	"github.com/pintle-dev/pintle/core/store"
 	"github.com/pintle-dev/pintle/crd/registry"
@@ -88,6 +89,7 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	})
 	group.Go(func() error { return s.types.Run(ctx) })
 	group.Go(func() error { return s.aggregator.Run(ctx) })
+	group.Go(func() error { return s.signer().Run(ctx, s.store) })
 	group.Go(func() error { return s.webhooks.Run(ctx, s.store) })
 	group.Go(func() error { return s.policies.Run(ctx, s.store) })
 	group.Go(func() error {
@@ -99,6 +101,14 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	group.Go(func() error { return s.access.serve(ctx, func() error { return s.api.Serve(ctx, listeners...) }) })
 	group.Go(func() error { return s.populate(ctx, started) })
 	return group.Wait()
+}
+
+// signer signs approved certificate requests with the cluster's authority.
+func (s *Server) signer() *signing.Controller {
+	return signing.New(signing.Config{
+		Authority: s.authority, Writer: s.api.Writer(), Logger: s.log,
+		Leading: func() bool { leads, _ := s.store.Leadership(); return leads },
+	})
 }
 
 // listen opens the TCP address over TLS and the unix socket of plugins.
