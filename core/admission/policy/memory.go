@@ -56,7 +56,12 @@ func (m *memory) changed() {
 	clear(m.invoked)
 }
 
-func (m *memory) end(r *admission.Request) {
+// end closes a round. Where the round has changed the object, all that may be repeated are to
+// be, the last one too.
+func (m *memory) end(r *admission.Request, changed bool) {
+	if changed {
+		m.changed()
+	}
 	if len(m.invoked) > 0 {
 		m.output = runtime.DeepCopyJSON(r.Object)
 	}

@@ -17,6 +17,8 @@ import (
 
 	"github.com/pintle-dev/pintle/core/admission/cel"
 	"github.com/pintle-dev/pintle/core/admission/match"
+	"github.com/pintle-dev/pintle/crd/registry"
+	crdschema "github.com/pintle-dev/pintle/crd/schema"
 	"github.com/pintle-dev/pintle/sdk/admission"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
@@ -42,7 +44,7 @@ func (p *policy) compiledMutations() *mutations {
 		for _, one := range p.mutating.Mutations {
 			switch {
 			case one.PatchType == admissionregistrationv1.PatchTypeJSONPatch && one.JSONPatch != nil:
-				m.patchers = append(m.patchers, patch.NewJSONPatcher(m.compiler.Mutation(jsonPatch(one.JSONPatch.Expression), declared, cel.StoredExpressions)))
+				m.patchers = append(m.patchers, jsonPatcher{m.compiler.Mutation(jsonPatch(one.JSONPatch.Expression), declared, cel.StoredExpressions)})
 			case one.PatchType == admissionregistrationv1.PatchTypeApplyConfiguration && one.ApplyConfiguration != nil:
 				m.patchers = append(m.patchers, patch.NewApplyConfigurationPatcher(
 					m.compiler.Mutation(applyConfiguration(one.ApplyConfiguration.Expression), declared, cel.StoredExpressions)))
@@ -72,7 +74,7 @@ func (m mutator) Mutate(ctx context.Context, r *admission.Request) (bool, error)
 			return false, err
 		}
 	}
-	pass.memory.end(r)
+	pass.memory.end(r, pass.changed)
 	return pass.changed, pass.refuse()
 }
 
@@ -222,7 +224,7 @@ func (s *pass) patch(ctx context.Context, patcher patch.Patcher, in *cel.Input, 
 		return nil, apierrors.NewInternalError(fmt.Errorf("merge types of %s: %w", kind, err))
 	}
 	object, err := patcher.Patch(ctx, patch.Request{
-		MatchedResource: in.Resource, VersionedAttributes: in.Attributes, ObjectInterfaces: trees{},
+		MatchedResource: in.Resource, VersionedAttributes: in.Attributes,
 		OptionalVariables: in.Bindings(), Namespace: in.Namespace, TypeConverter: converter{types},
 	}, celconfig.RuntimeCELCostBudget)
 	if err != nil {
@@ -236,12 +238,33 @@ func (s *pass) patch(ctx context.Context, patcher patch.Patcher, in *cel.Input, 
 	if object == in.Attributes.VersionedObject {
 		return object, nil
 	}
+	if t.Definition.Source == registry.BuiltinSource {
+		if err := decode(compiled, changed.Object); err != nil {
+			return nil, err
+		}
+	}
 	if target.Kind != s.request.Kind {
 		compiled.Default(changed.Object)
 	} else if err := s.request.Decode(ctx, changed.Object); err != nil {
 		return nil, err
 	}
 	return changed, nil
+}
+
+// decode refuses what could not be decoded into a built-in type.
+func decode(compiled *crdschema.Compiled, tree map[string]any) error {
+	unknown, err := compiled.Normalize(tree)
+	if err == nil && len(unknown) > 0 {
+		errs := make([]error, len(unknown))
+		for i, path := range unknown {
+			errs[i] = fmt.Errorf("unknown field %q", path)
+		}
+		err = runtime.NewStrictDecodingError(errs)
+	}
+	if err != nil {
+		return apierrors.NewInternalError(err)
+	}
+	return nil
 }
 
 // take makes a changed object the one of the request.
