@@ -1,4 +1,6 @@
 // Package node decides what node agents may do: what upstream's role system:node allows,
-// but for writes and for secrets only as far as they concern the node itself and the pods
-// bound to it.
+// but only as far as it concerns the node itself and the pods bound to it.
+//
+// Authorizer decides by what a request names, Restriction by what is in its body. The
+// package must not know how requests are served.
 package node

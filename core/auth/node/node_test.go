@@ -12,7 +12,7 @@ import (
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
-// pods are stored pods by "namespace/name".
+// pods are stored pods by "namespace/name", and other objects by their keys.
 type pods map[string]string
 
 func (p pods) Get(_ context.Context, key store.Key) (store.Object, error) {
@@ -33,16 +33,25 @@ func (p pods) List(_ context.Context, prefix store.Key, _ store.ListOptions) (st
 	return s, nil
 }
 
-func pod(on, spec string) string { return fmt.Sprintf(`{"spec":{"nodeName":%q,%s}}`, on, spec) }
+func pod(on, spec string) string {
+	return fmt.Sprintf(`{"metadata":{"name":"mine"},"spec":{"nodeName":%q,%s},"status":{"resourceClaimStatuses":[{"name":"m","resourceClaimName":"made"}]}}`, on, spec)
+}
 
 func TestAuthorize(t *testing.T) {
 	s := pods{
 		"ns/mine": pod("n1", `"serviceAccountName":"sa","imagePullSecrets":[{"name":"pull"}],
 			"volumes":[{"name":"v","secret":{"secretName":"vol"}},{"name":"p","projected":{"sources":[{"configMap":{"name":"proj"}},{"secret":{"name":"projs"}}]}},
-				{"name":"c","configMap":{"name":"cm"}},{"name":"d","persistentVolumeClaim":{"claimName":"claim"}}],
+				{"name":"c","configMap":{"name":"cm"}},{"name":"d","persistentVolumeClaim":{"claimName":"claim"}},{"name":"eph","ephemeral":{}}],
+			"resourceClaims":[{"name":"g","resourceClaimName":"gpu"},{"name":"m"}],
 			"initContainers":[{"env":[{"name":"E","valueFrom":{"secretKeyRef":{"name":"init","key":"k"}}}]}],
 			"containers":[{"envFrom":[{"configMapRef":{"name":"envcm"}}],"env":[{"name":"E","value":"decoy"}]}]`),
-		"ns/theirs": pod("n2", `"serviceAccountName":"other","volumes":[{"name":"v","secret":{"secretName":"their"}}]`),
+		"ns/mirror":                            `{"metadata":{"annotations":{"kubernetes.io/config.mirror":"x"}},"spec":{"nodeName":"n1","imagePullSecrets":[{"name":"granted"}]}}`,
+		"persistentvolumes//pv":                `{"spec":{"claimRef":{"namespace":"ns","name":"claim"}}}`,
+		"persistentvolumes//unbound":           `{"spec":{}}`,
+		"resourceslices.resource.k8s.io//s1":   `{"spec":{"nodeName":"n1"}}`,
+		"resourceslices.resource.k8s.io//s2":   `{"spec":{"nodeName":"n2"}}`,
+		"volumeattachments.storage.k8s.io//a1": `{"spec":{"nodeName":"n1"}}`,
+		"ns/theirs":                            pod("n2", `"serviceAccountName":"other","volumes":[{"name":"v","secret":{"secretName":"their"}}]`),
 	}
 	n1 := resource.User{Name: "system:node:n1", Groups: []string{"system:nodes", "system:authenticated"}}
 	for _, c := range []struct {
@@ -50,17 +59,24 @@ func TestAuthorize(t *testing.T) {
 		what string // verb resource[/sub][.group] namespace/name
 		want bool
 	}{
-		{n1, "get nodes /n1", true}, {n1, "list nodes /", true}, {n1, "create nodes /", true},
-		{n1, "patch nodes/status /n1", true}, {n1, "patch nodes/status /n2", false},
-		{n1, "update nodes /n2", false}, {n1, "delete nodes /n1", false},
-		{n1, "watch pods /", true}, {n1, "create pods ns/", false},
-		{n1, "patch pods/status ns/mine", true}, {n1, "patch pods/status ns/theirs", false},
-		{n1, "delete pods ns/mine", true}, {n1, "delete pods ns/theirs", false}, {n1, "delete pods ns/gone", true},
+		{n1, "get nodes /n1", true}, {n1, "watch nodes /n1", true}, {n1, "list nodes /", false}, {n1, "get nodes /n2", false}, {n1, "create nodes /", true},
+		{n1, "patch nodes/status /n1", true}, {n1, "delete nodes /n1", false},
+		{n1, "watch pods /", false}, {n1, "watch pods / spec.nodeName=n1", true}, {n1, "list pods / spec.nodeName=n2", false}, {n1, "list pods / spec.nodeName!=n1", false},
+		{n1, "get pods ns/mine", true}, {n1, "get pods ns/theirs", false}, {n1, "get pods ns/gone", true}, {n1, "watch pods ns/mine", true},
+		{n1, "create pods ns/", true}, {n1, "patch pods/status ns/mine", true}, {n1, "update pods ns/mine", false}, {n1, "create pods/exec ns/mine", false},
+		{n1, "delete pods ns/mine", true}, {n1, "create pods/eviction ns/mine", true},
+		{n1, "get persistentvolumes /pv", true}, {n1, "get persistentvolumes /unbound", false}, {n1, "list persistentvolumes /", false},
+		{n1, "patch persistentvolumeclaims/status ns/claim", true}, {n1, "patch persistentvolumeclaims/status ns/other", false}, {n1, "get persistentvolumeclaims ns/mine-eph", true},
+		{n1, "get resourceclaims.resource.k8s.io ns/gpu", true}, {n1, "get resourceclaims.resource.k8s.io ns/made", true}, {n1, "get resourceclaims.resource.k8s.io ns/theirs", false},
+		{n1, "update resourceslices.resource.k8s.io /s1", true}, {n1, "update resourceslices.resource.k8s.io /s2", false}, {n1, "list resourceslices.resource.k8s.io /", false},
+		{n1, "deletecollection resourceslices.resource.k8s.io / spec.nodeName=n1", true}, {n1, "create resourceslices.resource.k8s.io /", true},
+		{n1, "get volumeattachments.storage.k8s.io /a1", true}, {n1, "get volumeattachments.storage.k8s.io /none", false},
+		{n1, "get secrets ns/granted", false}, // by a mirror pod
 		{n1, "get secrets ns/vol", true}, {n1, "get secrets ns/pull", true}, {n1, "get secrets ns/projs", true}, {n1, "watch secrets ns/init", true},
 		{n1, "get secrets ns/their", false}, {n1, "get secrets ns/decoy", false}, {n1, "get secrets other/vol", false},
 		{n1, "list secrets ns/", false}, {n1, "update secrets ns/vol", false}, {n1, "get secrets ns/cm", false},
 		{n1, "get configmaps ns/cm", true}, {n1, "get configmaps ns/proj", true}, {n1, "get configmaps ns/envcm", true}, {n1, "get configmaps ns/vol", false},
-		{n1, "get persistentvolumeclaims ns/claim", true},
+		{n1, "get persistentvolumeclaims ns/claim", true}, {n1, "list persistentvolumeclaims ns/", false},
 		{n1, "create serviceaccounts/token ns/sa", true}, {n1, "create serviceaccounts/token ns/other", false},
 		{n1, "create leases.coordination.k8s.io kube-node-lease/", true}, {n1, "update leases.coordination.k8s.io kube-node-lease/n1", true},
 		{n1, "update leases.coordination.k8s.io kube-node-lease/n2", false}, {n1, "create leases.coordination.k8s.io kube-system/", false},
@@ -76,6 +92,9 @@ func TestAuthorize(t *testing.T) {
 			at.Resource, at.Group, _ = strings.Cut(f[1], ".")
 			at.Resource, at.Subresource, _ = strings.Cut(at.Resource, "/")
 			at.Namespace, at.Name, _ = strings.Cut(f[2], "/")
+			if len(f) > 3 {
+				at.FieldSelector = f[3]
+			}
 			a := node.New(s)
 			for range 2 { // the second time from the cache
 				ok, reason, err := a.Authorize(t.Context(), at)

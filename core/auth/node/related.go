@@ -31,14 +31,18 @@ func usedByPod(ctx context.Context, a *Authorizer, r *request) (bool, string, er
 	}
 	needle := []byte(`"` + r.Name + `"`)
 	for _, o := range pods.Objects {
-		if !bytes.Contains(o.Data, needle) || gjson.GetBytes(o.Data, "spec.nodeName").String() != r.node {
+		// The name of a claim that is made for a pod is not in the pod.
+		if r.Resource != "persistentvolumeclaims" && !bytes.Contains(o.Data, needle) || gjson.GetBytes(o.Data, "spec.nodeName").String() != r.node {
 			continue
 		}
 		var pod corev1.Pod
 		if err := json.Unmarshal(o.Data, &pod); err != nil {
 			continue // an unreadable pod uses nothing
 		}
-		if uses(&pod.Spec, r.Resource, r.Name) {
+		if _, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
+			continue // the node has made it, and must not grant itself anything by it
+		}
+		if uses(&pod, r.Resource, r.Name) {
 			a.related.Put(key, struct{}{}, now.Add(relatedTTL))
 			return true, "", nil
 		}
@@ -47,8 +51,11 @@ func usedByPod(ctx context.Context, a *Authorizer, r *request) (bool, string, er
 }
 
 // uses reports whether a pod refers to an object of its namespace.
-func uses(spec *corev1.PodSpec, resource, name string) bool {
+func uses(pod *corev1.Pod, resource, name string) bool {
+	spec := &pod.Spec
 	switch resource {
+	case "resourceclaims":
+		return usesClaim(pod, name)
 	case "serviceaccounts":
 		return spec.ServiceAccountName == name
 	case "secrets":
@@ -59,7 +66,11 @@ func uses(spec *corev1.PodSpec, resource, name string) bool {
 		}
 	}
 	for i := range spec.Volumes {
-		if volumeUses(&spec.Volumes[i].VolumeSource, resource, name) {
+		v := &spec.Volumes[i]
+		if v.Ephemeral != nil && resource == "persistentvolumeclaims" && pod.Name+"-"+v.Name == name {
+			return true
+		}
+		if volumeUses(&v.VolumeSource, resource, name) {
 			return true
 		}
 	}
@@ -80,6 +91,22 @@ func uses(spec *corev1.PodSpec, resource, name string) bool {
 		}
 	}
 	return false
+}
+
+// usesClaim knows the claims that were made for a pod from its status.
+func usesClaim(pod *corev1.Pod, name string) bool {
+	for _, c := range pod.Spec.ResourceClaims {
+		if c.ResourceClaimName != nil && *c.ResourceClaimName == name {
+			return true
+		}
+	}
+	for _, c := range pod.Status.ResourceClaimStatuses {
+		if c.ResourceClaimName != nil && *c.ResourceClaimName == name {
+			return true
+		}
+	}
+	extended := pod.Status.ExtendedResourceClaimStatus
+	return extended != nil && extended.ResourceClaimName == name
 }
 
 func containerUses(c *corev1.Container, resource, name string) bool {

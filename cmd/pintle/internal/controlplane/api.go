@@ -17,6 +17,7 @@ import (
 	"github.com/pintle-dev/pintle/core/apiserver/discovery"
 	"github.com/pintle-dev/pintle/core/apiserver/openapi"
 	"github.com/pintle-dev/pintle/core/auth"
+	"github.com/pintle-dev/pintle/core/auth/node"
 	"github.com/pintle-dev/pintle/core/auth/rbac"
 	"github.com/pintle-dev/pintle/core/auth/review"
 	"github.com/pintle-dev/pintle/core/auth/tokens"
@@ -24,6 +25,7 @@ import (
 	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/crd/registry"
 	"github.com/pintle-dev/pintle/plugins/kubeapi"
+	"github.com/pintle-dev/pintle/sdk/admission"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -88,6 +90,7 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 	if err != nil {
 		return err
 	}
+	cfg.Validators = append([]admission.Validator{node.NewRestriction(s.access.authorizer)}, cfg.Validators...)
 	if s.api, err = apiserver.New(cfg); err != nil {
 		return err
 	}
