@@ -1,8 +1,10 @@
 package apiserver
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -79,6 +81,10 @@ type kind struct {
 	since    uint64
 	defaults func() *crdschema.Compiled
 
+	compiled func() (*crdschema.Compiled, error)
+	// used is the time of the kind table at which the kind was looked up last.
+	used atomic.Int64
+
 	tracker func() (*managedfields.Type, error)
 	printer func() (*table.Printer, error)
 }
@@ -89,6 +95,9 @@ func (k *kind) allows(verb string) bool {
 	}
 	return k.verbs == nil || k.verbs[verb]
 }
+
+// Compiled returns the schema, which is held as long as the kind is.
+func (k *kind) Compiled() (*crdschema.Compiled, error) { return k.compiled() }
 
 // subresource finds a subresource other than status and scale.
 func (k *kind) subresource(name string) (*crd.Subresource, bool) {
@@ -136,7 +145,15 @@ type kindTable struct {
 	mu    sync.Mutex
 	hooks map[schema.GroupResource]any
 	kinds atomic.Pointer[map[*registry.Type]*kind]
+	// since remembers kind.since of types whose kinds were let go.
+	since map[*registry.Type]uint64
+	// clock counts the kinds made, by which those that are used no more are known.
+	clock atomic.Int64
 }
+
+// maxKinds is how many kinds of types that do not come with the server are kept. One takes
+// some 200 KB once it has been written to, and a millisecond or two to make again.
+const maxKinds = 128
 
 func (t *kindTable) setHooks(gr schema.GroupResource, h any) {
 	t.mu.Lock()
@@ -155,6 +172,9 @@ func (s *Server) lookup(gvr schema.GroupVersionResource) (*kind, bool) {
 	}
 	if m := s.kinds.kinds.Load(); m != nil {
 		if k, ok := (*m)[t]; ok {
+			if now := s.kinds.clock.Load(); k.used.Load() != now {
+				k.used.Store(now)
+			}
 			return k, true
 		}
 	}
@@ -179,9 +199,50 @@ func (s *Server) addKind(t *registry.Type) *kind {
 		}
 	}
 	k := s.newKind(t, s.kinds.hooks[t.Definition.GroupResource()])
+	k.used.Store(s.kinds.clock.Add(1))
+	s.kinds.remember(k, snapshot)
 	next[t] = k
+	letGo(next)
 	s.kinds.kinds.Store(&next)
 	return k
+}
+
+// remember gives a kind that is made again the since it had.
+func (t *kindTable) remember(k *kind, snapshot *registry.Snapshot) {
+	if k.builtin {
+		return
+	}
+	if since, ok := t.since[k.Type]; ok {
+		k.since = since
+		return
+	}
+	if t.since == nil {
+		t.since = map[*registry.Type]uint64{}
+	}
+	for old := range t.since {
+		if cur, ok := snapshot.Lookup(old.GVR); !ok || cur != old {
+			delete(t.since, old)
+		}
+	}
+	t.since[k.Type] = k.since
+}
+
+// letGo drops the kinds that have not been used for longest where there are too many. Who
+// is using one goes on with it.
+func letGo(kinds map[*registry.Type]*kind) {
+	var added []*kind
+	for _, k := range kinds {
+		if !k.builtin {
+			added = append(added, k)
+		}
+	}
+	if len(added) <= maxKinds {
+		return
+	}
+	slices.SortFunc(added, func(a, b *kind) int { return cmp.Compare(a.used.Load(), b.used.Load()) })
+	for _, k := range added[:len(added)-maxKinds*3/4] {
+		delete(kinds, k.Type)
+	}
 }
 
 func (s *Server) newKind(t *registry.Type, h any) *kind {
@@ -215,6 +276,7 @@ func (s *Server) newKind(t *registry.Type, h any) *kind {
 	if !k.builtin {
 		k.since = s.cfg.Store.Revision()
 	}
+	k.compiled = sync.OnceValues(t.Compiled)
 	k.defaults = sync.OnceValue(func() *crdschema.Compiled {
 		if c, err := k.Compiled(); err == nil && c.HasDefaults() {
 			return c

@@ -86,7 +86,11 @@ func (v *versions) schemaOf(gvk schema.GroupVersionKind) *crdschema.Compiled {
 	if !ok {
 		return nil
 	}
-	c, err := t.Compiled()
+	k, ok := v.server.lookup(t.GVR)
+	if !ok {
+		return nil
+	}
+	c, err := k.Compiled()
 	if err != nil {
 		return nil
 	}

@@ -19,6 +19,22 @@ import (
 // Schemas are kept compressed and parsed when they are needed, so that a registered type
 // that nobody uses costs little.
 func FromCRD(c *apiextensionsv1.CustomResourceDefinition) (*crd.Definition, error) {
+	return fromCRD(c, func(in *apiextensionsv1.CustomResourceDefinitionVersion) (func() (*schema.Schema, error), error) {
+		if in.Schema == nil || in.Schema.OpenAPIV3Schema == nil {
+			return nil, nil
+		}
+		packed, err := pack(fromProps(in.Schema.OpenAPIV3Schema))
+		if err != nil {
+			return nil, fmt.Errorf("schema.openAPIV3Schema: %w", err)
+		}
+		return packed.schema, nil
+	})
+}
+
+// schemaSource returns what gives the schema of a version, or nil.
+type schemaSource func(*apiextensionsv1.CustomResourceDefinitionVersion) (func() (*schema.Schema, error), error)
+
+func fromCRD(c *apiextensionsv1.CustomResourceDefinition, source schemaSource) (*crd.Definition, error) {
 	names := c.Spec.Names
 	if c.Status.AcceptedNames.Plural != "" {
 		names = c.Status.AcceptedNames
@@ -45,7 +61,7 @@ func FromCRD(c *apiextensionsv1.CustomResourceDefinition) (*crd.Definition, erro
 		}
 	}
 	for i := range c.Spec.Versions {
-		v, err := fromVersion(&c.Spec.Versions[i])
+		v, err := fromVersion(&c.Spec.Versions[i], source)
 		if err != nil {
 			return nil, fmt.Errorf("customresourcedefinition %q: spec.versions[%d]: %w", c.Name, i, err)
 		}
@@ -54,8 +70,8 @@ func FromCRD(c *apiextensionsv1.CustomResourceDefinition) (*crd.Definition, erro
 	return d, nil
 }
 
-func fromVersion(in *apiextensionsv1.CustomResourceDefinitionVersion) (crd.Version, error) {
-	v := crd.Version{Name: in.Name, Served: in.Served, Storage: in.Storage, Deprecated: in.Deprecated}
+func fromVersion(in *apiextensionsv1.CustomResourceDefinitionVersion, source schemaSource) (v crd.Version, err error) {
+	v = crd.Version{Name: in.Name, Served: in.Served, Storage: in.Storage, Deprecated: in.Deprecated}
 	if in.DeprecationWarning != nil {
 		v.DeprecationWarning = *in.DeprecationWarning
 	}
@@ -77,14 +93,8 @@ func fromVersion(in *apiextensionsv1.CustomResourceDefinitionVersion) (crd.Versi
 	for _, f := range in.SelectableFields {
 		v.SelectableFields = append(v.SelectableFields, f.JSONPath)
 	}
-	if in.Schema != nil && in.Schema.OpenAPIV3Schema != nil {
-		packed, err := pack(fromProps(in.Schema.OpenAPIV3Schema))
-		if err != nil {
-			return v, fmt.Errorf("schema.openAPIV3Schema: %w", err)
-		}
-		v.Schema = packed.schema
-	}
-	return v, nil
+	v.Schema, err = source(in)
+	return v, err
 }
 
 // packed is a schema as compressed JSON.

@@ -23,6 +23,7 @@ type Registry struct {
 
 	mu          sync.Mutex
 	entries     map[runtimeschema.GroupResource]*entry
+	names       map[nameKey]*entry
 	generation  uint64
 	subscribers map[chan struct{}]struct{}
 
@@ -41,6 +42,7 @@ func New() *Registry {
 	return &Registry{
 		compiler:    schema.NewCompiler(rules.Compile),
 		entries:     map[runtimeschema.GroupResource]*entry{},
+		names:       map[nameKey]*entry{},
 		subscribers: map[chan struct{}]struct{}{},
 	}
 }
@@ -73,15 +75,17 @@ func (r *Registry) put(d *crd.Definition) error {
 	if err := check(d); err != nil {
 		return fmt.Errorf("register %s: %w", describe(d), err)
 	}
-	for gr, e := range r.entries {
-		if gr.Group != d.Group || gr.Resource == d.Names.Plural {
-			continue
-		}
-		if err := conflict(d, e.definition); err != nil {
-			return fmt.Errorf("register %s: %w", describe(d), err)
+	old := r.entries[d.GroupResource()]
+	for _, n := range namesOf(d) {
+		if other := r.names[n.key(d.Group)]; other != nil && other != old {
+			return fmt.Errorf("register %s: %s %q: %w by %s", describe(d), n.field, n.value, ErrConflict, describe(other.definition))
 		}
 	}
 	e := &entry{definition: d}
+	r.forget(old)
+	for _, n := range namesOf(d) {
+		r.names[n.key(d.Group)] = e
+	}
 	for i := range d.Versions {
 		if d.Versions[i].Served {
 			e.types = append(e.types, newType(r.compiler, d, &d.Versions[i]))
@@ -99,6 +103,7 @@ func (r *Registry) Remove(gr runtimeschema.GroupResource) bool {
 	if r.entries[gr] == nil {
 		return false
 	}
+	r.forget(r.entries[gr])
 	delete(r.entries, gr)
 	r.changed()
 	return true
@@ -198,31 +203,49 @@ func check(d *crd.Definition) error {
 	return nil
 }
 
-// conflict says which name two definitions of one group share.
-func conflict(d, other *crd.Definition) error {
-	for _, name := range resourceNames(d) {
-		if name.value != "" && slices.ContainsFunc(resourceNames(other), func(o field) bool { return o.value == name.value }) {
-			return fmt.Errorf("%s %q: %w by %s", name.field, name.value, ErrConflict, describe(other))
-		}
+// forget frees the names of an entry; nil has none.
+func (r *Registry) forget(e *entry) {
+	if e == nil {
+		return
 	}
-	for _, name := range kindNames(d) {
-		if name.value != "" && slices.ContainsFunc(kindNames(other), func(o field) bool { return o.value == name.value }) {
-			return fmt.Errorf("%s %q: %w by %s", name.field, name.value, ErrConflict, describe(other))
-		}
+	for _, n := range namesOf(e.definition) {
+		delete(r.names, n.key(e.definition.Group))
 	}
-	return nil
 }
 
-type field struct{ field, value string }
+// Group returns the definitions of a group, those that are not served too.
+func (r *Registry) Group(group string) []*crd.Definition {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []*crd.Definition
+	for gr, e := range r.entries {
+		if gr.Group == group {
+			out = append(out, e.definition)
+		}
+	}
+	return out
+}
 
-func resourceNames(d *crd.Definition) []field {
-	names := []field{{"names.plural", d.Names.Plural}, {"names.singular", d.Names.Singular}}
+// name is one of the names of a definition, and where it stands there. Within a group,
+// resources and kinds each have a name to themselves.
+type name struct {
+	field, value string
+	kind         bool
+}
+
+type nameKey struct {
+	group, name string
+	kind        bool
+}
+
+func (n name) key(group string) nameKey { return nameKey{group, n.value, n.kind} }
+
+func namesOf(d *crd.Definition) []name {
+	all := make([]name, 0, 4+len(d.Names.ShortNames))
+	all = append(all, name{"names.plural", d.Names.Plural, false}, name{"names.singular", d.Names.Singular, false})
 	for _, s := range d.Names.ShortNames {
-		names = append(names, field{"names.shortNames", s})
+		all = append(all, name{"names.shortNames", s, false})
 	}
-	return names
-}
-
-func kindNames(d *crd.Definition) []field {
-	return []field{{"names.kind", d.Names.Kind}, {"names.listKind", d.Names.ListKind}}
+	all = append(all, name{"names.kind", d.Names.Kind, true}, name{"names.listKind", d.Names.ListKind, true})
+	return slices.DeleteFunc(all, func(n name) bool { return n.value == "" })
 }

@@ -3,6 +3,7 @@ package registry
 import (
 	"fmt"
 	"sync"
+	"weak"
 
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -32,7 +33,8 @@ func (t *Type) ListGVK() runtimeschema.GroupVersionKind {
 }
 
 // Compiled returns the type's compiled schema. The schema is parsed and compiled when it
-// is first asked for; the memory is freed with the Type. An error is the same every time.
+// is first asked for. Schemas of types that come with the server are kept from then on;
+// others for as long as somebody holds them, so that whoever needs one often should.
 func (t *Type) Compiled() (*schema.Compiled, error) { return t.compile() }
 
 func newType(c *schema.Compiler, d *crd.Definition, v *crd.Version) *Type {
@@ -43,7 +45,7 @@ func newType(c *schema.Compiler, d *crd.Definition, v *crd.Version) *Type {
 		GVK:        runtimeschema.GroupVersionKind{Group: d.Group, Version: v.Name, Kind: d.Names.Kind},
 		Bucket:     Bucket(d),
 	}
-	t.compile = sync.OnceValues(func() (*schema.Compiled, error) {
+	compile := func() (*schema.Compiled, error) {
 		options := schema.Options{
 			Group: d.Group, Version: v.Name, Kind: d.Names.Kind,
 			Builtin:               d.Source == BuiltinSource,
@@ -63,8 +65,30 @@ func newType(c *schema.Compiler, d *crd.Definition, v *crd.Version) *Type {
 			return nil, fmt.Errorf("schema of %s, %s: %w", t.GVR.GroupVersion(), d.Names.Kind, err)
 		}
 		return compiled, nil
-	})
+	}
+	if d.Source == BuiltinSource {
+		t.compile = sync.OnceValues(compile)
+	} else {
+		t.compile = shared(compile)
+	}
 	return t
+}
+
+// shared returns a function that gives all who ask the same value, as long as one of them
+// holds it.
+func shared(compile func() (*schema.Compiled, error)) func() (*schema.Compiled, error) {
+	var mu sync.Mutex
+	var last weak.Pointer[schema.Compiled]
+	return func() (*schema.Compiled, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if c := last.Value(); c != nil {
+			return c, nil
+		}
+		c, err := compile()
+		last = weak.Make(c)
+		return c, err
+	}
 }
 
 // Bucket returns the store's bucket for a definition's objects: the one it names, or its

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 // Store is what the controller asks of the store; *store.Store implements it.
 type Store interface {
+	Get(ctx context.Context, key store.Key) (store.Object, error)
 	List(ctx context.Context, prefix store.Key, opts store.ListOptions) (store.Snapshot, error)
 	Watch(ctx context.Context, prefix store.Key, after uint64) (*store.Watcher, error)
 	Write(ctx context.Context, w store.Write) (store.Object, error)
@@ -119,7 +121,7 @@ func (c *Controller) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	waiting := c.reconcileAll(ctx, snap)
+	waiting := c.reconcileAll(ctx, snap.Objects)
 	c.synced.Store(true)
 	w, err := c.cfg.Store.Watch(ctx, prefix, snap.Revision)
 	if err != nil {
@@ -135,17 +137,21 @@ func (c *Controller) follow(ctx context.Context) error {
 			if snap, err = c.list(ctx); err != nil {
 				return err
 			}
-			waiting = c.reconcileAll(ctx, snap)
+			waiting = c.reconcileAll(ctx, snap.Objects)
 			continue
 		}
+		var changed []store.Object
 		for _, e := range events {
 			if e.Type == store.Deleted {
+				waiting = c.reconcileAll(ctx, changed) || waiting
+				changed = nil
 				c.forget(e.Data)
 				waiting = true // names may have become free
 				continue
 			}
-			waiting = c.reconcile(ctx, store.Object{Key: e.Key, Revision: e.Revision, Data: e.Data}) || waiting
+			changed = append(changed, store.Object{Key: e.Key, Revision: e.Revision, Data: e.Data})
 		}
+		waiting = c.reconcileAll(ctx, changed) || waiting
 	}
 }
 
@@ -175,10 +181,29 @@ func (c *Controller) next(ctx context.Context, w *store.Watcher, waiting bool) (
 	return events, nil
 }
 
-// reconcileAll reports whether some definition waits for something.
-func (c *Controller) reconcileAll(ctx context.Context, snap store.Snapshot) (waiting bool) {
-	for _, o := range snap.Objects {
-		waiting = c.reconcile(ctx, o) || waiting
+// together is how many writes are under way at once: the store makes one of them.
+const together = 32
+
+// reconcileAll reports whether some definition waits for something. What is to be written
+// is written together.
+func (c *Controller) reconcileAll(ctx context.Context, objects []store.Object) (waiting bool) {
+	var wg sync.WaitGroup
+	var again atomic.Bool
+	slots := make(chan struct{}, together)
+	for _, o := range objects {
+		w, waits := c.reconcile(ctx, o)
+		waiting = waiting || waits
+		if w == nil {
+			continue
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if c.failed(ctx, w.Key, c.commit(ctx, *w)) {
+				again.Store(true)
+			}
+		})
 	}
-	return waiting
+	wg.Wait()
+	return waiting || again.Load()
 }

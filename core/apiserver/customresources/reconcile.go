@@ -13,34 +13,47 @@ import (
 
 	"github.com/pintle-dev/pintle/core/apiserver/internal/jsontree"
 	"github.com/pintle-dev/pintle/core/store"
-	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/crd/crdv1"
+	crdschema "github.com/pintle-dev/pintle/crd/schema"
 )
 
-// reconcile brings one definition into effect and reports whether it waits for something
-// that no event of its own will tell.
-func (c *Controller) reconcile(ctx context.Context, o store.Object) (waiting bool) {
-	waiting, err := c.tryReconcile(ctx, o)
+// reconcile brings one definition into effect. It returns what is to be written to its
+// status and whether it waits for something that no event of its own will tell.
+func (c *Controller) reconcile(ctx context.Context, o store.Object) (w *store.Write, waiting bool) {
+	w, waiting, err := c.tryReconcile(ctx, o)
+	return w, c.failed(ctx, o.Key, err) || waiting
+}
+
+// failed tells of an error and reports whether it is to be tried again.
+func (c *Controller) failed(ctx context.Context, key store.Key, err error) bool {
 	if err == nil || ctx.Err() != nil || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
-		return waiting // a newer state is on its way as an event
+		return false // a newer state is on its way as an event
 	}
-	c.log.Warn("a CustomResourceDefinition does not take effect yet", "key", string(o.Key), "error", err)
+	c.log.Warn("a CustomResourceDefinition does not take effect yet", "key", string(key), "error", err)
 	return true
 }
 
-func (c *Controller) tryReconcile(ctx context.Context, o store.Object) (waiting bool, err error) {
+func (c *Controller) tryReconcile(ctx context.Context, o store.Object) (w *store.Write, waiting bool, err error) {
+	summary, err := crdv1.Summary(o.Data)
+	if err != nil {
+		return nil, false, err
+	}
+	if crdv1.Settled(summary) {
+		return nil, false, c.register(o.Key, summary)
+	}
 	tree, err := jsontree.DecodeShared(o.Data)
 	if err != nil {
-		return false, fmt.Errorf("decode: %w", err)
+		return nil, false, fmt.Errorf("decode: %w", err)
 	}
 	def, err := crdv1.Decode(tree.Tree)
 	if err != nil {
-		return false, fmt.Errorf("decode: %w", err)
+		return nil, false, fmt.Errorf("decode: %w", err)
 	}
 	if def.DeletionTimestamp != nil {
-		return c.finish(ctx, o, def, tree.ManagedFields)
+		waiting, err = c.finish(ctx, o, def, tree.ManagedFields)
+		return nil, waiting, err
 	}
-	changed := crdv1.UpdateStatus(def, c.taken(), metav1.NewTime(c.cfg.Now()))
+	changed := crdv1.UpdateStatus(def, c.cfg.Registry.Group(def.Spec.Group), metav1.NewTime(c.cfg.Now()))
 	if !slices.Contains(def.Finalizers, crdv1.Finalizer) {
 		def.Finalizers = append(def.Finalizers, crdv1.Finalizer)
 		changed = true
@@ -48,26 +61,28 @@ func (c *Controller) tryReconcile(ctx context.Context, o store.Object) (waiting 
 	established := apihelpers.IsCRDConditionTrue(def, apiextensionsv1.Established)
 	if established {
 		// Before anybody sees Established, the type is served.
-		if err := c.register(def); err != nil {
-			return false, err
+		if err := c.register(o.Key, def); err != nil {
+			return nil, false, err
 		}
 	}
 	if changed && c.cfg.Leading() {
-		if err := c.write(ctx, o, def, tree.ManagedFields); err != nil {
-			return false, err
+		write, err := encode(o, def, tree.ManagedFields)
+		if err != nil {
+			return nil, false, err
 		}
+		w = &write
 	}
-	return !established, nil
+	return w, !established, nil
 }
 
-func (c *Controller) register(def *apiextensionsv1.CustomResourceDefinition) error {
+func (c *Controller) register(key store.Key, def *apiextensionsv1.CustomResourceDefinition) error {
 	r := registration{generation: def.Generation, uid: string(def.UID),
 		gr:          schema.GroupResource{Group: def.Spec.Group, Resource: def.Spec.Names.Plural},
 		terminating: def.DeletionTimestamp != nil}
 	if c.registered[def.Name] == r {
 		return nil
 	}
-	d, err := crdv1.FromCRD(def)
+	d, err := crdv1.FromSummary(def, c.schemaOf(key, r.uid))
 	if err != nil {
 		return fmt.Errorf("definition %s: %w", def.Name, err)
 	}
@@ -83,21 +98,19 @@ func (c *Controller) register(def *apiextensionsv1.CustomResourceDefinition) err
 	return nil
 }
 
-// taken are all definitions that are registered.
-func (c *Controller) taken() crdv1.Taken {
-	var taken crdv1.Taken
-	seen := map[*crd.Definition]bool{}
-	for _, g := range c.cfg.Registry.Snapshot().Groups {
-		for _, v := range g.Versions {
-			for _, t := range v.Types {
-				if !seen[t.Definition] {
-					seen[t.Definition] = true
-					taken = append(taken, t.Definition)
-				}
-			}
+// schemaOf reads schemas out of the stored definition when they are needed: a type that
+// nobody uses holds none.
+func (c *Controller) schemaOf(key store.Key, uid string) func(version string) (*crdschema.Schema, error) {
+	return func(version string) (*crdschema.Schema, error) {
+		o, err := c.cfg.Store.Get(context.Background(), key) // it is local
+		if err != nil {
+			return nil, fmt.Errorf("read the definition: %w", err)
 		}
+		if crdv1.UID(o.Data) != uid {
+			return nil, errors.New("the definition has been deleted and made anew")
+		}
+		return crdv1.VersionSchema(o.Data, version)
 	}
-	return taken
 }
 
 // finish deletes the objects of a definition that is being deleted, and lets it go.
@@ -109,7 +122,7 @@ func (c *Controller) finish(ctx context.Context, o store.Object, def *apiextensi
 	if established {
 		// The type must be served while its objects are deleted, which after a restart it
 		// may not be, and must get no new ones.
-		if err := c.register(def); err != nil {
+		if err := c.register(o.Key, def); err != nil {
 			return false, err
 		}
 	}
@@ -160,18 +173,30 @@ func storageResource(def *apiextensionsv1.CustomResourceDefinition) schema.Group
 }
 
 func (c *Controller) write(ctx context.Context, o store.Object, def *apiextensionsv1.CustomResourceDefinition, managed []byte) error {
-	tree, err := crdv1.Encode(def)
+	w, err := encode(o, def, managed)
 	if err != nil {
 		return err
+	}
+	return c.commit(ctx, w)
+}
+
+func (c *Controller) commit(ctx context.Context, w store.Write) error {
+	if _, err := c.cfg.Store.Write(ctx, w); err != nil {
+		return fmt.Errorf("write the status of definition %s: %w", w.Key, err)
+	}
+	return nil
+}
+
+func encode(o store.Object, def *apiextensionsv1.CustomResourceDefinition, managed []byte) (store.Write, error) {
+	tree, err := crdv1.Encode(def)
+	if err != nil {
+		return store.Write{}, err
 	}
 	if meta := jsontree.Map(tree, "metadata"); meta != nil {
 		delete(meta, "managedFields")
 	}
 	data, at := jsontree.Encode(tree, managed)
-	if _, err := c.cfg.Store.Write(ctx, store.Write{Key: o.Key, Data: data, RevisionAt: at, Expect: store.Expectation(o.Revision)}); err != nil {
-		return fmt.Errorf("write the status of definition %s: %w", def.Name, err)
-	}
-	return nil
+	return store.Write{Key: o.Key, Data: data, RevisionAt: at, Expect: store.Expectation(o.Revision)}, nil
 }
 
 // forget takes a deleted definition's type out of service.
