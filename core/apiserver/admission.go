@@ -326,12 +326,8 @@ func (c *change) admitDelete(ctx context.Context, opts *metav1.DeleteOptions) er
 // convertFor returns a copy of an object of the kind in another of its versions.
 func (k *kind) convertFor(object map[string]any, to schema.GroupVersionKind) (map[string]any, error) {
 	out := jsontree.CopyMap(object)
-	if k.converter != nil {
-		out, err := k.converter.Convert(out, to)
-		if err != nil {
-			return nil, fmt.Errorf("convert to %s: %w", to, err)
-		}
-		return out, nil
+	if k.converts() {
+		return k.convert(&jsontree.Object{Tree: out}, to)
 	}
 	if to.GroupKind() != k.GVK.GroupKind() {
 		return nil, fmt.Errorf("a %s can't be converted to %s", k.GVK, to)

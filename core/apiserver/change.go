@@ -123,18 +123,27 @@ func (c *change) validate(ctx context.Context) error {
 	return c.invalid(distinct(errs))
 }
 
-// distinct drops errors that schema and hooks both report.
+// distinct drops errors that schema and hooks both report. Of what is not supported the
+// hooks know better what is.
 func distinct(errs field.ErrorList) field.ErrorList {
 	if len(errs) < 2 {
 		return errs
 	}
-	seen := map[string]bool{}
+	seen, unsupported := map[string]bool{}, map[string]int{}
 	out := errs[:0]
 	for _, e := range errs {
-		if text := e.Error(); !seen[text] {
-			seen[text] = true
-			out = append(out, e)
+		if seen[e.Error()] {
+			continue
 		}
+		seen[e.Error()] = true
+		if e.Type == field.ErrorTypeNotSupported {
+			if i, ok := unsupported[e.Field]; ok {
+				out[i] = e
+				continue
+			}
+			unsupported[e.Field] = len(out)
+		}
+		out = append(out, e)
 	}
 	return out
 }

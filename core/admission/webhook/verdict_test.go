@@ -47,7 +47,7 @@ func TestRefusals(t *testing.T) {
 // deadURL is an address at which nobody listens.
 func deadURL(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a port to find
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,8 +73,10 @@ func TestFailures(t *testing.T) {
 	}
 	jsonPatch := admissionv1.PatchTypeJSONPatch
 	other := admissionv1.PatchType("Strategic")
-	s.onRaw("/500", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "broken inside", 500) })
-	s.onRaw("/404", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "nothing here", 404) })
+	s.onRaw("/500", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "broken inside", http.StatusInternalServerError)
+	})
+	s.onRaw("/404", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "nothing here", http.StatusNotFound) })
 	s.onRaw("/hang", func(_ http.ResponseWriter, r *http.Request) {
 		select {
 		case <-hung:
@@ -83,7 +85,7 @@ func TestFailures(t *testing.T) {
 	})
 	s.onRaw("/garbage", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) })
 	s.onRaw("/flood", func(w http.ResponseWriter, _ *http.Request) {
-		for range 32 {
+		for range 17 {
 			_, _ = w.Write([]byte(strings.Repeat(" ", 1<<20)))
 		}
 	})
