@@ -61,6 +61,8 @@ func (c *change) mutate(ctx context.Context) error {
 	if c.scaled != nil {
 		return nil // it was asked about the Scale
 	}
+	ctx, end := c.q.server.step(ctx, "mutating admission")
+	defer end()
 	isNew := c.Operation == resource.Create && c.Subresource == ""
 	var own *identity
 	defer func() {
@@ -264,6 +266,8 @@ func (c *change) redecode(ctx context.Context, object map[string]any) error {
 
 // admit lets admission refuse the change.
 func (c *change) admit(ctx context.Context) error {
+	ctx, end := c.q.server.step(ctx, "validating admission")
+	defer end()
 	err := c.eachValidator(ctx, c.admissionRequest)
 	c.q.warn(c.Warnings...)
 	return err

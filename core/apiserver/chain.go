@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/pintle-dev/pintle/core/apiserver/fairness"
@@ -22,6 +23,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	rec := &recorder{ResponseWriter: w, start: start}
 	var rt route
+	if s.cfg.Tracer != nil {
+		var span trace.Span
+		r, span = s.traced(r)
+		defer func() { endTrace(span, &rt, rec.code) }()
+	}
 	defer func() {
 		p := recover()
 		if p != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/version"
@@ -181,6 +182,8 @@ type Config struct {
 	// TLS is used on listeners other than unix sockets. nil serves plain HTTP there, which
 	// is for tests.
 	TLS *tls.Config
+	// Tracer makes spans of requests; nil makes none.
+	Tracer trace.Tracer
 	// Version is served at /version.
 	Version version.Info
 	// Ready and Live are checked by /readyz and /livez (and /healthz).

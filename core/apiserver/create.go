@@ -176,7 +176,7 @@ func (c *change) store(ctx context.Context) ([]byte, error) {
 			}
 			return nil, c.createError(err)
 		}
-		o, err := c.q.server.cfg.Store.Write(ctx, w)
+		o, err := c.q.server.write(ctx, w)
 		if err == nil {
 			return c.k.present(o.Data)
 		}

@@ -164,7 +164,9 @@ func (q *request) read(sel selector.Selector, limit int, opts store.ListOptions)
 		opts.Limit = max(limit, pageSize)
 	}
 	for {
-		snap, err := q.server.cfg.Store.List(q.ctx, prefix, opts)
+		ctx, end := q.server.step(q.ctx, "list from the store")
+		snap, err := q.server.cfg.Store.List(ctx, prefix, opts)
+		end()
 		if err != nil {
 			return l, q.listError(err, opts)
 		}

@@ -51,10 +51,39 @@ func (s *Server) servePath(w http.ResponseWriter, r *http.Request, user resource
 	case isDiscovery(path) && s.cfg.Discovery != nil:
 		s.cfg.Discovery.ServeHTTP(w, r)
 	case path == "/":
-		writeJSON(w, map[string][]string{"paths": {"/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"}})
+		writeJSON(w, map[string][]string{"paths": s.paths()})
 	default:
 		s.respondError(w, r, errNoRoute())
 	}
+}
+
+// paths are those that the server answers, but for objects'.
+func (s *Server) paths() []string {
+	out := []string{"/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"}
+	for p := range s.cfg.Handlers {
+		out = append(out, p)
+	}
+	for _, checks := range [...]struct {
+		path string
+		list []Check
+	}{{"/healthz/", s.cfg.Live}, {"/livez/", s.cfg.Live}, {"/readyz/", slices.Concat(s.cfg.Live, s.cfg.Ready)}} {
+		for _, c := range append(checks.list, Check{Name: "ping"}) {
+			out = append(out, checks.path+c.Name)
+		}
+	}
+	for _, g := range s.cfg.Registry.Snapshot().Groups {
+		prefix := "/apis/" + g.Name
+		if g.Name == "" {
+			prefix = "/api"
+		} else {
+			out = append(out, prefix)
+		}
+		for _, v := range g.Versions {
+			out = append(out, prefix+"/"+v.Version)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 func isDiscovery(path string) bool {
@@ -77,10 +106,12 @@ func (s *Server) handler(path string) (http.Handler, bool) {
 }
 
 func (s *Server) notStopping(context.Context) error {
-	if s.stopping.Err() != nil {
+	select {
+	case <-s.draining:
 		return errors.New("the server is shutting down")
+	default:
+		return nil
 	}
-	return nil
 }
 
 // health runs checks and answers as upstream's probes do.

@@ -40,6 +40,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 		})
 	}
 	<-ctx.Done()
+	s.drain()
 	s.stop()
 	deadline, done := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Limits.ShutdownTimeout)
 	defer done()

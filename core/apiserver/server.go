@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"github.com/pintle-dev/pintle/sdk/resource"
@@ -21,6 +22,9 @@ type Server struct {
 
 	reads, writes atomic.Int64
 
+	// draining is closed when the server is about to stop.
+	draining chan struct{}
+	drain    func()
 	// stopping ends when Serve begins to shut down, and watches with it.
 	stopping context.Context
 	stop     context.CancelFunc
@@ -32,6 +36,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, log: cfg.Logger}
+	s.draining = make(chan struct{})
+	s.drain = sync.OnceFunc(func() { close(s.draining) })
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	m, err := newMetrics(cfg.Metrics,
 		func() float64 { return float64(s.reads.Load()) }, func() float64 { return float64(s.writes.Load()) })
@@ -68,6 +74,10 @@ func (s *Server) Install(bundle resource.Bundle) error {
 	}
 	return nil
 }
+
+// Drain makes /readyz fail while everything else goes on, so that load balancers look for
+// another server before this one stops.
+func (s *Server) Drain() { s.drain() }
 
 // Reader reads objects as hooks do.
 func (s *Server) Reader() resource.Reader { return s.reader }

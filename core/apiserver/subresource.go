@@ -124,7 +124,7 @@ func (c *change) changeParent(ctx context.Context, live store.Object) (resource.
 		return result, nil
 	}
 	w.Expect = store.Expectation(live.Revision)
-	if _, err := c.q.server.cfg.Store.Write(ctx, w); err != nil {
+	if _, err := c.q.server.write(ctx, w); err != nil {
 		return result, fmt.Errorf("%s of %s %q: %w", c.Subresource, c.k.gr, c.Name, err)
 	}
 	return result, nil

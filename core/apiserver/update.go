@@ -329,7 +329,7 @@ func (c *change) replace(ctx context.Context) ([]byte, error) {
 	if c.DryRun {
 		return c.k.present(c.unstored(w))
 	}
-	o, err := c.q.server.cfg.Store.Write(ctx, w)
+	o, err := c.q.server.write(ctx, w)
 	if err != nil {
 		return nil, fmt.Errorf("update %s %q: %w", c.k.gr, c.Name, err)
 	}
@@ -363,7 +363,7 @@ func (c *change) remove(ctx context.Context) ([]byte, error) {
 	if c.DryRun {
 		return c.k.present(c.live.Data)
 	}
-	o, err := c.q.server.cfg.Store.Write(ctx, store.Write{
+	o, err := c.q.server.write(ctx, store.Write{
 		Key: c.k.key(c.Namespace, c.Name), Delete: true, Expect: store.Expectation(c.live.Revision)})
 	if err != nil {
 		return nil, fmt.Errorf("delete %s %q: %w", c.k.gr, c.Name, err)

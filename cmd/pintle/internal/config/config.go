@@ -5,6 +5,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -53,6 +54,12 @@ type API struct {
 	// level have its share of what Limits allows. Without it reads and writes are let in as
 	// they come.
 	PriorityAndFairness bool `json:"priorityAndFairness"`
+	// ShutdownDelay is how long a server that is told to stop still serves, with /readyz
+	// failing, so that load balancers find another one.
+	ShutdownDelay Duration `json:"shutdownDelay"`
+	// Tracing sends spans of requests to an OpenTelemetry collector; without an endpoint
+	// there are none.
+	Tracing Tracing `json:"tracing"`
 }
 
 // Address is Listen as a client on this machine dials it: the unspecified address, which
@@ -70,6 +77,14 @@ func (a API) Address() string {
 
 // URL of the API server for clients on this machine.
 func (a API) URL() string { return "https://" + a.Address() }
+
+// Tracing says where spans go and how many.
+type Tracing struct {
+	// Endpoint is the "host:port" of a collector that speaks OTLP over gRPC without TLS.
+	Endpoint string `json:"endpoint"`
+	// SamplingRatePerMillion of requests whose callers have not decided themselves.
+	SamplingRatePerMillion int `json:"samplingRatePerMillion"`
+}
 
 // Limits bound what requests may cost; zero values mean the server's defaults.
 type Limits struct {
@@ -182,6 +197,16 @@ func (c *Config) Validate() error {
 	}
 	if p, err := netip.ParsePrefix(c.API.ServiceCIDR); err != nil || p.Masked() != p {
 		return fmt.Errorf("api.serviceCIDR: %q is not a range of addresses", c.API.ServiceCIDR)
+	}
+	if t := c.API.Tracing; t.Endpoint != "" {
+		if _, _, err := net.SplitHostPort(t.Endpoint); err != nil {
+			return fmt.Errorf("api.tracing.endpoint: %q is not host:port: %w", t.Endpoint, err)
+		}
+		if t.SamplingRatePerMillion < 0 || t.SamplingRatePerMillion > 1_000_000 {
+			return fmt.Errorf("api.tracing.samplingRatePerMillion: %d is not between 0 and 1000000", t.SamplingRatePerMillion)
+		}
+	} else if t.SamplingRatePerMillion != 0 {
+		return errors.New("api.tracing.endpoint: is required where samplingRatePerMillion is set")
 	}
 	if err := c.API.Access.validate(); err != nil {
 		return err

@@ -83,6 +83,9 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 			Name: "crds", Run: func(ctx context.Context) error { return s.types.Synced(ctx) },
 		}), Logger: s.log,
 	}
+	if err := s.addTracing(&cfg); err != nil {
+		return err
+	}
 	if err := s.addAdmission(&cfg, reg, metrics); err != nil {
 		return err
 	}

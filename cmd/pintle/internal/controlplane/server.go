@@ -48,7 +48,8 @@ type Server struct {
 	webhooks   *webhook.Webhooks
 	policies   *policy.Policies
 	aggregator *aggregation.Aggregator
-	fairness   *fairness.Controller // nil where it is not wanted
+	tracing    func(context.Context) error // sends the last spans; nil where there are none
+	fairness   *fairness.Controller        // nil where it is not wanted
 }
 
 // Run serves until ctx ends.
@@ -71,9 +72,11 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 		return errors.Join(err, closeAll(listeners))
 	}
 	defer func() { err = errors.Join(err, s.store.Close()) }()
+	defer s.endTracing()
 
 	reg := registry.New()
-	ctx, cancel := context.WithCancel(ctx)
+	told := ctx
+	ctx, cancel := context.WithCancel(context.WithoutCancel(told))
 	defer cancel()
 	// The group ends when one part ends, whatever the reason.
 	group, ctx := errgroup.WithContext(ctx)
@@ -83,6 +86,10 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	if err := s.newAPI(reg); err != nil {
 		return errors.Join(err, closeAll(listeners))
 	}
+	defer context.AfterFunc(told, func() {
+		s.api.Drain()
+		time.AfterFunc(time.Duration(cfg.API.ShutdownDelay), cancel)
+	})()
 	s.types = customresources.New(customresources.Config{
 		Store: s.store, Registry: reg, Purger: s.api, Logger: log,
 		Leading: func() bool { leads, _ := s.store.Leadership(); return leads },
@@ -209,7 +216,12 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 			return err
 		}
 	}
-	return h.Run(ctx)
+	if err := h.Run(ctx); err != nil {
+		return err
+	}
+	// A host without plugins has nothing to wait for; those who use admin have.
+	<-ctx.Done()
+	return nil
 }
 
 // writeAggregatedRoles shows clients the rules of aggregated cluster roles; decisions do not

@@ -16,8 +16,9 @@ const Kubernetes = "v1.36.3"
 // Info is what /version answers.
 func Info() version.Info {
 	return version.Info{
-		Major: "1", Minor: "36", GitVersion: Kubernetes + "+pintle." + Version[1:],
-		GoVersion: runtime.Version(), Compiler: runtime.Compiler,
+		Major: "1", Minor: "36", EmulationMajor: "1", EmulationMinor: "36", MinCompatibilityMajor: "1", MinCompatibilityMinor: "35",
+		GitVersion: Kubernetes + "+pintle." + Version[1:],
+		GoVersion:  runtime.Version(), Compiler: runtime.Compiler,
 		Platform: runtime.GOOS + "/" + runtime.GOARCH,
 	}
 }
