@@ -1,9 +1,13 @@
 package workloads
 
 import (
+	"time"
+
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
+	"github.com/pintle-dev/pintle/plugins/workloads/bootstrap"
+	"github.com/pintle-dev/pintle/plugins/workloads/certificates"
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/cronjob"
 	"github.com/pintle-dev/pintle/plugins/workloads/daemonset"
@@ -12,6 +16,7 @@ import (
 	"github.com/pintle-dev/pintle/plugins/workloads/disruption"
 	"github.com/pintle-dev/pintle/plugins/workloads/endpoints"
 	"github.com/pintle-dev/pintle/plugins/workloads/endpointslicemirroring"
+	"github.com/pintle-dev/pintle/plugins/workloads/eventttl"
 	"github.com/pintle-dev/pintle/plugins/workloads/garbage"
 	"github.com/pintle-dev/pintle/plugins/workloads/job"
 	"github.com/pintle-dev/pintle/plugins/workloads/namespace"
@@ -39,6 +44,9 @@ type maker struct {
 	name string
 	make func(parts) (runner, error)
 }
+
+// eventTTL is how long events live.
+const eventTTL = time.Hour
 
 // makers is the list of all controllers.
 func makers() []maker {
@@ -68,6 +76,11 @@ func makers() []maker {
 		{"ttl-after-finished-controller", func(p parts) (runner, error) { return ttlafterfinished.New(p.Kit) }},
 		{"persistentvolumeclaim-protection-controller", func(p parts) (runner, error) { return protection.NewClaims(p.Kit) }},
 		{"persistentvolume-protection-controller", func(p parts) (runner, error) { return protection.NewVolumes(p.Kit) }},
+		{"certificatesigningrequest-approving-controller", func(p parts) (runner, error) { return certificates.NewApprover(p.Kit) }},
+		{"certificatesigningrequest-cleaner-controller", func(p parts) (runner, error) { return certificates.NewCleaner(p.Kit) }},
+		{"token-cleaner-controller", func(p parts) (runner, error) { return bootstrap.NewCleaner(p.Kit) }},
+		{"bootstrap-signer-controller", func(p parts) (runner, error) { return bootstrap.NewSigner(p.Kit) }},
+		{"event-ttl-controller", func(p parts) (runner, error) { return eventttl.New(p.Kit, p.meta, eventTTL), nil }},
 	}
 }
 

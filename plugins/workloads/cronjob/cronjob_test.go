@@ -251,4 +251,3 @@ func TestAJobThatVanished(t *testing.T) {
 		}
 	})
 }
-
