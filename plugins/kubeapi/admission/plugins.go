@@ -112,7 +112,6 @@ var (
 	priorityClasses = schema.GroupResource{Group: "scheduling.k8s.io", Resource: "priorityclasses"}
 	runtimeClasses  = schema.GroupResource{Group: "node.k8s.io", Resource: "runtimeclasses"}
 	storageClasses  = schema.GroupResource{Group: "storage.k8s.io", Resource: "storageclasses"}
-	volumeClasses   = schema.GroupResource{Group: "storage.k8s.io", Resource: "volumeattributesclasses"}
 	ingresses       = schema.GroupResource{Group: "networking.k8s.io", Resource: "ingresses"}
 	ingressClasses  = schema.GroupResource{Group: "networking.k8s.io", Resource: "ingressclasses"}
 	signingRequests = schema.GroupResource{Group: certificatesGroup, Resource: "certificatesigningrequests"}
@@ -129,8 +128,6 @@ func (p *Plugins) Prepare(gr schema.GroupResource) func(ctx context.Context, r *
 		return p.prepareClaim
 	case volumes:
 		return p.prepareVolume
-	case volumeClasses:
-		return p.prepareVolumeClass
 	case ingresses:
 		return p.prepareIngress
 	}

@@ -13,9 +13,8 @@ import (
 
 // Finalizers that keep storage objects while something uses them; controllers take them off.
 const (
-	claimProtection       = "kubernetes.io/pvc-protection"
-	volumeProtection      = "kubernetes.io/pv-protection"
-	volumeClassProtection = "kubernetes.io/vac-protection"
+	claimProtection  = "kubernetes.io/pvc-protection"
+	volumeProtection = "kubernetes.io/pv-protection"
 )
 
 func (p *Plugins) protect(r *resource.Request, finalizer string) {
@@ -30,11 +29,6 @@ func (p *Plugins) protect(r *resource.Request, finalizer string) {
 
 func (p *Plugins) prepareVolume(_ context.Context, r *resource.Request) error {
 	p.protect(r, volumeProtection)
-	return nil
-}
-
-func (p *Plugins) prepareVolumeClass(_ context.Context, r *resource.Request) error {
-	p.protect(r, volumeClassProtection)
 	return nil
 }
 

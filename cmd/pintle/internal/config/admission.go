@@ -75,8 +75,9 @@ func (c *Config) AdmissionOptions() admission.Options {
 	if !c.controls("nodelifecycle") {
 		o.Disabled = append(o.Disabled, admission.TaintNodes)
 	}
-	// The controllers that take off the finalizers of volumes are not there yet.
-	o.Disabled = append(o.Disabled, admission.ObjectInUse)
+	if !c.controls("persistentvolumeclaim-protection-controller") || !c.controls("persistentvolume-protection-controller") {
+		o.Disabled = append(o.Disabled, admission.ObjectInUse)
+	}
 	return o
 }
 
