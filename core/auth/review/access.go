@@ -2,6 +2,7 @@ package review
 
 import (
 	"context"
+	"strings"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -71,13 +72,14 @@ func validateSubject(spec *authorizationv1.SubjectAccessReviewSpec, path *field.
 }
 
 func validateAttributes(a *authorizationv1.ResourceAttributes, n *authorizationv1.NonResourceAttributes, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
 	switch {
 	case a != nil && n != nil:
-		return field.ErrorList{field.Invalid(path.Child("nonResourceAttributes"), n, "cannot be specified in combination with resourceAttributes")}
+		errs = field.ErrorList{field.Invalid(path.Child("nonResourceAttributes"), n, "cannot be specified in combination with resourceAttributes")}
 	case a == nil && n == nil:
-		return field.ErrorList{field.Invalid(path.Child("resourceAttributes"), a, "exactly one of nonResourceAttributes or resourceAttributes must be specified")}
+		errs = field.ErrorList{field.Invalid(path.Child("resourceAttributes"), a, "exactly one of nonResourceAttributes or resourceAttributes must be specified")}
 	}
-	return nil
+	return append(errs, validateSelectors(a, path.Child("resourceAttributes"))...)
 }
 
 func userOf(spec *authorizationv1.SubjectAccessReviewSpec) resource.User {
@@ -93,7 +95,16 @@ func userOf(spec *authorizationv1.SubjectAccessReviewSpec) resource.User {
 
 func (c *Config) decide(ctx context.Context, r *resource.Request, user resource.User, a *authorizationv1.ResourceAttributes, n *authorizationv1.NonResourceAttributes) (map[string]any, error) {
 	at := auth.Attributes{User: user}
+	var problems []string
 	if a != nil {
+		var ignored [2]string
+		at.FieldSelector, ignored[0] = fieldText(a.FieldSelector)
+		at.LabelSelector, ignored[1] = labelText(a.LabelSelector)
+		for i, what := range ignored {
+			if what != "" {
+				problems = append(problems, "spec.resourceAttributes."+[...]string{"fieldSelector", "labelSelector"}[i]+" "+what)
+			}
+		}
 		at.Verb, at.Group, at.Version, at.Resource, at.Subresource = a.Verb, a.Group, a.Version, a.Resource, a.Subresource
 		at.Namespace, at.Name = a.Namespace, a.Name
 		if at.Resource == "" {
@@ -106,8 +117,9 @@ func (c *Config) decide(ctx context.Context, r *resource.Request, user resource.
 	ok, reason, err := c.Authorizer.Authorize(ctx, at)
 	status := authorizationv1.SubjectAccessReviewStatus{Allowed: ok, Denied: auth.IsDenied(err), Reason: reason}
 	if failed := auth.Failure(err); failed != nil {
-		status.EvaluationError = failed.Error()
+		problems = append([]string{failed.Error()}, problems...)
 	}
+	status.EvaluationError = strings.Join(problems, "; ")
 	return answer(r, &status)
 }
 
@@ -132,7 +144,19 @@ func (h selfSubjectRules) CreateVirtual(_ context.Context, r *resource.Request) 
 		status.Incomplete = true
 		status.EvaluationError = "node authorizer does not support user rule resolution"
 	}
+	if i, ok := h.Authorizer.(incomplete); ok {
+		if why := i.Incomplete(); why != "" {
+			status.Incomplete = true
+			status.EvaluationError = strings.TrimPrefix(status.EvaluationError+", "+why, ", ")
+		}
+	}
 	return answer(r, &status)
+}
+
+// incomplete is an authorizer that allows more than its rules say.
+type incomplete interface {
+	// Incomplete says why, or "".
+	Incomplete() string
 }
 
 func addRule(status *authorizationv1.SubjectRulesReviewStatus, p *rbacv1.PolicyRule) {

@@ -15,6 +15,7 @@ import (
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/pintle-dev/pintle/core/audit"
 	"github.com/pintle-dev/pintle/core/auth/node"
 	"github.com/pintle-dev/pintle/core/auth/tokens"
 	"github.com/pintle-dev/pintle/sdk/resource"
@@ -84,6 +85,7 @@ func (h tokenRequest) CreateSubresource(ctx context.Context, r *resource.Request
 	if err != nil {
 		return none, apierrors.NewInternalError(err)
 	}
+	audit.AddAnnotation(ctx, "authentication.kubernetes.io/issued-credential-id", "JTI="+token.ID)
 	made := token.Expires.Add(-issue.Lifetime)
 	req.APIVersion, req.Kind = tokenKind.GroupVersion().String(), tokenKind.Kind
 	req.CreationTimestamp = metav1.NewTime(made)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -32,6 +33,7 @@ type Authorization struct {
 	compiler authorizationcel.Compiler
 	first    []byte
 	current  atomic.Pointer[auth.Union]
+	webhooks atomic.Bool
 }
 
 var _ auth.Authorizer = (*Authorization)(nil)
@@ -53,12 +55,26 @@ func NewAuthorization(cfg AuthorizationConfig) (*Authorization, error) {
 		return nil, err
 	}
 	a := &Authorization{cfg: cfg, compiler: authorizationcel.NewDefaultCompiler(), first: data}
-	u, _, err := a.make(data)
+	u, c, err := a.make(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", what, cfg.File, err)
 	}
-	a.current.Store(&u)
+	a.use(u, c)
 	return a, nil
+}
+
+func (a *Authorization) use(u auth.Union, c *apiserver.AuthorizationConfiguration) {
+	a.current.Store(&u)
+	a.webhooks.Store(slices.ContainsFunc(c.Authorizers, func(one apiserver.AuthorizerConfiguration) bool { return one.Type == apiserver.TypeWebhook }))
+}
+
+// Incomplete says why a list of a user's rules does not have all that they may do, "" where
+// it does.
+func (a *Authorization) Incomplete() string {
+	if a.webhooks.Load() {
+		return "webhook authorizer does not support user rule resolution"
+	}
+	return ""
 }
 
 // Authorize implements auth.Authorizer.
@@ -105,7 +121,7 @@ func (a *Authorization) Run(ctx context.Context) error {
 			a.cfg.Logger.Error("the authorization configuration has changed and is no good; what it said before holds", "file", a.cfg.File, "error", err)
 			return
 		}
-		a.current.Store(&u)
+		a.use(u, c)
 		var names []string
 		for _, one := range c.Authorizers {
 			names = append(names, one.Name)

@@ -35,7 +35,7 @@ func (a *access) authenticate(s *Server, group *errgroup.Group, ctx context.Cont
 	own := a.tokens.Audiences()
 	cfg := auth.Config{
 		ClientCAs: s.authority.Pool(), Anonymous: api.Anonymous,
-		Tokens: []auth.TokenAuthenticator{s.tokens, a.tokens},
+		Tokens: []auth.TokenAuthenticator{auth.ForServer(s.tokens, own), a.tokens},
 	}
 	if api.BootstrapTokens {
 		cfg.Tokens = append(cfg.Tokens, auth.ForServer(bootstraptoken.New(s.store, nil, s.log), own))
