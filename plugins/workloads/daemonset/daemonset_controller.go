@@ -292,7 +292,7 @@ func (c *Controller) pass(ctx context.Context, key string, ds *appsv1.DaemonSet,
 			failure = c.forget(ctx, ds, revisions.old, pods)
 		}
 	}
-	next, soon := status(w)
+	next := status(w)
 	next.CollisionCount = revisions.collisions
 	if satisfied {
 		next.ObservedGeneration = ds.Generation
@@ -300,8 +300,8 @@ func (c *Controller) pass(ctx context.Context, key string, ds *appsv1.DaemonSet,
 	if err := c.writeStatus(ctx, ds, next); err != nil {
 		return errors.Join(failure, err)
 	}
-	if again == 0 || (soon > 0 && soon < again) {
-		again = soon
+	if left := soon(w); again == 0 || (left > 0 && left < again) {
+		again = left
 	}
 	if failure == nil && again > 0 {
 		c.loop.AddAfter(key, again)

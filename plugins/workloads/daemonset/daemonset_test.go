@@ -204,6 +204,20 @@ func TestRollingUpdateBySurge(t *testing.T) {
 	})
 }
 
+func TestSurgeWaitsForMinReadySeconds(t *testing.T) {
+	slow := func(ds *appsv1.DaemonSet) { ds.Spec.MinReadySeconds = 30 }
+	run(t, []runtime.Object{newSet(rolling(0, 1), slow), node("a")}, func(w world) {
+		w.start("one", v1.ConditionTrue)
+		time.Sleep(time.Minute) // virtual
+		w.image("two")
+		w.start("two", v1.ConditionTrue)
+		w.wantImages(map[string][]string{"a": {"one", "two"}})
+		time.Sleep(31 * time.Second) // virtual
+		w.settle()
+		w.wantImages(map[string][]string{"a": {"two"}})
+	})
+}
+
 func TestSurgeReplacesBrokenPods(t *testing.T) {
 	run(t, []runtime.Object{newSet(rolling(0, 1)), node("a"), node("b")}, func(w world) {
 		w.start("one", v1.ConditionFalse)

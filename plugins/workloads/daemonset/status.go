@@ -8,13 +8,11 @@ import (
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 )
 
-// status counts nodes. It also returns when a ready pod will become available, 0 if none
-// is waiting to.
-func status(w *world) (appsv1.DaemonSetStatus, time.Duration) {
+// status counts nodes.
+func status(w *world) appsv1.DaemonSetStatus {
 	s := w.ds.Status
 	s.DesiredNumberScheduled, s.CurrentNumberScheduled, s.NumberMisscheduled = 0, 0, 0
 	s.NumberReady, s.NumberAvailable, s.UpdatedNumberScheduled = 0, 0, 0
-	var soon time.Duration
 	for _, n := range w.nodes {
 		pods := w.pods[n.Name]
 		if !w.meant[n.Name].run {
@@ -36,13 +34,24 @@ func status(w *world) (appsv1.DaemonSetStatus, time.Duration) {
 			continue
 		}
 		s.NumberReady++
-		available, left := control.PodAvailable(p, w.ds.Spec.MinReadySeconds, w.now)
-		if available {
+		if w.available(p) {
 			s.NumberAvailable++
-		} else if soon == 0 || left < soon {
-			soon = left
 		}
 	}
 	s.NumberUnavailable = s.DesiredNumberScheduled - s.NumberAvailable
-	return s, soon
+	return s
+}
+
+// soon returns when a ready pod will become available, 0 if none is waiting to. During a
+// surge that need not be the pod that the status counts.
+func soon(w *world) time.Duration {
+	var first time.Duration
+	for _, pods := range w.pods {
+		for _, p := range pods {
+			if _, left := control.PodAvailable(p, w.ds.Spec.MinReadySeconds, w.now); left > 0 && (first == 0 || left < first) {
+				first = left
+			}
+		}
+	}
+	return first
 }
