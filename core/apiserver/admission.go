@@ -27,7 +27,7 @@ const rounds = 2
 // changes of the object and warnings are one.
 func (c *change) admissionRequest() *admission.Request {
 	return &admission.Request{
-		Request: &c.Request, Options: c.operationOptions(), Convert: c.k.convertFor, Decode: c.redecode, Annotate: c.q.annotate,
+		Request: &c.Request, Options: c.operationOptions(), Managed: c.managed, OldManaged: c.liveManaged, Convert: c.k.convertFor, Decode: c.redecode, Annotate: c.q.annotate,
 	}
 }
 

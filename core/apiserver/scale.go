@@ -191,7 +191,7 @@ func (c *change) scaleRequest(scale map[string]any) *admission.Request {
 	r := c.admissionRequest()
 	own := c.Request
 	own.Kind, own.Object, own.Old, own.Warnings = scaleGVK, scale, c.scaled, nil
-	r.Request = &own
+	r.Request, r.Managed, r.OldManaged = &own, nil, nil
 	return r
 }
 

@@ -21,6 +21,9 @@ type Request struct {
 	// Options of the operation, as a tree: meta.k8s.io/v1 CreateOptions, UpdateOptions,
 	// PatchOptions or DeleteOptions. nil on connect.
 	Options map[string]any
+	// Managed and OldManaged are the metadata.managedFields of Object and Old, as JSON;
+	// the trees do not have them. nil where there are none.
+	Managed, OldManaged []byte
 	// Convert returns a copy of an object of the request in another version of its
 	// type. It is an error to ask for a kind that is not served from the same objects.
 	Convert func(object map[string]any, to schema.GroupVersionKind) (map[string]any, error)

@@ -165,7 +165,38 @@ type api struct {
 	streamed chan string
 }
 
-func newAPI(t testing.TB) *api {
+// noting lets a test hear what admission tells the audit log.
+type noting struct {
+	admission.Mutator
+	admission.Validator
+	note []func(key, value string)
+}
+
+func (n noting) listen(r *admission.Request) *admission.Request {
+	own := *r
+	own.Annotate = func(key, value string) {
+		for _, f := range n.note {
+			f(key, value)
+		}
+	}
+	return &own
+}
+
+// Mutate implements admission.Mutator.
+func (n noting) Mutate(ctx context.Context, r *admission.Request) (bool, error) {
+	return n.Mutator.Mutate(ctx, n.listen(r)) //nolint:wrapcheck // passed through
+}
+
+// Validate implements admission.Validator.
+func (n noting) Validate(ctx context.Context, r *admission.Request) error {
+	return n.Validator.Validate(ctx, n.listen(r)) //nolint:wrapcheck // passed through
+}
+
+// Reinvokes implements admission.Reinvoker.
+func (noting) Reinvokes() bool { return true }
+
+// newAPI starts a server. note hears what webhooks tell the audit log.
+func newAPI(t testing.TB, note ...func(key, value string)) *api {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	st, err := store.Open(ctx, store.Config{Dir: t.TempDir(), Bootstrap: true, MinFreeBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
@@ -185,6 +216,10 @@ func newAPI(t testing.TB) *api {
 		NamespaceResource: runtimeschema.GroupVersionResource{Version: "v1", Resource: "namespaces"}, Metrics: a.metrics,
 		Connect:  func(w http.ResponseWriter, r *http.Request, _ auth.Attributes) { a.streamed <- r.URL.RawQuery },
 		Mutators: []admission.Mutator{hooks.Mutator()}, Validators: []admission.Validator{hooks.Validator()},
+	}
+	if len(note) > 0 {
+		n := noting{hooks.Mutator(), hooks.Validator(), note}
+		cfg.Mutators, cfg.Validators = []admission.Mutator{n}, []admission.Validator{n}
 	}
 	s, err := apiserver.New(cfg)
 	if err != nil {
@@ -231,6 +266,10 @@ func (r answer) message() string { s, _ := r.object()["message"].(string); retur
 // at returns the value at a dotted path.
 func at(m any, path string) any {
 	for _, k := range strings.Split(path, ".") {
+		if list, ok := m.([]any); ok && k == "0" && len(list) > 0 {
+			m = list[0]
+			continue
+		}
 		o, ok := m.(map[string]any)
 		if !ok {
 			return nil

@@ -126,6 +126,8 @@ func TestWhatWebhooksSee(t *testing.T) {
 		}},
 		{"update", "PUT", pods + "/p", `{"metadata":{"name":"p"},"spec":{"a":2}}`, map[string]any{
 			"operation": "UPDATE", "object.spec.a": 2.0, "oldObject.spec.a": 1.0, "options.kind": "UpdateOptions", "dryRun": false, "object.status.phase": "Pending"}},
+		{"managed fields", "PATCH", pods + "/p", `{"metadata":{"labels":{"l":"m"}}}`, map[string]any{
+			"object.metadata.managedFields.0.manager": "Go-http-client", "oldObject.metadata.managedFields.0.operation": "Update"}},
 		{"patch", "PATCH", pods + "/p", `{"spec":{"a":3}}`, map[string]any{"operation": "UPDATE", "object.spec.a": 3.0, "oldObject.spec.a": 2.0, "options.kind": "PatchOptions"}},
 		{"status", "PUT", pods + "/p/status", `{"metadata":{"name":"p"},"spec":{"a":9},"status":{"phase":"Running"}}`, map[string]any{
 			"operation": "UPDATE", "subResource": "status", "requestSubResource": "status", "object.status.phase": "Running", "object.spec.a": 3.0}},

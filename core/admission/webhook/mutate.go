@@ -177,6 +177,9 @@ func apply(ctx context.Context, h *hook, r *admission.Request, q *question, patc
 	if tree["apiVersion"] != q.objectTree["apiVersion"] || tree["kind"] != q.objectTree["kind"] {
 		return false, apierrors.NewInternalError(fmt.Errorf("admission webhook %q attempted to change apiVersion or kind of the object", h.Name))
 	}
+	if meta, ok := tree["metadata"].(map[string]any); ok {
+		delete(meta, "managedFields") // they are the server's
+	}
 	if err := r.Decode(ctx, tree); err != nil {
 		return false, err //nolint:wrapcheck // it is a status
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionv1beta1 "k8s.io/api/admission/v1beta1"
@@ -39,7 +40,7 @@ func ask(r *admission.Request, target match.Target) (*question, error) {
 	for _, one := range [...]struct {
 		tree map[string]any
 		to   *[]byte
-	}{{q.objectTree, &q.object}, {old, &q.old}, {r.Options, &q.options}} {
+	}{{withManaged(q.objectTree, r.Managed), &q.object}, {withManaged(old, r.OldManaged), &q.old}, {r.Options, &q.options}} {
 		if len(one.tree) == 0 {
 			continue
 		}
@@ -48,6 +49,18 @@ func ask(r *admission.Request, target match.Target) (*question, error) {
 		}
 	}
 	return q, nil
+}
+
+// withManaged returns a tree with its managedFields, which are kept apart.
+func withManaged(tree map[string]any, managed []byte) map[string]any {
+	meta, ok := tree["metadata"].(map[string]any)
+	if len(managed) == 0 || !ok {
+		return tree
+	}
+	out, all := maps.Clone(tree), maps.Clone(meta)
+	all["managedFields"] = json.RawMessage(managed)
+	out["metadata"] = all
+	return out
 }
 
 // as returns a tree in the version of a target; the same tree where it is in it.
