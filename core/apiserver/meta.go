@@ -1,6 +1,8 @@
 package apiserver
 
 import (
+	"strings"
+
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,8 +44,27 @@ func validateMeta(k *kind, obj, old map[string]any) field.ErrorList {
 	if v, ok := changed("finalizers"); ok {
 		list := stringList(v)
 		errs = append(errs, apivalidation.ValidateFinalizers(list, metaPath.Child("finalizers"))...)
+		if k.builtin && old == nil {
+			errs = append(errs, plainFinalizers(list)...)
+		}
 		if before["deletionTimestamp"] != nil {
 			errs = append(errs, apivalidation.ValidateNoNewFinalizers(list, stringList(before["finalizers"]), metaPath.Child("finalizers"))...)
+		}
+	}
+	return errs
+}
+
+// plainFinalizers finds those without a domain that are none of Kubernetes' own. Custom
+// resources may have them.
+func plainFinalizers(list []string) field.ErrorList {
+	var errs field.ErrorList
+	for i, f := range list {
+		switch f {
+		case "kubernetes", metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents:
+			continue
+		}
+		if !strings.Contains(f, "/") {
+			errs = append(errs, field.Invalid(metaPath.Child("finalizers").Index(i), f, "name is neither a standard finalizer name nor is it fully qualified"))
 		}
 	}
 	return errs

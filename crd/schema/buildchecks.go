@@ -30,6 +30,9 @@ func (b *builder) fillChecks(n *node, s *Schema, path string) error {
 		some = true
 	}
 	for i, raw := range s.Enum {
+		if s.OpenEnum {
+			break
+		}
 		var v any
 		if err := utiljson.Unmarshal(raw, &v); err != nil {
 			return fmt.Errorf("%s: enum[%d]: %w", orRoot(path), i, err)

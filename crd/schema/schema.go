@@ -23,20 +23,23 @@ type Schema struct {
 	// AdditionalProperties is the schema of a map's values.
 	AdditionalProperties *Schema `json:"additionalProperties,omitempty"`
 
-	Enum             []json.RawMessage `json:"enum,omitempty"`
-	Pattern          string            `json:"pattern,omitempty"`
-	MinLength        *int64            `json:"minLength,omitempty"`
-	MaxLength        *int64            `json:"maxLength,omitempty"`
-	Minimum          *float64          `json:"minimum,omitempty"`
-	Maximum          *float64          `json:"maximum,omitempty"`
-	ExclusiveMinimum bool              `json:"exclusiveMinimum,omitempty"`
-	ExclusiveMaximum bool              `json:"exclusiveMaximum,omitempty"`
-	MultipleOf       *float64          `json:"multipleOf,omitempty"`
-	MinItems         *int64            `json:"minItems,omitempty"`
-	MaxItems         *int64            `json:"maxItems,omitempty"`
-	UniqueItems      bool              `json:"uniqueItems,omitempty"`
-	MinProperties    *int64            `json:"minProperties,omitempty"`
-	MaxProperties    *int64            `json:"maxProperties,omitempty"`
+	Enum []json.RawMessage `json:"enum,omitempty"`
+	// OpenEnum says that Enum tells readers what values there are, and that hooks refuse
+	// others, in words of their own.
+	OpenEnum         bool     `json:"x-open-enum,omitempty"`
+	Pattern          string   `json:"pattern,omitempty"`
+	MinLength        *int64   `json:"minLength,omitempty"`
+	MaxLength        *int64   `json:"maxLength,omitempty"`
+	Minimum          *float64 `json:"minimum,omitempty"`
+	Maximum          *float64 `json:"maximum,omitempty"`
+	ExclusiveMinimum bool     `json:"exclusiveMinimum,omitempty"`
+	ExclusiveMaximum bool     `json:"exclusiveMaximum,omitempty"`
+	MultipleOf       *float64 `json:"multipleOf,omitempty"`
+	MinItems         *int64   `json:"minItems,omitempty"`
+	MaxItems         *int64   `json:"maxItems,omitempty"`
+	UniqueItems      bool     `json:"uniqueItems,omitempty"`
+	MinProperties    *int64   `json:"minProperties,omitempty"`
+	MaxProperties    *int64   `json:"maxProperties,omitempty"`
 
 	AllOf []*Schema `json:"allOf,omitempty"`
 	AnyOf []*Schema `json:"anyOf,omitempty"`

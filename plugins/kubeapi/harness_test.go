@@ -102,6 +102,8 @@ func newRequest(t *registry.Type, o, old map[string]any, subresource string) *re
 	}
 	if old != nil {
 		r.Operation = resource.Update
+	} else if meta != nil {
+		meta["uid"] = "01234567-89ab-cdef-0123-456789abcdef" // the server has given it by then
 	}
 	return r
 }

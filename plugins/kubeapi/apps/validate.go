@@ -163,12 +163,22 @@ func validateStatefulSet(_ context.Context, r *resource.Request) field.ErrorList
 	strategy := tree.Map(spec, "updateStrategy")
 	rolling := tree.Map(strategy, "rollingUpdate")
 	at := path.Child("updateStrategy", "rollingUpdate")
-	if tree.Str(strategy, "type") == "OnDelete" && rolling != nil {
-		errs = append(errs, field.Invalid(at, rolling, "only allowed for updateStrategy 'RollingUpdate'"))
+	switch typ := tree.Str(strategy, "type"); typ {
+	case "RollingUpdate":
+	case "OnDelete":
+		if rolling != nil {
+			errs = append(errs, field.Invalid(at, rolling, "only allowed for updateStrategy 'RollingUpdate'"))
+		}
+	default:
+		errs = append(errs, field.Invalid(path.Child("updateStrategy"), strategy, "must be 'RollingUpdate' or 'OnDelete'"))
 	}
+	if p := tree.Str(spec, "podManagementPolicy"); p != "OrderedReady" && p != "Parallel" {
+		errs = append(errs, field.Invalid(path.Child("podManagementPolicy"), p, "must be 'OrderedReady' or 'Parallel'"))
+	}
+	errs = append(errs, retention(tree.Map(spec, "persistentVolumeClaimRetentionPolicy"), path.Child("persistentVolumeClaimRetentionPolicy"))...)
 	errs = append(errs, check.NonNegative(rolling, at, "partition")...)
 	errs = append(errs, check.NonNegative(spec, path, "replicas", "minReadySeconds")...)
-	errs = append(errs, check.NonNegative(tree.Map(spec, "ordinals"), path, "start")...)
+	errs = append(errs, check.NonNegative(tree.Map(spec, "ordinals"), path.Child("ordinals"), "start")...)
 	if name := tree.Str(spec, "serviceName"); name != "" && r.Operation == resource.Create {
 		errs = append(errs, check.Invalid(path.Child("serviceName"), name, check.DNSLabel(name))...)
 	}
@@ -217,6 +227,17 @@ func withClaims(spec map[string]any) map[string]any {
 	return out
 }
 
+// retention checks what becomes of claims whose pod is gone.
+func retention(policy map[string]any, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for _, key := range [...]string{"whenDeleted", "whenScaled"} {
+		if p := tree.Str(policy, key); policy != nil && p != "Retain" && p != "Delete" {
+			errs = append(errs, field.NotSupported(path.Child(key), p, []string{"Retain", "Delete"}))
+		}
+	}
+	return errs
+}
+
 func validateDaemonSet(_ context.Context, r *resource.Request) field.ErrorList {
 	errs := check.Name(r.Object, check.DNSSubdomain)
 	if r.Subresource == "status" {
@@ -228,7 +249,12 @@ func validateDaemonSet(_ context.Context, r *resource.Request) field.ErrorList {
 	errs = append(errs, selectorOf(spec, path, "daemonset")...)
 	errs = append(errs, template(spec, path, "DaemonSet")...)
 	errs = append(errs, check.NonNegative(spec, path, "minReadySeconds", "revisionHistoryLimit")...)
-	if strategy := tree.Map(spec, "updateStrategy"); tree.Str(strategy, "type") == "RollingUpdate" {
+	strategy := tree.Map(spec, "updateStrategy")
+	switch tree.Str(strategy, "type") {
+	case "OnDelete":
+	default:
+		errs = append(errs, field.NotSupported(path.Child("updateStrategy"), strategy, []string{"RollingUpdate", "OnDelete"}))
+	case "RollingUpdate":
 		rolling, at := tree.Map(strategy, "rollingUpdate"), path.Child("updateStrategy", "rollingUpdate")
 		for _, key := range [...]string{"maxUnavailable", "maxSurge"} {
 			errs = append(errs, amount(rolling[key], at.Child(key))...)

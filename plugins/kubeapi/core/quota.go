@@ -1,37 +1,18 @@
 package core
 
 import (
-	"context"
 	"fmt"
 
 	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
-	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/check"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
 // budgets are what evictions have to ask.
 var budgets = runtimeschema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}
-
-func validateQuota(_ context.Context, r *resource.Request) field.ErrorList {
-	errs := check.Name(r.Object, check.DNSSubdomain)
-	spec, path := tree.Map(r.Object, "spec"), field.NewPath("spec")
-	for key, v := range tree.Map(spec, "hard") {
-		at := path.Child("hard").Key(key)
-		errs = append(errs, check.Invalid(at, key, validation.IsQualifiedName(key))...)
-		if q, ok := amount(v); ok && q.Sign() < 0 {
-			errs = append(errs, field.Invalid(at, q.String(), check.NotNegative))
-		}
-	}
-	if r.Operation == resource.Update && r.Subresource == "" {
-		errs = append(errs, check.Unchanged(path.Child("scopes"), spec["scopes"], tree.Map(r.Old, "spec")["scopes"])...)
-	}
-	return errs
-}
 
 func amount(v any) (apiresource.Quantity, bool) {
 	if v == nil {
@@ -65,29 +46,6 @@ func defaultLimitRange(r *resource.Request) {
 			}
 		}
 	}
-}
-
-func validateLimitRange(_ context.Context, r *resource.Request) field.ErrorList {
-	errs := check.Name(r.Object, check.DNSSubdomain)
-	path := field.NewPath("spec", "limits")
-	seen := map[string]bool{}
-	for i, v := range tree.List(tree.Map(r.Object, "spec"), "limits") {
-		l, at := tree.Object(v), path.Index(i)
-		typ := tree.Str(l, "type")
-		if seen[typ] {
-			errs = append(errs, field.Duplicate(at.Child("type"), typ))
-		}
-		seen[typ] = true
-		if typ == "Pod" {
-			for _, key := range [...]string{"default", "defaultRequest"} {
-				if len(tree.Map(l, key)) > 0 {
-					errs = append(errs, field.Forbidden(at.Child(key), "may not be specified when `type` is 'Pod'"))
-				}
-			}
-		}
-		errs = append(errs, ordered(l, at)...)
-	}
-	return errs
 }
 
 // ordered checks that the least is not more than the most, with the defaults between.

@@ -7,6 +7,7 @@ import (
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/hook"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/show"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
+	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
 // Types returns the types of the group.
@@ -17,13 +18,37 @@ func Types() []define.Type {
 	return []define.Type{
 		kind("DeviceClass", "deviceclasses", hook.Kind{OnValidate: hook.Typed(validateClass), OnPrint: printAge},
 			define.Cluster, define.ReturnDeleted, define.Columns("Age")),
-		kind("ResourceClaim", "resourceclaims", hook.Kind{OnPrepare: hook.DropStatus, OnValidate: hook.Typed(validateClaim), OnPrint: printClaim},
+		kind("ResourceClaim", "resourceclaims", hook.Kind{OnDefault: defaultClaim, OnPrepare: hook.DropStatus, OnValidate: hook.Typed(validateClaim), OnPrint: printClaim},
 			define.Status, define.ReturnDeleted, define.Uncounted, define.Columns("State", "Age")),
-		kind("ResourceClaimTemplate", "resourceclaimtemplates", hook.Kind{OnValidate: hook.Typed(validateTemplate), OnPrint: printAge},
+		kind("ResourceClaimTemplate", "resourceclaimtemplates", hook.Kind{OnDefault: defaultTemplate, OnValidate: hook.Typed(validateTemplate), OnPrint: printAge},
 			define.ReturnDeleted, define.Uncounted, define.Columns("Age")),
 		kind("ResourceSlice", "resourceslices", hook.Kind{OnValidate: hook.Typed(validateSlice), OnPrint: printSlice}, define.Cluster,
 			define.Selectable(".spec.nodeName", ".spec.driver"),
 			define.ReturnDeleted, define.Columns("Node", "Driver", "Pool", "Age")),
+	}
+}
+
+func defaultClaim(r *resource.Request) { defaultSpec(tree.Map(r.Object, "spec")) }
+
+func defaultTemplate(r *resource.Request) { defaultSpec(tree.In(r.Object, "spec", "spec")) }
+
+// defaultSpec makes a request that does not say how many devices it wants want one.
+func defaultSpec(spec map[string]any) {
+	one := func(request map[string]any) {
+		if request == nil {
+			return
+		}
+		tree.SetDefault(request, "allocationMode", "ExactCount")
+		if tree.Str(request, "allocationMode") == "ExactCount" && tree.Int0(request, "count") == 0 {
+			request["count"] = int64(1)
+		}
+	}
+	for _, v := range tree.List(tree.Map(spec, "devices"), "requests") {
+		request := tree.Object(v)
+		one(tree.Map(request, "exactly"))
+		for _, alternative := range tree.List(request, "firstAvailable") {
+			one(tree.Object(alternative))
+		}
 	}
 }
 

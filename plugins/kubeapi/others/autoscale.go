@@ -1,24 +1,22 @@
 package others
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/util/validation/field"
-
-	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/check"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/show"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
+
+// busy is the share of CPU, in percent, that an autoscaler aims at where it is not told.
+const busy = 80
 
 func defaultAutoscaler(r *resource.Request) {
 	spec := tree.Map(r.Object, "spec")
 	if spec == nil {
 		return
 	}
-	const busy = 80
 	if len(tree.List(spec, "metrics")) == 0 {
 		spec["metrics"] = []any{map[string]any{"type": "Resource", "resource": map[string]any{
 			"name": "cpu", "target": map[string]any{"type": "Utilization", "averageUtilization": int64(busy)},
@@ -39,45 +37,6 @@ func defaultAutoscaler(r *resource.Request) {
 	down := tree.Ensure(behavior, "scaleDown")
 	tree.SetDefault(down, "selectPolicy", "Max")
 	tree.SetDefault(down, "policies", []any{policy("Percent", 100)})
-}
-
-func validateAutoscaler(_ context.Context, r *resource.Request) field.ErrorList {
-	errs := check.Name(r.Object, check.DNSSubdomain)
-	if r.Subresource != "" {
-		return errs
-	}
-	spec, path := tree.Map(r.Object, "spec"), field.NewPath("spec")
-	least, most := tree.Int0(spec, "minReplicas"), tree.Int0(spec, "maxReplicas")
-	if spec["minReplicas"] != nil && least < 1 {
-		errs = append(errs, field.Invalid(path.Child("minReplicas"), least, "must be greater than or equal to 1"))
-	}
-	if most < 1 {
-		errs = append(errs, field.Invalid(path.Child("maxReplicas"), most, "must be greater than 0"))
-	}
-	if most < least {
-		errs = append(errs, field.Invalid(path.Child("maxReplicas"), most, "must be greater than or equal to `minReplicas`"))
-	}
-	target, at := tree.Map(spec, "scaleTargetRef"), path.Child("scaleTargetRef")
-	for _, key := range [...]string{"kind", "name"} {
-		if s := tree.Str(target, key); s == "" {
-			errs = append(errs, field.Required(at.Child(key), ""))
-		} else {
-			errs = append(errs, check.Invalid(at.Child(key), s, check.PathSegment(s))...)
-		}
-	}
-	for i, v := range tree.List(spec, "metrics") {
-		m, at := tree.Object(v), path.Child("metrics").Index(i)
-		typ := tree.Str(m, "type")
-		if typ == "" {
-			errs = append(errs, field.Required(at.Child("type"), "must specify a metric source type"))
-			continue
-		}
-		key := strings.ToLower(typ[:1]) + typ[1:]
-		if tree.Map(m, key) == nil {
-			errs = append(errs, field.Required(at.Child(key), "must populate information for the given metric source"))
-		}
-	}
-	return errs
 }
 
 func printAutoscaler(o map[string]any) []any {

@@ -40,9 +40,14 @@ func (autoscalers) asV2(r *resource.Request) *resource.Request {
 	return &as
 }
 
-// Default implements resource.Defaulter. All defaults beside the schema's are v2's.
+// Default implements resource.Defaulter. Beside the schema's, v1 has but one default of its
+// own: what an autoscaler without any metrics goes by.
 func (a autoscalers) Default(ctx context.Context, r *resource.Request) error {
 	if r.Kind.Version == "v1" {
+		spec := tree.Map(r.Object, "spec")
+		if spec != nil && tree.Str(tree.In(r.Object, "metadata", "annotations"), metricsAnnotation) == "" {
+			tree.SetDefault(spec, "targetCPUUtilizationPercentage", int64(busy))
+		}
 		return nil
 	}
 	return a.Kind.Default(ctx, r)

@@ -2,8 +2,6 @@ package others
 
 import (
 	"context"
-	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -157,42 +155,6 @@ func validateBudget(_ context.Context, r *resource.Request) field.ErrorList {
 }
 
 // highestUserPriority is the most that a priority of a user's may be.
-const highestUserPriority = 1000000000
-
-func validatePriorityClass(_ context.Context, r *resource.Request) field.ErrorList {
-	errs := check.Name(r.Object, check.DNSSubdomain)
-	name, value := tree.Str(tree.Map(r.Object, "metadata"), "name"), tree.Int0(r.Object, "value")
-	const reserved = "priority class names with 'system-' prefix are reserved for system use only. error: "
-	switch {
-	case name == "system-node-critical" && value == 2000001000, name == "system-cluster-critical" && value == 2000000000:
-	case strings.HasPrefix(name, "system-"):
-		errs = append(errs, field.Forbidden(field.NewPath("metadata", "name"), reserved+name+" is not a known system priority class"))
-	case value > highestUserPriority:
-		errs = append(errs, field.Forbidden(field.NewPath("value"), "maximum allowed value of a user defined priority is 1000000000"))
-	}
-	if r.Operation == resource.Update {
-		if value != tree.Int0(r.Old, "value") {
-			errs = append(errs, field.Forbidden(field.NewPath("value"), "may not be changed in an update."))
-		}
-		errs = append(errs, check.Unchanged(field.NewPath("preemptionPolicy"), r.Object["preemptionPolicy"], r.Old["preemptionPolicy"])...)
-	}
-	return errs
-}
-
-func validateRuntimeClass(_ context.Context, r *resource.Request) field.ErrorList {
-	errs := check.Name(r.Object, check.DNSSubdomain)
-	handler, at := tree.Str(r.Object, "handler"), field.NewPath("handler")
-	if handler == "" {
-		errs = append(errs, field.Required(at, ""))
-	} else {
-		errs = append(errs, check.Invalid(at, handler, check.DNSLabel(handler))...)
-	}
-	if r.Operation == resource.Update {
-		errs = append(errs, check.Unchanged(at, r.Object["handler"], r.Old["handler"])...)
-	}
-	return errs
-}
-
 // prepareRequest records who asks for a certificate; later nobody changes it.
 func prepareRequest(_ context.Context, r *resource.Request) error {
 	spec := tree.Ensure(r.Object, "spec")
@@ -224,40 +186,4 @@ func prepareRequest(_ context.Context, r *resource.Request) error {
 		r.Object["status"] = status
 	}
 	return nil
-}
-
-func validateRequest(_ context.Context, r *resource.Request) field.ErrorList {
-	errs := check.Name(r.Object, check.DNSSubdomain)
-	spec, path := tree.Map(r.Object, "spec"), field.NewPath("spec")
-	errs = append(errs, check.Required(spec, path, "request")...)
-	if len(tree.List(spec, "usages")) == 0 {
-		errs = append(errs, field.Required(path.Child("usages"), ""))
-	}
-	signer := tree.Str(spec, "signerName")
-	switch {
-	case signer == "":
-		errs = append(errs, field.Required(path.Child("signerName"), ""))
-	case !strings.Contains(signer, "/"):
-		errs = append(errs, field.Invalid(path.Child("signerName"), signer, "must be a fully qualified domain and path of the form 'example.com/signer-name'"))
-	}
-	const shortest = 600
-	if n, ok := tree.Int(spec, "expirationSeconds"); ok && n < shortest {
-		errs = append(errs, field.Invalid(path.Child("expirationSeconds"), n, "may not specify a duration less than 600 seconds (10 minutes)"))
-	}
-	var types []string
-	for i, v := range tree.List(tree.Map(r.Object, "status"), "conditions") {
-		c, at := tree.Object(v), field.NewPath("status", "conditions").Index(i)
-		typ := tree.Str(c, "type")
-		if typ == "" {
-			errs = append(errs, field.Required(at.Child("type"), ""))
-		}
-		if slices.Contains(types, typ) {
-			errs = append(errs, field.Duplicate(at.Child("type"), typ))
-		}
-		types = append(types, typ)
-	}
-	if slices.Contains(types, "Approved") && slices.Contains(types, "Denied") {
-		errs = append(errs, field.Invalid(field.NewPath("status", "conditions"), types, "Approved and Denied conditions are mutually exclusive"))
-	}
-	return errs
 }

@@ -3,13 +3,11 @@ package others
 import (
 	"context"
 	"math"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/duration"
-	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apimachinery/pkg/util/validation"
 
-	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/check"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/show"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/podspec"
@@ -67,11 +65,8 @@ func prepareJob(_ context.Context, r *resource.Request) error {
 	}
 	template := tree.Ensure(spec, "template")
 	labels := tree.Ensure(tree.Ensure(template, "metadata"), "labels")
-	uid, name := tree.Str(meta, "uid"), tree.Str(meta, "name")
-	for key, value := range map[string]string{
-		"controller-uid": uid, "batch.kubernetes.io/controller-uid": uid,
-		"job-name": name, "batch.kubernetes.io/job-name": name,
-	} {
+	uid := tree.Str(meta, "uid")
+	for key, value := range jobLabels(r.Object) {
 		if value != "" {
 			labels[key] = value
 		}
@@ -79,79 +74,11 @@ func prepareJob(_ context.Context, r *resource.Request) error {
 	if spec["selector"] == nil && uid != "" {
 		spec["selector"] = map[string]any{"matchLabels": map[string]any{"batch.kubernetes.io/controller-uid": uid}}
 	}
+	if name := tree.Str(meta, "name"); len(tree.Map(meta, "labels")) == 0 && len(name) <= validation.LabelValueMaxLength {
+		// Upstream's defaults do so when the object is read; such a label is not checked.
+		meta["labels"] = tree.CopyMap(labels)
+	}
 	return nil
-}
-
-func validateJob(_ context.Context, r *resource.Request) field.ErrorList {
-	errs := check.Name(r.Object, check.DNSSubdomain)
-	if r.Subresource != "" {
-		return errs
-	}
-	spec, path := tree.Map(r.Object, "spec"), field.NewPath("spec")
-	errs = append(errs, jobSpec(spec, path)...)
-	errs = append(errs, check.Selector(tree.Map(spec, "selector"), path.Child("selector"))...)
-	if r.Operation == resource.Update {
-		was := tree.Map(r.Old, "spec")
-		for _, key := range [...]string{"selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"} {
-			errs = append(errs, check.Unchanged(path.Child(key), spec[key], was[key])...)
-		}
-		if !tree.Bool(was, "suspend") || tree.In(r.Old, "status")["startTime"] != nil {
-			errs = append(errs, check.Unchanged(path.Child("template"), spec["template"], was["template"])...)
-		}
-		if tree.Str(spec, "completionMode") != "Indexed" {
-			errs = append(errs, check.Unchanged(path.Child("completions"), spec["completions"], was["completions"])...)
-		}
-	}
-	return errs
-}
-
-func jobSpec(spec map[string]any, path *field.Path) field.ErrorList {
-	errs := check.NonNegative(spec, path, "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit",
-		"ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes")
-	if spec["maxFailedIndexes"] != nil && spec["backoffLimitPerIndex"] == nil {
-		errs = append(errs, field.Required(path.Child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"))
-	}
-	if tree.Str(spec, "completionMode") == "Indexed" && spec["completions"] == nil {
-		errs = append(errs, field.Required(path.Child("completions"), "when completion mode is Indexed"))
-	}
-	template, at := tree.Map(spec, "template"), path.Child("template")
-	errs = append(errs, podspec.ValidateTemplate(template, at)...)
-	if p := tree.Str(tree.Map(template, "spec"), "restartPolicy"); p == "Always" || p == "" {
-		errs = append(errs, field.Required(at.Child("spec", "restartPolicy"), `valid values: "OnFailure", "Never"`))
-	}
-	return errs
-}
-
-func validateCronJob(_ context.Context, r *resource.Request) field.ErrorList {
-	errs := check.Name(r.Object, check.DNSSubdomain)
-	const longest = 52 // a job's name is the cron job's and a time of eleven letters
-	if name := tree.Str(tree.Map(r.Object, "metadata"), "name"); r.Operation == resource.Create && len(name) > longest {
-		errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), name, "must be no more than 52 characters"))
-	}
-	if r.Subresource != "" {
-		return errs
-	}
-	spec, path := tree.Map(r.Object, "spec"), field.NewPath("spec")
-	schedule, at := tree.Str(spec, "schedule"), path.Child("schedule")
-	switch {
-	case schedule == "":
-		errs = append(errs, field.Required(at, ""))
-	case strings.Contains(schedule, "TZ"):
-		errs = append(errs, field.Invalid(at, schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"))
-	case !strings.HasPrefix(schedule, "@") && len(strings.Fields(schedule)) != 5:
-		errs = append(errs, field.Invalid(at, schedule, "expected exactly 5 fields"))
-	}
-	if zone, ok := spec["timeZone"].(string); ok {
-		if _, err := time.LoadLocation(zone); zone == "" || err != nil || strings.EqualFold(zone, "Local") {
-			errs = append(errs, field.Invalid(path.Child("timeZone"), zone, "unknown time zone "+zone))
-		}
-	}
-	errs = append(errs, check.NonNegative(spec, path, "startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit")...)
-	job := tree.In(spec, "jobTemplate", "spec")
-	if tree.Bool(job, "manualSelector") {
-		errs = append(errs, field.NotSupported(path.Child("jobTemplate", "spec", "manualSelector"), true, []string{"nil", "false"}))
-	}
-	return append(errs, jobSpec(job, path.Child("jobTemplate", "spec"))...)
 }
 
 func printJob(o map[string]any) []any {

@@ -85,7 +85,7 @@ func batch() []define.Type {
 
 func autoscaling() []define.Type {
 	hooks := autoscalers{hook.Kind{
-		OnDefault: defaultAutoscaler, OnPrepare: hook.DropStatus, OnValidate: validateAutoscaler, OnPrint: printAutoscaler,
+		OnDefault: defaultAutoscaler, OnPrepare: hook.DropStatus, OnValidate: hook.Typed(validateAutoscaler), OnPrint: printAutoscaler,
 	}}
 	return []define.Type{
 		{Hooks: hooks, Definition: define.Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers",
@@ -109,15 +109,15 @@ func networking() []define.Type {
 	return []define.Type{
 		kind("Ingress", "ingresses", hook.Kind{OnPrepare: prepareIngress, OnValidate: validateIngress, OnPrint: printIngress},
 			define.Short("ing"), define.Status, define.Columns("Class", "Hosts", "Address", "Ports", "Age")),
-		kind("IngressClass", "ingressclasses", hook.Kind{OnPrint: printIngressClass}, define.Cluster,
+		kind("IngressClass", "ingressclasses", hook.Kind{OnValidate: validateIngressClass, OnPrint: printIngressClass}, define.Cluster,
 			define.Columns("Name", "Controller", "Parameters", "Age")),
 		kind("NetworkPolicy", "networkpolicies", hook.Kind{
 			OnPrepare: hook.Warn("the server's own network plugin does not enforce network policies: without another one this object has no effect", nil),
 			OnDefault: defaultNetworkPolicy, OnValidate: validateNetworkPolicy, OnPrint: printNetworkPolicy,
 		}, define.Short("netpol"), define.Columns("Pod-Selector", "Age")),
-		kind("ServiceCIDR", "servicecidrs", hook.Kind{OnPrepare: hook.DropStatus, OnPrint: printServiceCIDR},
+		kind("ServiceCIDR", "servicecidrs", hook.Kind{OnPrepare: hook.DropStatus, OnValidate: validateServiceCIDR, OnPrint: printServiceCIDR},
 			define.Cluster, define.Status, define.Uncounted, define.Columns("CIDRs", "Age")),
-		kind("IPAddress", "ipaddresses", hook.Kind{OnValidate: named(canonicalIP), OnPrint: printIPAddress}, define.Short("ip"), define.Cluster,
+		kind("IPAddress", "ipaddresses", hook.Kind{OnValidate: validateIPAddress, OnPrint: printIPAddress}, define.Short("ip"), define.Cluster,
 			define.Uncounted, define.Columns("ParentRef", "Age")),
 	}
 }
@@ -151,9 +151,6 @@ func certificates() []define.Type {
 	}
 }
 
-// notEnforced is said of what is kept for tools that expect it, but is not acted upon.
-const notEnforced = "this server keeps admission webhooks but does not call them: nothing is checked or changed by this object"
-
 func admission(o Options) []define.Type {
 	name := named(check.DNSSubdomain)
 	validate := func(ctx context.Context, r *resource.Request) field.ErrorList {
@@ -165,9 +162,9 @@ func admission(o Options) []define.Type {
 	}
 	kind := in("admissionregistration.k8s.io", "v1")
 	return []define.Type{
-		kind("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", hook.Kind{OnPrepare: hook.Warn(notEnforced, nil), OnValidate: validate, OnPrint: printWebhooks},
+		kind("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", hook.Kind{OnValidate: validate, OnPrint: printWebhooks},
 			define.Cluster, define.APIExtensions, define.Counted, define.Columns("Webhooks:integer", "Age")),
-		kind("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", hook.Kind{OnPrepare: hook.Warn(notEnforced, nil), OnValidate: validate, OnPrint: printWebhooks},
+		kind("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", hook.Kind{OnValidate: validate, OnPrint: printWebhooks},
 			define.Cluster, define.APIExtensions, define.Counted, define.Columns("Webhooks:integer", "Age")),
 		kind("ValidatingAdmissionPolicy", "validatingadmissionpolicies", hook.Kind{OnPrepare: hook.DropStatus, OnValidate: validate, OnPrint: printPolicy("validations")},
 			define.Cluster, define.APIExtensions, define.Status, define.Columns("Validations:integer", "ParamKind", "Age")),

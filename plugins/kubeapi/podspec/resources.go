@@ -136,6 +136,20 @@ func sameQuantity(a, b any) bool {
 	return okX && okY && x.Cmp(y) == 0
 }
 
+// ValidateResources checks what is asked for outside of containers (an overhead) as if it
+// were a container's.
+func ValidateResources(r map[string]any, path *field.Path) field.ErrorList {
+	return validateResources(r, path)
+}
+
+// ValidateResourceName checks the name of a resource that containers may ask for.
+func ValidateResourceName(name string, path *field.Path) field.ErrorList {
+	if knownResource(name) {
+		return nil
+	}
+	return validateResourceName(name, path)
+}
+
 // validateResources checks requests and limits of a container.
 func validateResources(r map[string]any, path *field.Path) field.ErrorList {
 	if len(r) == 0 {

@@ -33,8 +33,7 @@ func validateClass(r *resource.Request, c, old *storagev1.StorageClass) field.Er
 	errs := check.Name(r.Object, check.DNSSubdomain)
 	errs = append(errs, provisioner(c.Provisioner, field.NewPath("provisioner"))...)
 	errs = append(errs, parameters(c.Parameters, true, field.NewPath("parameters"))...)
-	if p := c.ReclaimPolicy; p != nil && *p == corev1.PersistentVolumeReclaimRecycle {
-		// What is no policy of volumes at all is the schema's to refuse.
+	if p := c.ReclaimPolicy; p != nil && *p != "" && *p != corev1.PersistentVolumeReclaimDelete && *p != corev1.PersistentVolumeReclaimRetain {
 		errs = append(errs, field.NotSupported(field.NewPath("reclaimPolicy"), *p, []string{"Delete", "Retain"}))
 	}
 	return append(errs, topologies(c.AllowedTopologies, field.NewPath("allowedTopologies"))...)

@@ -77,16 +77,32 @@ func Invalid(path *field.Path, value any, messages []string) field.ErrorList {
 	return errs
 }
 
-// Name checks metadata.name, where it is known, by a function such as DNSSubdomain.
+// Name checks metadata.name, where it is known, and what it was generated from, by a
+// function such as DNSSubdomain.
 func Name(object map[string]any, valid func(string) []string) field.ErrorList {
-	name := tree.Str(tree.Map(object, "metadata"), "name")
+	meta := tree.Map(object, "metadata")
+	var errs field.ErrorList
+	if base := tree.Str(meta, "generateName"); base != "" {
+		if messages := valid(beginning(base)); messages != nil {
+			errs = Invalid(field.NewPath("metadata", "generateName"), base, messages)
+		}
+	}
+	name := tree.Str(meta, "name")
 	if name == "" {
-		return nil
+		return errs
 	}
 	if messages := valid(name); messages != nil {
-		return Invalid(field.NewPath("metadata", "name"), name, messages)
+		errs = append(errs, Invalid(field.NewPath("metadata", "name"), name, messages)...)
 	}
-	return nil
+	return errs
+}
+
+// beginning is the beginning of a name as a name of its own: it may end in a dash.
+func beginning(base string) string {
+	if n := len(base); n > 1 && base[n-1] == '-' {
+		return base[:n-2] + "a"
+	}
+	return base
 }
 
 // PathSegment returns what is wrong with a name that may be any segment of a path.

@@ -29,8 +29,22 @@ var opaque = map[string]schema.Schema{
 	"io.k8s.apimachinery.pkg.runtime.RawExtension":    {PreserveUnknownFields: true},
 }
 
-// convert turns OpenAPI definitions into components, and lays the overlay over them.
-func convert(d *dump, overlay []byte) (map[string]*schema.Schema, error) {
+// openEnums are fields of whose unknown values upstream has more to say, or says it about
+// another field. The kinds' hooks do.
+var openEnums = map[string][]string{
+	"core.v1.PersistentVolumeSpec":              {"accessModes"},
+	"core.v1.PersistentVolumeClaimSpec":         {"accessModes"},
+	"core.v1.ResourceQuotaSpec":                 {"scopes"},
+	"core.v1.ScopedResourceSelectorRequirement": {"operator", "scopeName"},
+	"apps.v1.DaemonSetUpdateStrategy":           {"type"},
+	"apps.v1.StatefulSetUpdateStrategy":         {"type"},
+	"apps.v1.StatefulSetSpec":                   {"podManagementPolicy"},
+	"storage.v1.StorageClass":                   {"reclaimPolicy"},
+}
+
+// convert turns OpenAPI definitions into components, opens enums, and lays the overlay over
+// them.
+func convert(d *dump, overlay []byte, open map[string][]string) (map[string]*schema.Schema, error) {
 	out := make(map[string]*schema.Schema, len(d.Components))
 	for name, raw := range d.Components {
 		s := &schema.Schema{}
@@ -59,6 +73,22 @@ func convert(d *dump, overlay []byte) (map[string]*schema.Schema, error) {
 			}
 		}
 		out[name] = s
+	}
+	for short, fields := range open {
+		c := out["io.k8s.api."+short]
+		if c == nil {
+			return nil, fmt.Errorf("%s: no such component", short)
+		}
+		for _, field := range fields {
+			p := c.Properties[field]
+			if p == nil {
+				return nil, fmt.Errorf("%s.%s: no such field", short, field)
+			}
+			if p.Items != nil {
+				p = p.Items
+			}
+			p.OpenEnum = true
+		}
 	}
 	if err := lay(out, overlay); err != nil {
 		return nil, fmt.Errorf("overlay.yaml: %w", err)

@@ -73,7 +73,7 @@ func run() (err error) {
 	if err := json.Unmarshal(raw, &d); err != nil {
 		return fmt.Errorf("reading the printed types: %w", err)
 	}
-	components, err := convert(&d, overlaySource)
+	components, err := convert(&d, overlaySource, openEnums)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ const laid = `core.v1.PodSpec: {dnsPolicy: ClusterFirst, terminationGracePeriodS
 func TestOutputIsDeterministic(t *testing.T) {
 	var outputs [2][]byte
 	for i := range outputs {
-		components, err := convert(made(), []byte(laid))
+		components, err := convert(made(), []byte(laid), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +48,7 @@ func TestOutputIsDeterministic(t *testing.T) {
 }
 
 func TestConvert(t *testing.T) {
-	components, err := convert(made(), []byte(laid))
+	components, err := convert(made(), []byte(laid), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestOverlayNamesWhatIsWrong(t *testing.T) {
 		`core.v1.Nothing: {a: b}`: "overlay.yaml: core.v1.Nothing: no such component",
 		`core.v1.PodSpec: {a: b}`: "overlay.yaml: core.v1.PodSpec.a: no such field",
 	} {
-		if _, err := convert(made(), []byte(overlay)); err == nil || err.Error() != want {
+		if _, err := convert(made(), []byte(overlay), nil); err == nil || err.Error() != want {
 			t.Errorf("error %v, want %s", err, want)
 		}
 	}
