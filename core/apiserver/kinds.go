@@ -153,7 +153,7 @@ type kindTable struct {
 
 // maxKinds is how many kinds of types that do not come with the server are kept. One takes
 // some 200 KB once it has been written to, and a millisecond or two to make again.
-const maxKinds = 128
+const maxKinds = 64
 
 func (t *kindTable) setHooks(gr schema.GroupResource, h any) {
 	t.mu.Lock()

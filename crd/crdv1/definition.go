@@ -65,5 +65,22 @@ var components = sync.OnceValues(func() (*schema.Components, error) {
 	if err := json.Unmarshal(text, &all); err != nil {
 		return nil, fmt.Errorf("schema of CustomResourceDefinition: %w", err)
 	}
+	for _, s := range all {
+		withoutEnums(s)
+	}
 	return &schema.Components{Get: func(name string) *schema.Schema { return all[name] }}, nil
 })
+
+// withoutEnums drops the lists of values that the Go types document: upstream checks them
+// where it validates a definition, with other paths.
+func withoutEnums(s *schema.Schema) {
+	if s == nil {
+		return
+	}
+	s.Enum = nil
+	for _, p := range s.Properties {
+		withoutEnums(p)
+	}
+	withoutEnums(s.Items)
+	withoutEnums(s.AdditionalProperties)
+}

@@ -98,7 +98,7 @@ func validateSpec(ctx context.Context, c, old *apiextensionsv1.CustomResourceDef
 	}
 	errs = append(errs, validateVersions(ctx, c, old, path)...)
 	if !unique {
-		errs = append(errs, field.Invalid(versions, spec.Versions, "must contain unique version names"))
+		errs = append(errs, field.Invalid(versions, shownVersions(spec), "must contain unique version names"))
 	}
 	if len(spec.Versions) > 0 {
 		// The first version is also the one of upstream's deprecated field.
@@ -107,7 +107,7 @@ func validateSpec(ctx context.Context, c, old *apiextensionsv1.CustomResourceDef
 		}
 	}
 	if storage != 1 {
-		errs = append(errs, field.Invalid(versions, spec.Versions, "must have exactly one version marked as storage version"))
+		errs = append(errs, field.Invalid(versions, shownVersions(spec), "must have exactly one version marked as storage version"))
 	}
 	names := path.Child("names")
 	for _, n := range []struct{ field, value string }{

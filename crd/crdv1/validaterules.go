@@ -207,11 +207,11 @@ func (c *ruleChecker) compile(st *structural.Structural, decl *apiservercel.Decl
 			if r.Error.Type == apiservercel.ErrorTypeRequired {
 				c.errs = append(c.errs, field.Required(at.Child("rule"), r.Error.Detail))
 			} else {
-				c.errs = append(c.errs, field.Invalid(at.Child("rule"), rule, r.Error.Detail))
+				c.errs = append(c.errs, field.Invalid(at.Child("rule"), shownRule(rule), r.Error.Detail))
 			}
 		}
 		if r.MessageExpressionError != nil {
-			c.errs = append(c.errs, field.Invalid(at.Child("messageExpression"), rule, r.MessageExpressionError.Detail))
+			c.errs = append(c.errs, field.Invalid(at.Child("messageExpression"), shownRule(rule), r.MessageExpressionError.Detail))
 		} else if r.MessageExpression != nil {
 			c.observe(at.Child("messageExpression"), "estimated messageExpression cost", r.MessageExpressionMaxCost)
 		}

@@ -84,7 +84,7 @@ func validateRootFields(s *props, path *field.Path) field.ErrorList {
 			return field.ErrorList{field.Invalid(path.Child("openAPIV3Schema.type"), s.Type, `only "object" is allowed as the type at the root of the schema if the status subresource is enabled`)}
 		}
 		if !slices.Contains(rootFields, name) {
-			return field.ErrorList{field.Invalid(path.Child("openAPIV3Schema"), *s, fmt.Sprintf(`only %v fields are allowed at the root of the schema if the status subresource is enabled`, rootFields))}
+			return field.ErrorList{field.Invalid(path.Child("openAPIV3Schema"), shownSchema(s), fmt.Sprintf(`only %v fields are allowed at the root of the schema if the status subresource is enabled`, rootFields))}
 		}
 	}
 	return nil
