@@ -2,11 +2,13 @@ package review
 
 import (
 	"context"
+	"reflect"
 	"strings"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/pintle-dev/pintle/core/auth"
@@ -21,7 +23,8 @@ func (h subjectAccess) CreateVirtual(ctx context.Context, r *resource.Request) (
 	if err := decode(r, &review); err != nil {
 		return nil, err
 	}
-	if errs := validateSubject(&review.Spec, field.NewPath("spec")); len(errs) > 0 {
+	errs := append(validateSubject(&review.Spec, field.NewPath("spec")), validateMeta(review.ObjectMeta, "must be empty")...)
+	if len(errs) > 0 {
 		return nil, apierrors.NewInvalid(r.Kind.GroupKind(), "", errs)
 	}
 	return h.decide(ctx, r, userOf(&review.Spec), review.Spec.ResourceAttributes, review.Spec.NonResourceAttributes)
@@ -36,7 +39,9 @@ func (h localSubjectAccess) CreateVirtual(ctx context.Context, r *resource.Reque
 		return nil, err
 	}
 	spec := field.NewPath("spec")
-	errs := validateSubject(&review.Spec, spec)
+	meta := review.ObjectMeta
+	meta.Namespace = ""
+	errs := append(validateSubject(&review.Spec, spec), validateMeta(meta, "must be empty except for namespace")...)
 	if a := review.Spec.ResourceAttributes; a != nil && a.Namespace != r.Namespace {
 		errs = append(errs, field.Invalid(spec.Child("resourceAttributes", "namespace"), a.Namespace, "must match metadata.namespace"))
 	}
@@ -57,10 +62,20 @@ func (h selfSubjectAccess) CreateVirtual(ctx context.Context, r *resource.Reques
 	if err := decode(r, &review); err != nil {
 		return nil, err
 	}
-	if errs := validateAttributes(review.Spec.ResourceAttributes, review.Spec.NonResourceAttributes, field.NewPath("spec")); len(errs) > 0 {
+	errs := append(validateAttributes(review.Spec.ResourceAttributes, review.Spec.NonResourceAttributes, field.NewPath("spec")), validateMeta(review.ObjectMeta, "must be empty")...)
+	if len(errs) > 0 {
 		return nil, apierrors.NewInvalid(r.Kind.GroupKind(), "", errs)
 	}
 	return h.decide(ctx, r, r.User, review.Spec.ResourceAttributes, review.Spec.NonResourceAttributes)
+}
+
+// validateMeta refuses metadata, which a question has none of.
+func validateMeta(meta metav1.ObjectMeta, detail string) field.ErrorList {
+	meta.ManagedFields = nil
+	if reflect.DeepEqual(meta, metav1.ObjectMeta{}) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(field.NewPath("metadata"), meta, detail)}
 }
 
 func validateSubject(spec *authorizationv1.SubjectAccessReviewSpec, path *field.Path) field.ErrorList {

@@ -26,6 +26,10 @@ func (authorizer) Authorize(_ context.Context, a auth.Attributes) (bool, string,
 		return true, "everybody", nil
 	case a.User.Name == "jane" && a.Verb == "get" && a.Resource == "pods" && a.Group == "":
 		return true, "it is jane", nil
+	case a.FieldSelector == "spec.nodeName=n1" && a.LabelSelector == "a=b":
+		return true, "narrow", nil
+	case a.User.Name == "foe":
+		return false, "never", &auth.Denied{}
 	}
 	return false, "no", nil
 }
@@ -122,12 +126,26 @@ func TestReviews(t *testing.T) {
 	if err != nil || len(defs) != 6 {
 		t.Fatalf("%d definitions, %v", len(defs), err)
 	}
+	t.Run("a question has no name", func(t *testing.T) {
+		r := &resource.Request{Object: tree(`{"metadata":{"name":"x"},"spec":{"user":"u","resourceAttributes":{}}}`)}
+		_, err := b.Hooks(schema.GroupResource{Group: "authorization.k8s.io", Resource: "subjectaccessreviews"}).(resource.Virtual).CreateVirtual(t.Context(), r)
+		if err == nil || !strings.Contains(err.Error(), "metadata: Invalid value") {
+			t.Error(err)
+		}
+	})
 	for _, c := range []struct{ name, kind, spec, want string }{ // want: the status, or part of the error after "!"
 		{"self, allowed", "SelfSubjectAccessReview", `{"resourceAttributes":{"verb":"get","resource":"pods"}}`, `{"allowed":true,"reason":"it is jane"}`},
 		{"self, refused", "SelfSubjectAccessReview", `{"resourceAttributes":{"verb":"delete","resource":"pods"}}`, `{"allowed":false,"reason":"no"}`},
 		{"self, path", "SelfSubjectAccessReview", `{"nonResourceAttributes":{"verb":"get","path":"/healthz"}}`, `{"allowed":true,"reason":"everybody"}`},
 		{"self, attributes without a resource", "SelfSubjectAccessReview", `{"resourceAttributes":{"verb":"get","name":"/healthz"}}`, `{"allowed":false,"reason":"no"}`},
 		{"self, both", "SelfSubjectAccessReview", `{"resourceAttributes":{},"nonResourceAttributes":{}}`, `!spec.nonResourceAttributes: Invalid value`},
+		{"selectors", "SelfSubjectAccessReview", `{"resourceAttributes":{"verb":"list","resource":"pods","fieldSelector":{"requirements":[{"key":"spec.nodeName","operator":"In","values":["n1"]}]},"labelSelector":{"rawSelector":"a=b"}}}`, `{"allowed":true,"reason":"narrow"}`},
+		{"requirements of labels", "SelfSubjectAccessReview", `{"resourceAttributes":{"verb":"list","resource":"pods","fieldSelector":{"rawSelector":"spec.nodeName=n1"},"labelSelector":{"requirements":[{"key":"a","operator":"In","values":["b"]}]}}}`, `"allowed":false`},
+		{"selector that can't be read", "SelfSubjectAccessReview", `{"resourceAttributes":{"verb":"list","resource":"pods","labelSelector":{"rawSelector":"=="}}}`, `"evaluationError":"spec.resourceAttributes.labelSelector ignored due to parse error"`},
+		{"operator that is not known", "SelfSubjectAccessReview", `{"resourceAttributes":{"verb":"list","resource":"pods","fieldSelector":{"requirements":[{"key":"a","operator":"Near","values":["b"]},{"key":"spec.nodeName","operator":"In","values":["n1"]}]},"labelSelector":{"rawSelector":"a=b"}}}`, `{"allowed":true,"evaluationError":"spec.resourceAttributes.fieldSelector partially ignored due to parse error","reason":"narrow"}`},
+		{"two forms of a selector", "SelfSubjectAccessReview", `{"resourceAttributes":{"fieldSelector":{"rawSelector":"a=b","requirements":[{"key":"a","operator":"Exists"}]}}}`, `!spec.resourceAttributes.fieldSelector.rawSelector: Invalid value: "a=b": may not specified at the same time as requirements`},
+		{"no form of a selector", "SelfSubjectAccessReview", `{"resourceAttributes":{"labelSelector":{}}}`, `!spec.resourceAttributes.labelSelector.requirements: Required value: when spec.resourceAttributes.labelSelector is specified, requirements or rawSelector is required`},
+		{"denied", "SubjectAccessReview", `{"user":"foe","resourceAttributes":{"verb":"get","resource":"pods"}}`, `{"allowed":false,"denied":true,"reason":"never"}`},
 		{"self, none", "SelfSubjectAccessReview", `{}`, `!spec.resourceAttributes: Invalid value`},
 		{"other user", "SubjectAccessReview", `{"user":"bob","resourceAttributes":{"verb":"get","resource":"pods"}}`, `{"allowed":false,"reason":"no"}`},
 		{"no user", "SubjectAccessReview", `{"resourceAttributes":{"verb":"get","resource":"pods"}}`, `!spec.user: Invalid value`},
