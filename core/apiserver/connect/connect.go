@@ -12,18 +12,20 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/pintle-dev/pintle/core/apiserver/backend"
 	"github.com/pintle-dev/pintle/core/store"
 )
 
-// Getter reads stored objects; the store implements it.
-type Getter interface {
+// Objects reads stored objects; the store implements it.
+type Objects interface {
 	Get(ctx context.Context, key store.Key) (store.Object, error)
+	List(ctx context.Context, prefix store.Key, opts store.ListOptions) (store.Snapshot, error)
 }
 
 // Config of a Handler.
 type Config struct {
-	// Objects are the pods, nodes, services and endpoints.
-	Objects Getter
+	// Objects are the pods, nodes, services and their endpoints.
+	Objects Objects
 	// TLS calls node agents: the API server's client certificate and, in RootCAs, the CA
 	// that their serving certificates are verified with.
 	TLS *tls.Config
@@ -33,9 +35,10 @@ type Config struct {
 
 // Handler serves the subresources that are byte streams.
 type Handler struct {
-	objects Getter
-	log     *slog.Logger
-	tls     *tls.Config
+	objects  Objects
+	services *backend.Resolver
+	log      *slog.Logger
+	tls      *tls.Config
 	// agents reaches node agents, direct the addresses of pods.
 	agents, direct http.RoundTripper
 }
@@ -48,7 +51,7 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	return &Handler{objects: cfg.Objects, log: cfg.Logger, tls: cfg.TLS, agents: agentTransport(cfg.TLS), direct: directTransport()}, nil
+	return &Handler{objects: cfg.Objects, services: backend.NewResolver(cfg.Objects), log: cfg.Logger, tls: cfg.TLS, agents: agentTransport(cfg.TLS), direct: directTransport()}, nil
 }
 
 // Request names what is connected to; authorization has been done.

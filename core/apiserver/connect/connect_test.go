@@ -32,6 +32,16 @@ func (o objects) Get(_ context.Context, key store.Key) (store.Object, error) {
 	return store.Object{}, store.ErrNotFound
 }
 
+func (o objects) List(_ context.Context, prefix store.Key, _ store.ListOptions) (store.Snapshot, error) {
+	var s store.Snapshot
+	for key, data := range o {
+		if strings.HasPrefix(string(key), string(prefix)) {
+			s.Objects = append(s.Objects, store.Object{Key: key, Data: []byte(data)})
+		}
+	}
+	return s, nil
+}
+
 type fixture struct {
 	objects objects
 	api     *httptest.Server

@@ -60,52 +60,90 @@ func (h *Handler) proxyService(w http.ResponseWriter, r *http.Request, c Request
 			return apierrors.NewServiceUnavailable(fmt.Sprintf("no service port %d found for service %q", number, name))
 		}
 	}
-	var endpoints corev1.Endpoints //nolint:staticcheck // one object with all there is to know
-	if err := h.get(r.Context(), "endpoints", c.Namespace, name, &endpoints); err != nil {
-		return err
-	}
-	address, err := h.choose(r.Context(), &endpoints, c, port)
+	candidates, err := h.endpoints(r.Context(), c.Namespace, name, port)
 	if err != nil {
 		return err
+	}
+	address, ok := h.choose(r.Context(), c.Namespace, candidates)
+	if !ok {
+		return apierrors.NewServiceUnavailable(fmt.Sprintf("no endpoints available for service %q", c.Name))
 	}
 	h.proxy(w, r, c, &url.URL{Scheme: scheme, Host: address}, h.direct)
 	return nil
 }
 
-// choose returns the address of a random endpoint that is a pod and has the port.
-func (h *Handler) choose(ctx context.Context, endpoints *corev1.Endpoints, c Request, port string) (string, error) { //nolint:staticcheck // as above
-	var candidates []string
+// candidate is an endpoint that says it is a pod.
+type candidate struct {
+	pod, ip string
+	port    int32
+}
+
+// endpoints returns the endpoints of a service that have a port of that name: of its
+// EndpointSlices, or where nobody has made any, of its Endpoints.
+func (h *Handler) endpoints(ctx context.Context, namespace, service, port string) ([]candidate, error) {
+	slices, err := h.services.Slices(ctx, namespace, service)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	if len(slices) == 0 {
+		return h.oldEndpoints(ctx, namespace, service, port)
+	}
+	var out []candidate
+	for i := range slices {
+		for _, p := range slices[i].Ports {
+			if p.Port == nil || p.Name == nil && port != "" || p.Name != nil && *p.Name != port {
+				continue
+			}
+			for _, e := range slices[i].Endpoints {
+				if e.Conditions.Ready != nil && !*e.Conditions.Ready || len(e.Addresses) == 0 {
+					continue
+				}
+				if t := e.TargetRef; t != nil && t.Kind == "Pod" && t.Namespace == namespace {
+					out = append(out, candidate{t.Name, e.Addresses[0], *p.Port})
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+func (h *Handler) oldEndpoints(ctx context.Context, namespace, service, port string) ([]candidate, error) {
+	var endpoints corev1.Endpoints //nolint:staticcheck // where there is nothing newer
+	if err := h.get(ctx, "endpoints", namespace, service, &endpoints); err != nil {
+		return nil, err
+	}
+	var out []candidate
 	for _, subset := range endpoints.Subsets {
 		for _, p := range subset.Ports {
 			if p.Name != port {
 				continue
 			}
 			for _, a := range subset.Addresses {
-				if a.TargetRef != nil && a.TargetRef.Kind == "Pod" && a.TargetRef.Namespace == c.Namespace {
-					candidates = append(candidates, a.TargetRef.Name+" "+net.JoinHostPort(a.IP, strconv.Itoa(int(p.Port))))
+				if t := a.TargetRef; t != nil && t.Kind == "Pod" && t.Namespace == namespace {
+					out = append(out, candidate{t.Name, a.IP, p.Port})
 				}
 			}
 		}
 	}
+	return out, nil
+}
+
+// choose returns the address of a random endpoint. Endpoints can be written by users; only
+// what a pod really has is dialled.
+func (h *Handler) choose(ctx context.Context, namespace string, candidates []candidate) (address string, ok bool) {
 	rand.Shuffle(len(candidates), func(i, j int) { candidates[i], candidates[j] = candidates[j], candidates[i] })
-	for _, candidate := range candidates {
-		name, address, _ := strings.Cut(candidate, " ")
-		// Endpoints can be written by users; only what a pod really has is dialled.
+	for _, c := range candidates {
 		var pod corev1.Pod
-		if err := h.get(ctx, "pods", c.Namespace, name, &pod); err != nil {
-			continue
-		}
-		host, _, err := net.SplitHostPort(address)
-		if err != nil {
+		if err := h.get(ctx, "pods", namespace, c.pod, &pod); err != nil {
 			continue
 		}
 		for _, ip := range pod.Status.PodIPs {
-			if parsed := net.ParseIP(host); ip.IP == host && parsed != nil && parsed.IsGlobalUnicast() {
-				return address, nil
+			if parsed := net.ParseIP(c.ip); ip.IP == c.ip && parsed != nil && parsed.IsGlobalUnicast() {
+				return net.JoinHostPort(c.ip, strconv.Itoa(int(c.port))), true
 			}
 		}
 	}
-	return "", apierrors.NewServiceUnavailable(fmt.Sprintf("no endpoints available for service %q", c.Name))
+	return "", false
 }
 
 // proxyNode relays to a node's agent, or to another port of the node.
@@ -142,6 +180,9 @@ func (h *Handler) proxy(w http.ResponseWriter, r *http.Request, c Request, targe
 		w.Header().Set("Location", to.String())
 		w.WriteHeader(http.StatusMovedPermanently)
 		return
+	}
+	if target.Scheme == "" {
+		target.Scheme = "http"
 	}
 	target.Path = c.Path
 	if target.Path == "" {
