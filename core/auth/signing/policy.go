@@ -88,7 +88,7 @@ func checkNode(r *x509.CertificateRequest, usages []certificatesv1.KeyUsage, rol
 		return fmt.Errorf("usages did not match %v", full)
 	}
 	if !strings.HasPrefix(r.Subject.CommonName, "system:node:") {
-		return errors.New("subject common name does not begin with system:node:")
+		return errors.New("subject common name does not begin with system:node:") //nolint:staticcheck // upstream's words
 	}
 	return nil
 }
