@@ -106,13 +106,11 @@ func (a *Auditor) Begin(w http.ResponseWriter, r *http.Request, at auth.Attribut
 }
 
 // Unauthenticated makes the record of a request that is refused because nobody knows whose it
-// is. Its first stage is ResponseStarted, as upstream's.
+// is. Its only stage is ResponseStarted, as upstream's.
 func (a *Auditor) Unauthenticated(w http.ResponseWriter, r *http.Request, at auth.Attributes, start time.Time) *Record {
 	rec := a.record(w, r, &at, start, true)
 	if rec != nil {
-		rec.mu.Lock()
-		defer rec.mu.Unlock()
-		rec.event.ResponseStatus = &metav1.Status{Message: attempted(r)}
+		rec.refused = true
 	}
 	return rec
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +28,8 @@ type Record struct {
 	// stream is set for requests that last (watches, byte streams): the start of their
 	// answer is a stage of its own.
 	stream bool
+	// refused is set for requests of nobody, whose only stage is ResponseStarted.
+	refused bool
 
 	mu    sync.Mutex
 	event auditv1.Event
@@ -244,7 +245,9 @@ func (r *Record) Done(code int, panicked any) {
 		r.event.ResponseStatus = &metav1.Status{Status: metav1.StatusSuccess, Message: "Connection closed early"}
 	}
 	r.started(code)
-	r.stage(auditv1.StageResponseComplete)
+	if !r.refused {
+		r.stage(auditv1.StageResponseComplete)
+	}
 }
 
 // stage sends the event as it is now; the caller holds mu.
@@ -282,24 +285,6 @@ func userAgent(r *http.Request) string {
 		return agent[:maxUserAgent] + userAgentSuffix
 	}
 	return agent
-}
-
-// attempted names the credentials of a request that are no good.
-func attempted(r *http.Request) string {
-	var methods []string
-	if _, _, ok := r.BasicAuth(); ok {
-		methods = append(methods, "basic")
-	}
-	if scheme, _, ok := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " "); ok && strings.EqualFold(scheme, "bearer") {
-		methods = append(methods, "bearer")
-	}
-	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		methods = append(methods, "x509")
-	}
-	if len(methods) == 0 {
-		return "Authentication failed, no credentials provided"
-	}
-	return "Authentication failed, attempted: " + strings.Join(methods, ", ")
 }
 
 // received is when a request began.
