@@ -1,6 +1,7 @@
 # Pintle. `make up` and `make test` do everything on a fresh Debian machine.
 
 SHELL       := /bin/bash
+FUZZTIME    ?= 10m
 DATA_DIR    ?= $(CURDIR)/.pintle
 BIN         := $(CURDIR)/bin
 PINTLE      := $(BIN)/pintle
@@ -13,7 +14,7 @@ export CGO_ENABLED ?= 0
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: up down build images test unit e2e lint bench conformance generate check host-packages examples clean
+.PHONY: up down build images test unit e2e lint bench conformance golden fuzz generate check host-packages examples clean
 
 up: host-packages build images ## install what is missing, build, start a cluster, run the demo in it
 	@.ci/demo $(PINTLE) $(DATA_DIR) $(BIN)
@@ -54,6 +55,17 @@ bench: build ## Pintle beside kube-apiserver and etcd, where ../shared/bench is 
 
 conformance: build ## upstream's conformance tests, where ../shared/conformance is present
 	@test/conformance/run $(PINTLE)
+
+golden: ## what kube-apiserver answers to the objects in test/fixtures and plugins/kubeapi, asked of PEER (a kubeconfig)
+	@[ -n "$(PEER)" ] || { echo "PEER: the kubeconfig of a kube-apiserver with namespaces fixtures and kubeapi" >&2; exit 1; }
+	go test ./test/fixtures ./plugins/kubeapi -args -record $(abspath $(PEER))
+
+fuzz: ## every fuzz target, one after the other, for FUZZTIME each
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r d; do \
+	  for f in $$(grep -hoE '^func Fuzz[A-Za-z]+' $$d/*_test.go | cut -c6-); do \
+	    echo "== $$d $$f" && go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$d || exit 1; \
+	  done; \
+	done
 
 host-packages:
 	@.ci/host-packages
