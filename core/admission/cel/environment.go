@@ -21,7 +21,13 @@ var always = version.MajorMinor(1, 0)
 // base environment that rules in schemas use too, which exists once in a process.
 var admissionEnv = sync.OnceValues(func() (*environment.EnvSet, error) {
 	request, namespace := plugincel.BuildRequestType(), plugincel.BuildNamespaceType()
-	set, err := environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()).Extend(
+	base := environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion())
+	limits, err := bounded(base.StoredExpressionsEnv())
+	if err != nil {
+		return nil, err
+	}
+	set, err := base.Extend(
+		environment.VersionedOptions{IntroducedVersion: always, EnvOptions: limits},
 		environment.VersionedOptions{
 			IntroducedVersion: always,
 			EnvOptions: []cel.EnvOption{
@@ -32,7 +38,7 @@ var admissionEnv = sync.OnceValues(func() (*environment.EnvSet, error) {
 			},
 			DeclTypes: []*apiservercel.DeclType{namespace, request},
 		},
-		environment.StrictCostOpt,
+		environment.VersionedOptions{IntroducedVersion: always, ProgramOptions: []cel.ProgramOption{cel.CostTracking(&costs{})}},
 	)
 	if err != nil {
 		return nil, fmt.Errorf("CEL environment of admission: %w", err)

@@ -322,3 +322,12 @@ func (c *cluster) policy(kind, plural, name, spec string, bindings []string) {
 func configMap(name, data string) string {
 	return fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":%q,"labels":{"l":"1"}},"data":%s}`, name, data)
 }
+
+// newRequest is a create as hooks see it.
+func newRequest() *resource.Request {
+	return &resource.Request{
+		Operation: resource.Create, Name: "x", Namespace: "default", Object: map[string]any{"kind": "ConfigMap", "apiVersion": "v1"},
+		Resource: runtimeschema.GroupVersionResource{Version: "v1", Resource: "configmaps"},
+		Kind:     runtimeschema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"},
+	}
+}

@@ -1,0 +1,198 @@
+package cel
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/decls"
+	"github.com/google/cel-go/common/functions"
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/common/types/traits"
+	"k8s.io/apiserver/pkg/cel/library"
+)
+
+// Upstream counts the cost of making strings by what they are made of. Functions that make
+// more than they take could use up all memory in one call, or a little later by being called
+// on what they have made; so here they may not, and what they make is counted.
+const (
+	// maxString is the length of the longest string that a function may make. Objects are
+	// smaller than that.
+	maxString = 4 << 20
+	// freeString is up to which length a string costs what it costs upstream.
+	freeString = 64 << 10
+	// byteCost is the cost of a byte of a string, upstream's StringTraversalCostFactor.
+	byteCost = 0.1
+)
+
+// made estimates how long a string becomes that a function makes. It looks at no more than
+// it has to.
+var made = map[string]func(args []ref.Val) int{
+	"replace": func(args []ref.Val) int {
+		if len(args) < 3 {
+			return 0
+		}
+		text, old, with := stringOf(args[0]), stringOf(args[1]), stringOf(args[2])
+		count := strings.Count(text, old)
+		if len(args) > 3 {
+			if limit, ok := args[3].(types.Int); ok && limit >= 0 {
+				count = min(count, int(limit))
+			}
+		}
+		return len(text) + count*max(0, len(with)-len(old))
+	},
+	"join": func(args []ref.Val) int {
+		separator := 0
+		if len(args) > 1 {
+			separator = len(stringOf(args[1]))
+		}
+		return lengthOf(args[0], separator, 0)
+	},
+	"format": func(args []ref.Val) int {
+		if len(args) < 2 {
+			return 0
+		}
+		text := stringOf(args[0])
+		return len(text) + precisionOf(text) + 8*lengthOf(args[1], 2, 0)
+	},
+	"strings.quote": func(args []ref.Val) int { return 4 * len(stringOf(args[0])) },
+}
+
+func stringOf(v ref.Val) string {
+	s, _ := v.Value().(string)
+	return s
+}
+
+// maxNesting is how deep values are looked into; nothing is nested deeper in an object.
+const maxNesting = 64
+
+// lengthOf is about how long a value is as text, with a separator after each element. It
+// stops counting behind maxString.
+func lengthOf(v ref.Val, separator, depth int) int {
+	switch v := v.(type) {
+	case types.String:
+		return len(v)
+	case types.Bytes:
+		return len(v)
+	case traits.Mapper:
+		if depth > maxNesting {
+			return maxString + 1
+		}
+		n := 0
+		for it := v.Iterator(); it.HasNext() == types.True && n <= maxString; {
+			key := it.Next()
+			n += lengthOf(key, separator, depth+1) + lengthOf(v.Get(key), separator, depth+1) + separator
+		}
+		return n
+	case traits.Lister:
+		if depth > maxNesting {
+			return maxString + 1
+		}
+		n := 0
+		for it := v.Iterator(); it.HasNext() == types.True && n <= maxString; {
+			n += lengthOf(it.Next(), separator, depth+1) + separator
+		}
+		return n
+	}
+	return 24
+}
+
+// precisionOf adds up the precisions that a format asks for.
+func precisionOf(format string) int {
+	total := 0
+	for {
+		_, rest, ok := strings.Cut(format, "%.")
+		if !ok {
+			return total
+		}
+		digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
+		n, err := strconv.Atoi(digits)
+		if digits != "" && (err != nil || n > maxString) {
+			return maxString + 1
+		}
+		total += n
+		format = rest
+	}
+}
+
+// bounded redefines the functions that make strings so that they refuse to make too long
+// ones.
+func bounded(env *cel.Env) ([]cel.EnvOption, error) {
+	var options []cel.EnvOption
+	for name, size := range made {
+		function, ok := env.Functions()[name]
+		if !ok {
+			return nil, fmt.Errorf("the CEL function %s does not exist", name)
+		}
+		bindings, err := function.Bindings()
+		if err != nil {
+			return nil, fmt.Errorf("the CEL function %s: %w", name, err)
+		}
+		var overloads []cel.FunctionOpt
+		for _, o := range function.OverloadDecls() {
+			call := implementation(bindings, o.ID())
+			if call == nil {
+				return nil, fmt.Errorf("the CEL function %s has no implementation %s", name, o.ID())
+			}
+			overloads = append(overloads, redefined(o, func(args ...ref.Val) ref.Val {
+				if size(args) > maxString {
+					return types.NewErr("%s would make a string of more than %d bytes", name, maxString)
+				}
+				return call(args...)
+			}))
+		}
+		options = append(options, cel.Function(name, overloads...))
+	}
+	return options, nil
+}
+
+func redefined(o *decls.OverloadDecl, call functions.FunctionOp) cel.FunctionOpt {
+	binding := cel.FunctionBinding(call)
+	switch len(o.ArgTypes()) {
+	case 1:
+		binding = cel.UnaryBinding(func(v ref.Val) ref.Val { return call(v) })
+	case 2:
+		binding = cel.BinaryBinding(func(a, b ref.Val) ref.Val { return call(a, b) })
+	}
+	if o.IsMemberFunction() {
+		return cel.MemberOverload(o.ID(), o.ArgTypes(), o.ResultType(), binding)
+	}
+	return cel.Overload(o.ID(), o.ArgTypes(), o.ResultType(), binding)
+}
+
+// implementation finds the implementation of an overload.
+func implementation(bindings []*functions.Overload, id string) functions.FunctionOp {
+	for _, b := range bindings {
+		switch {
+		case b.Operator != id:
+		case b.Unary != nil:
+			return func(args ...ref.Val) ref.Val { return b.Unary(args[0]) }
+		case b.Binary != nil:
+			return func(args ...ref.Val) ref.Val { return b.Binary(args[0], args[1]) }
+		case b.Function != nil:
+			return b.Function
+		}
+	}
+	return nil
+}
+
+// costs are upstream's, but for long strings, which are counted by their length.
+type costs struct{ library.CostEstimator }
+
+// CallCost implements interpreter.ActualCostEstimator.
+func (c *costs) CallCost(function, overload string, args []ref.Val, result ref.Val) *uint64 {
+	cost := c.CostEstimator.CallCost(function, overload, args, result)
+	if made[function] == nil {
+		return cost
+	}
+	if n := len(stringOf(result)); n > freeString {
+		own := uint64(math.Ceil(float64(n) * byteCost))
+		if cost == nil || *cost < own {
+			return &own
+		}
+	}
+	return cost
+}
