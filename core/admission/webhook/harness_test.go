@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -368,6 +370,8 @@ type server struct {
 	handlers map[string]func(*admissionv1.AdmissionRequest) *verdict
 	raw      map[string]http.HandlerFunc
 	protos   map[string]int
+	// opened counts the connections.
+	opened atomic.Int32
 }
 
 func newWebhookServer(t testing.TB) *server {
@@ -376,6 +380,11 @@ func newWebhookServer(t testing.TB) *server {
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
 	s.EnableHTTP2 = true
 	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			s.opened.Add(1)
+		}
+	}
 	s.StartTLS()
 	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
 	return s
