@@ -38,7 +38,10 @@ const maxReaderBytes = 512 << 10
 // a cluster, the quotas of a namespace) are read with every write of a kind, long ones are not.
 const maxKeptList = 16
 
-var _ resource.Reader = (*reader)(nil)
+var (
+	_ resource.Reader    = (*reader)(nil)
+	_ resource.RawReader = (*reader)(nil)
+)
 
 func newReader(s *Server) *reader { return &reader{server: s, trees: map[store.Key]decoded{}} }
 
@@ -52,18 +55,33 @@ func (r *reader) bucket(gr schema.GroupResource) (string, error) {
 
 // Get implements resource.Reader.
 func (r *reader) Get(ctx context.Context, gr schema.GroupResource, namespace, name string) (map[string]any, error) {
+	o, err := r.object(ctx, gr, namespace, name)
+	if err != nil || o.Data == nil {
+		return nil, err
+	}
+	return r.tree(o)
+}
+
+// Raw implements resource.RawReader.
+func (r *reader) Raw(ctx context.Context, gr schema.GroupResource, namespace, name string) ([]byte, error) {
+	o, err := r.object(ctx, gr, namespace, name)
+	return o.Data, err
+}
+
+// object has no Data where there is none.
+func (r *reader) object(ctx context.Context, gr schema.GroupResource, namespace, name string) (store.Object, error) {
 	bucket, err := r.bucket(gr)
 	if err != nil {
-		return nil, err
+		return store.Object{}, err
 	}
 	o, err := r.server.cfg.Store.Get(ctx, store.Key(bucket+"/"+namespace+"/"+name))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return nil, nil
+		return store.Object{}, nil
 	case err != nil:
-		return nil, fmt.Errorf("read %s %q: %w", gr, name, err)
+		return store.Object{}, fmt.Errorf("read %s %q: %w", gr, name, err)
 	}
-	return r.tree(o)
+	return o, nil
 }
 
 func (r *reader) tree(o store.Object) (map[string]any, error) {

@@ -66,6 +66,14 @@ type Reader interface {
 	List(ctx context.Context, gr schema.GroupResource, namespace string) ([]map[string]any, error)
 }
 
+// RawReader is an optional power of a Reader, for hooks that need one field of an object
+// where decoding all of it would be felt.
+type RawReader interface {
+	// Raw returns an object as it is stored, JSON of its storage version, nil where there is
+	// none. It must not be changed.
+	Raw(ctx context.Context, gr schema.GroupResource, namespace, name string) ([]byte, error)
+}
+
 // Writer changes objects on behalf of hooks that keep accounts of others (a quota's use, a
 // budget's allowance), as the server itself: no permissions are checked and no admission is
 // done.

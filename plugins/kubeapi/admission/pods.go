@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tidwall/gjson"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	resourcehelper "k8s.io/component-helpers/resource"
@@ -65,18 +66,38 @@ func (p *Plugins) Binding(ctx context.Context, r *resource.Request) error {
 // topologyLabels are copied from nodes to the pods on them, so that a pod can know its place.
 var topologyLabels = [...]string{corev1.LabelTopologyZone, corev1.LabelTopologyRegion}
 
+// topologyPaths are where they are in a stored node.
+var topologyPaths = [...]string{
+	"metadata.labels." + gjson.Escape(corev1.LabelTopologyZone), "metadata.labels." + gjson.Escape(corev1.LabelTopologyRegion),
+}
+
 func (p *Plugins) copyTopology(ctx context.Context, r *resource.Request, node string) error {
 	if !p.on(podTopologyLabels) || r.Reader == nil || node == "" {
 		return nil
 	}
-	has, err := r.Reader.Get(ctx, nodes, "", node)
+	set := func(key, v string) {
+		tree.Ensure(tree.Ensure(r.Object, "metadata"), "labels")[key] = v
+	}
+	// Every binding comes here, and a node is big.
+	if reader, ok := r.Reader.(resource.RawReader); ok {
+		raw, err := reader.Raw(ctx, nodes, "", node)
+		if err != nil {
+			return fmt.Errorf("reading node %s: %w", node, err)
+		}
+		for i, path := range topologyPaths {
+			if v := gjson.GetBytes(raw, path); v.Exists() {
+				set(topologyLabels[i], v.String())
+			}
+		}
+		return nil
+	}
+	found, err := r.Reader.Get(ctx, nodes, "", node)
 	if err != nil {
 		return fmt.Errorf("reading node %s: %w", node, err)
 	}
-	have := tree.In(has, "metadata", "labels")
 	for _, key := range topologyLabels {
-		if v, ok := have[key]; ok {
-			tree.Ensure(tree.Ensure(r.Object, "metadata"), "labels")[key] = v
+		if v, ok := tree.In(found, "metadata", "labels")[key].(string); ok {
+			set(key, v)
 		}
 	}
 	return nil
