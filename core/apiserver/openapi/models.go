@@ -214,6 +214,24 @@ var shared = map[string]string{
 		"remainingItemCount":{"type":"integer","format":"int64","description":"The number of items that follow this part of the list, where it is known."},
 		"resourceVersion":{"type":"string","description":"The version of the data that the list shows; opaque."},
 		"selfLink":{"type":"string","description":"Not set any more."}}}`,
+	metaPrefix + "WatchEvent": `{"type":"object","description":"Event represents a single event to a watched resource.","required":["type","object"],"properties":{
+		"object":{"type":"object","description":"The new state of the object if it was added or modified, the last one if it was deleted; a Status if type is ERROR."},
+		"type":{"type":"string","default":""}}}`,
+	metaPrefix + "APIResourceList": `{"type":"object","description":"APIResourceList is a list of APIResource, of the resources in a group and version.","required":["groupVersion","resources"],"properties":{
+		"apiVersion":{"type":"string"},"kind":{"type":"string"},
+		"groupVersion":{"type":"string","description":"groupVersion is the group and version this APIResourceList is for."},
+		"resources":{"type":"array","description":"resources contains the name of the resources and if they are namespaced.","x-kubernetes-list-type":"atomic","items":{"$ref":"` + metaPrefix + `APIResource"}}}}`,
+	metaPrefix + "APIResource": `{"type":"object","description":"APIResource specifies the name of a resource and whether it is namespaced.","required":["name","singularName","namespaced","kind","verbs"],"properties":{
+		"categories":{"type":"array","items":{"type":"string"},"description":"The grouped resources this resource belongs to (e.g. 'all')."},
+		"group":{"type":"string","description":"The preferred group of the resource; empty implies that of the list."},
+		"kind":{"type":"string","description":"The kind for the resource (e.g. 'Foo' is the kind for a resource 'foo')."},
+		"name":{"type":"string","description":"The plural name of the resource."},
+		"namespaced":{"type":"boolean","description":"Whether the resource is namespaced."},
+		"shortNames":{"type":"array","items":{"type":"string"},"description":"Suggested short names of the resource."},
+		"singularName":{"type":"string","description":"The singular name of the resource."},
+		"storageVersionHash":{"type":"string","description":"The hash value of the version the resource is stored in; opaque."},
+		"verbs":{"type":"array","items":{"type":"string"},"description":"Supported verbs: get, list, watch, create, update, patch, delete, deletecollection, and proxy."},
+		"version":{"type":"string","description":"The preferred version of the resource; empty implies that of the list."}}}`,
 	metaPrefix + "Patch": `{"type":"object","description":"Patch is a change to an object, in the form that the content type says."}`,
 	metaPrefix + "Preconditions": `{"type":"object","description":"Preconditions must hold before an operation is carried out.","properties":{
 		"resourceVersion":{"type":"string","description":"The version that the object must have."},

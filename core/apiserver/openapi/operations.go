@@ -74,6 +74,7 @@ func operations(t *registry.Type, names typeModel, m *models) []operation {
 		b.add(operation{path: base + plural, method: "get", id: "list" + b.group + t.GVK.Kind + "ForAllNamespaces", action: "list",
 			description: "list or watch objects of kind " + t.GVK.Kind, parameters: listParameters, answer: names.list, codes: []int{200}})
 	}
+	b.watches(base, strings.TrimPrefix(collection, base))
 	b.item(collection+"/{name}", "", "")
 	b.subresources(collection + "/{name}/")
 	return b.out
@@ -121,6 +122,33 @@ func (b *builder) collection(path string) {
 			parameters:  []string{"continue", "dryRun", "fieldSelector", "gracePeriodSeconds", "labelSelector", "limit", "pretty", "propagationPolicy", "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds"},
 			body:        metaPrefix + "DeleteOptions", answer: metaPrefix + "Status", codes: []int{200}})
 	}
+}
+
+// watches adds the old form of watches, by paths of their own, which types have that come
+// with the server.
+func (b *builder) watches(base, collection string) {
+	if b.t.Definition.Source != registry.BuiltinSource || !b.does("watch") {
+		return
+	}
+	b.m.need(metaPrefix + "WatchEvent")
+	kind := b.t.GVK.Kind
+	add := func(path, action, id, what string) {
+		b.add(operation{path: base + "watch/" + path, method: "get", id: "watch" + b.group + id, action: action,
+			description: what + ". deprecated: use the 'watch' parameter with a list operation instead",
+			parameters:  listParameters, answer: metaPrefix + "WatchEvent", codes: []int{200}})
+	}
+	add(collection, "watchlist", b.scope+kind+"List", "watch individual changes to a list of "+kind)
+	if b.scope != "" {
+		add(b.t.Definition.Names.Plural, "watchlist", kind+"ListForAllNamespaces", "watch individual changes to a list of "+kind)
+	}
+	add(collection+"/{name}", "watch", b.scope+kind, "watch changes to an object of kind "+kind)
+}
+
+// resourcesOf is the operation that lists the resources of a group version.
+func resourcesOf(gv groupVersion, m *models) operation {
+	m.need(metaPrefix + "APIResourceList")
+	return operation{path: "/" + gv.id + "/", method: "get", id: "get" + idGroup(gv.types[0]) + "APIResources",
+		description: "get available resources", answer: metaPrefix + "APIResourceList", codes: []int{200}}
 }
 
 // item adds get, put, patch and delete of an object, or but for delete of its status or

@@ -59,6 +59,7 @@ func (h *Handler) buildV2(ctx context.Context, s *state, contentType string) ([]
 	}}
 	m := h.newModels(definitionsPrefix, true)
 	for _, gv := range s.list {
+		addV2(doc, m, resourcesOf(gv, m))
 		for _, t := range gv.types {
 			names, err := m.addType(t)
 			if err != nil {
@@ -104,8 +105,10 @@ func addV2(doc *spec.Swagger, m *models, o operation) {
 			http.StatusUnauthorized: {ResponseProps: spec.ResponseProps{Description: "Unauthorized"}},
 		}}},
 	}}
-	op.AddExtension("x-kubernetes-action", o.action)
-	op.AddExtension(gvkExtension, o.kind)
+	if o.kind != nil {
+		op.AddExtension("x-kubernetes-action", o.action)
+		op.AddExtension(gvkExtension, o.kind)
+	}
 	if o.patches != nil {
 		op.Consumes = o.patches
 	}

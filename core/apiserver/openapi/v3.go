@@ -106,6 +106,7 @@ func (h *Handler) buildV3(s *state, id, contentType string) ([]byte, error) {
 		if gv.id != id {
 			continue
 		}
+		addV3(doc, m, resourcesOf(gv, m))
 		for _, t := range gv.types {
 			names, err := m.addType(t)
 			if err != nil {
@@ -153,8 +154,10 @@ func addV3(doc *spec3.OpenAPI, m *models, o operation) {
 			http.StatusUnauthorized: {ResponseProps: spec3.ResponseProps{Description: "Unauthorized"}},
 		}}},
 	}}
-	op.AddExtension("x-kubernetes-action", o.action)
-	op.AddExtension(gvkExtension, o.kind)
+	if o.kind != nil {
+		op.AddExtension("x-kubernetes-action", o.action)
+		op.AddExtension(gvkExtension, o.kind)
+	}
 	for _, name := range o.parameters {
 		p := queryParameters[name]
 		op.Parameters = append(op.Parameters, &spec3.Parameter{ParameterProps: spec3.ParameterProps{Name: name, In: "query", Description: p[1], Schema: simple(p[0])}})
