@@ -40,12 +40,16 @@ type getter struct{ *server }
 func (g getter) Namespace(string) metadata.ResourceInterface { return g }
 
 func (s *server) write(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.revision++
 	s.events[name] = s.revision
 }
 
 // List satisfies metadata.ResourceInterface.
 func (g getter) List(_ context.Context, options metav1.ListOptions) (*metav1.PartialObjectMetadataList, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.lists++
 	out := &metav1.PartialObjectMetadataList{ListMeta: metav1.ListMeta{ResourceVersion: fmt.Sprint(g.revision)}}
 	for _, name := range slices.Sorted(maps.Keys(g.events)) {
@@ -111,8 +115,10 @@ func TestEventsLiveForAnHour(t *testing.T) {
 			t.Errorf("at the end: %v", s.events)
 		}
 		// A store that was restored counts from an earlier revision.
+		synctest.Wait()
 		s.revision = 5
-		time.Sleep(10 * time.Minute)
+		time.Sleep(10*time.Minute + time.Second)
+		synctest.Wait()
 		s.write("in the restored store")
 		time.Sleep(40 * time.Minute)
 		synctest.Wait()
