@@ -79,6 +79,26 @@ func (g getter) Delete(_ context.Context, name string, options metav1.DeleteOpti
 	return nil
 }
 
+// now returns the events there are.
+func (s *server) now() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.events)
+}
+
+func (s *server) listed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lists
+}
+
+// restore sets the revision back.
+func (s *server) restore(revision int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.revision = revision
+}
+
 func TestEventsLiveForAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{t: t, revision: 1000, events: map[string]int{}}
@@ -89,8 +109,8 @@ func TestEventsLiveForAnHour(t *testing.T) {
 		done := make(chan struct{})
 		go func() { defer close(done); c.Run(ctx) }()
 		synctest.Wait()
-		if s.lists != 1 {
-			t.Errorf("%d lists at the start", s.lists)
+		if s.listed() != 1 {
+			t.Errorf("%d lists at the start", s.listed())
 		}
 		time.Sleep(30*time.Minute + time.Second)
 		s.write("young")
@@ -100,29 +120,29 @@ func TestEventsLiveForAnHour(t *testing.T) {
 		}
 		time.Sleep(35 * time.Minute) // 65
 		synctest.Wait()
-		if s.events["from before"] != 0 || s.events["young"] == 0 {
-			t.Errorf("after 65 minutes: %d events", len(s.events))
+		if s.now()["from before"] != 0 || s.now()["young"] == 0 {
+			t.Errorf("after 65 minutes: %d events", len(s.now()))
 		}
 		s.write("written again")
 		time.Sleep(31 * time.Minute) // 96
 		synctest.Wait()
-		if len(s.events) != 1 || s.events["written again"] == 0 {
-			t.Errorf("after 96 minutes: %d events", len(s.events))
+		if len(s.now()) != 1 || s.now()["written again"] == 0 {
+			t.Errorf("after 96 minutes: %d events", len(s.now()))
 		}
 		time.Sleep(40 * time.Minute) // 136
 		synctest.Wait()
-		if len(s.events) != 0 {
-			t.Errorf("at the end: %v", s.events)
+		if len(s.now()) != 0 {
+			t.Errorf("at the end: %v", s.now())
 		}
 		// A store that was restored counts from an earlier revision.
 		synctest.Wait()
-		s.revision = 5
+		s.restore(5)
 		time.Sleep(10*time.Minute + time.Second)
 		synctest.Wait()
 		s.write("in the restored store")
 		time.Sleep(40 * time.Minute)
 		synctest.Wait()
-		if len(s.events) != 1 {
+		if len(s.now()) != 1 {
 			t.Error("deleted on the word of revisions of another store")
 		}
 		cancel()
