@@ -124,7 +124,7 @@ func (a *Aggregator) Run(ctx context.Context) error {
 	for {
 		err := a.follow(ctx, changed)
 		if ctx.Err() != nil || errors.Is(err, store.ErrClosed) {
-			return nil //nolint:nilerr // it was told to stop, or the store was
+			return nil // it was told to stop, or the store was
 		}
 		a.log.Warn("begins again", "error", err)
 		select {

@@ -150,7 +150,7 @@ func (r *remote) watch(ctx context.Context) {
 // It reports whether it does; where it does not, checks from time to time must do.
 func (r *remote) follow(ctx context.Context, moved chan<- struct{}) bool {
 	for _, prefix := range r.service.Keys() {
-		snap, err := r.a.cfg.Store.List(ctx, store.Key(r.service.Keys()[1]), store.ListOptions{Limit: 1})
+		snap, err := r.a.cfg.Store.List(ctx, r.service.Keys()[1], store.ListOptions{Limit: 1})
 		if err != nil {
 			return false
 		}

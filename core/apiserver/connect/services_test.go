@@ -93,7 +93,7 @@ func TestServiceProxy(t *testing.T) {
 			}
 		}
 	}
-	if resp, _ := f.get(t, base+"web:80/proxy/away"); resp.StatusCode != 302 || resp.Header.Get("Location") != base+"web:80/proxy/there?x=1" {
+	if resp, _ := f.get(t, base+"web:80/proxy/away"); resp.StatusCode != http.StatusFound || resp.Header.Get("Location") != base+"web:80/proxy/there?x=1" {
 		t.Errorf("%d to %s", resp.StatusCode, resp.Header.Get("Location"))
 	}
 }

@@ -143,7 +143,7 @@ func (c *Controller) follow(ctx context.Context) error {
 		var changed []store.Object
 		for _, e := range events {
 			if e.Type == store.Deleted {
-				waiting = c.reconcileAll(ctx, changed) || waiting
+				c.reconcileAll(ctx, changed)
 				changed = nil
 				c.forget(e.Data)
 				waiting = true // names may have become free
