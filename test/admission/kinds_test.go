@@ -1,10 +1,17 @@
 package admission
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"strings"
 	"testing"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -80,5 +87,36 @@ func TestNamespacesThatStay(t *testing.T) {
 	err := e.client.CoreV1().Namespaces().Delete(t.Context(), "kube-public", metav1.DeleteOptions{})
 	if got, want := refused(err), `namespaces "kube-public" is forbidden: this namespace may not be deleted`; got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+}
+
+func TestOnlyWhoMayApprovesForASigner(t *testing.T) {
+	e := serve(t, admission.Options{})
+	ctx := t.Context()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "x"}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := e.client.CertificatesV1().CertificateSigningRequests().Create(ctx, &certificatesv1.CertificateSigningRequest{
+		ObjectMeta: metav1.ObjectMeta{Name: "r"},
+		Spec: certificatesv1.CertificateSigningRequestSpec{
+			SignerName: "example.com/a", Usages: []certificatesv1.KeyUsage{certificatesv1.UsageClientAuth},
+			Request: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}),
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Status.Conditions = []certificatesv1.CertificateSigningRequestCondition{{Type: certificatesv1.CertificateApproved, Status: v1.ConditionTrue, Reason: "Test"}}
+	_, err = e.as(t, "mallory").CertificatesV1().CertificateSigningRequests().UpdateApproval(ctx, "r", r, metav1.UpdateOptions{})
+	if got, want := refused(err), `certificatesigningrequests.certificates.k8s.io "r" is forbidden: user not permitted to approve requests with signerName "example.com/a"`; got != want {
+		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+	if _, err := e.client.CertificatesV1().CertificateSigningRequests().UpdateApproval(ctx, "r", r, metav1.UpdateOptions{}); err != nil {
+		t.Error(err)
 	}
 }

@@ -188,7 +188,7 @@ func answer(r *admission.Request, response *admissionv1.AdmissionResponse) error
 	if response.Allowed {
 		return nil
 	}
-	refusal := forbidden(r.Request, "Not allowed by PodSecurity") //nolint:staticcheck // upstream's words
+	refusal := forbidden(r.Request, "Not allowed by PodSecurity")
 	if s := response.Result; s != nil {
 		if s.Message != "" {
 			refusal.ErrStatus.Message = s.Message

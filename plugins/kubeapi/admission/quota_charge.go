@@ -108,7 +108,7 @@ func (q *ResourceQuota) chargeAll(ctx context.Context, namespace string, batch [
 			return
 		}
 		if err == nil && try == chargeTries {
-			err = apierrors.NewConflict(resourceQuotas, stale[0], errors.New("the quota changes faster than it can be charged; please try again")) //nolint:staticcheck // a sentence
+			err = apierrors.NewConflict(resourceQuotas, stale[0], errors.New("the quota changes faster than it can be charged; please try again"))
 		}
 		if err == nil {
 			// Quotas that were written have been charged for the batch already.

@@ -84,7 +84,7 @@ func (p *Plugins) checkExpansion(ctx context.Context, r *resource.Request) error
 		return nil
 	}
 	if tree.Str(tree.Map(r.Old, "status"), "phase") != string(corev1.ClaimBound) {
-		return forbidden(r, "Only bound persistent volume claims can be expanded") //nolint:staticcheck // upstream's words
+		return forbidden(r, "Only bound persistent volume claims can be expanded")
 	}
 	class := claimClass(r.Object)
 	if class != "" && class == claimClass(r.Old) {
