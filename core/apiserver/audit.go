@@ -169,10 +169,10 @@ func (s auditedStream) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
-// streamWriter is what a byte stream is answered through.
-func (q *request) streamWriter() http.ResponseWriter {
-	if rec, ok := q.w.(*recorder); ok && rec.audit != nil {
+// streamWriter is what a request is answered through that may become a byte stream.
+func streamWriter(w http.ResponseWriter) http.ResponseWriter {
+	if rec, ok := w.(*recorder); ok && rec.audit != nil {
 		return auditedStream{rec}
 	}
-	return q.w
+	return w
 }

@@ -265,8 +265,22 @@ func TestAuditOfAWatch(t *testing.T) {
 
 func TestAuditOfAPanic(t *testing.T) {
 	a, j := newAuditedAPI(t, "rules:\n- level: Metadata\n", func(c *apiserver.Config) {
-		c.Handlers = map[string]http.Handler{"/panic": http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("no more") })}
+		c.Handlers = map[string]http.Handler{
+			"/panic": http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("no more") }),
+			"/abort": http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }),
+		}
 	})
+	req, err := http.NewRequest(http.MethodPost, a.url+"/abort", http.NoBody) // a POST is not sent again
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Audit-ID", "aborted")
+	if _, err := a.client.Do(req); err == nil {
+		t.Error("an aborted request has an answer")
+	}
+	if e := j.of(t, "aborted", 2)[1]; e.Stage != auditv1.StagePanic {
+		t.Errorf("%+v", e)
+	}
 	a.must(500, "GET", "/panic", "", "Audit-ID", "p")
 	e := j.of(t, "p", 2)[1]
 	for e.Stage != auditv1.StagePanic {

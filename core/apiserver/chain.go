@@ -32,6 +32,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p := recover()
 		if p != nil {
 			if err, ok := p.(error); ok && err == http.ErrAbortHandler { //nolint:errorlint // net/http knows it by identity, too
+				rec.audit.Done(rec.code, p)
 				panic(p)
 			}
 			s.log.Error("panic in a request", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
@@ -93,7 +94,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) error 
 	if err := s.authorize(ctx, attributes); err != nil {
 		return err
 	}
-	if s.cfg.Aggregator != nil && s.cfg.Aggregator.Serve(w, r, user) {
+	if s.cfg.Aggregator != nil && s.cfg.Aggregator.Serve(streamWriter(w), r, user) {
 		return nil
 	}
 	if !rt.resource {
@@ -268,7 +269,7 @@ func (q *request) dispatchSubresource() error {
 			return err
 		}
 		q.wrote = true
-		q.server.cfg.Connect(q.streamWriter(), q.r, a)
+		q.server.cfg.Connect(streamWriter(q.w), q.r, a)
 		return nil
 	}
 	allowed := false

@@ -81,7 +81,7 @@ func TestPolicy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a.Begin(httptest.NewRecorder(), httptest.NewRequest("GET", "/x", nil), c.at, time.Now(), false)
+			a.Begin(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/x", nil), c.at, time.Now(), false)
 			want := "Request RequestReceived"
 			if c.want {
 				want = "Metadata RequestReceived"

@@ -292,7 +292,7 @@ func (w *write) audience(ctx context.Context, audiences []string, pod *corev1.Po
 
 // driver is the CSI driver of a volume, "" where it has none.
 func (w *write) driver(ctx context.Context, pod *corev1.Pod, v *corev1.Volume) (string, error) {
-	claim := ""
+	var claim string
 	switch {
 	case v.CSI != nil:
 		return v.CSI.Driver, nil

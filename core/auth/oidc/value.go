@@ -66,7 +66,7 @@ func unescaped(key ref.Val) ref.Val {
 }
 
 func objectOf(m map[string]any) *object {
-	return &object{types.DefaultTypeAdapter.NativeToValue(m).(traits.Mapper)} //nolint:errcheck,forcetypeassert // a map of strings is one
+	return &object{types.DefaultTypeAdapter.NativeToValue(m).(traits.Mapper)} // a map of strings is a mapper
 }
 
 // value is the claims as expressions see them.
