@@ -199,7 +199,7 @@ func TestQuotaOfUnknownUsageRefuses(t *testing.T) {
 // the quotas allow; when it is quiet, the usage is what there is.
 func TestConcurrentWritesStayWithinQuotas(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		if err := f.Value.Set("8"); err != nil { // each has a cluster's worth of waiting
+		if err := f.Value.Set("5"); err != nil { // each has a cluster's worth of waiting
 			t.Fatal(err)
 		}
 	}

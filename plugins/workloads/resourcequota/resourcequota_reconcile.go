@@ -18,7 +18,7 @@ type observation struct {
 // settle is how long a quota has to stay as it is before its usage is lowered: admission
 // charges a quota first and the object is stored then, so what was counted in between lacks
 // objects that are about to be there.
-const settle = 250 * time.Millisecond
+const settle = time.Second
 
 // decision is what becomes of a quota's status.
 type decision struct {

@@ -38,7 +38,7 @@ func show(l v1.ResourceList) string {
 }
 
 func TestDecide(t *testing.T) {
-	const young, old = 100 * time.Millisecond, time.Second
+	const young, old = 100 * time.Millisecond, 2 * settle
 	for _, tc := range []struct {
 		name             string
 		hard, was, isNow v1.ResourceList // hard of the spec, used before, counted
