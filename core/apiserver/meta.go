@@ -44,7 +44,7 @@ func validateMeta(k *kind, obj, old map[string]any) field.ErrorList {
 	if v, ok := changed("finalizers"); ok {
 		list := stringList(v)
 		errs = append(errs, apivalidation.ValidateFinalizers(list, metaPath.Child("finalizers"))...)
-		if k.builtin && old == nil {
+		if k.builtin {
 			errs = append(errs, plainFinalizers(list)...)
 		}
 		if before["deletionTimestamp"] != nil {

@@ -252,8 +252,6 @@ func validateDaemonSet(_ context.Context, r *resource.Request) field.ErrorList {
 	strategy := tree.Map(spec, "updateStrategy")
 	switch tree.Str(strategy, "type") {
 	case "OnDelete":
-	default:
-		errs = append(errs, field.NotSupported(path.Child("updateStrategy"), strategy, []string{"RollingUpdate", "OnDelete"}))
 	case "RollingUpdate":
 		rolling, at := tree.Map(strategy, "rollingUpdate"), path.Child("updateStrategy", "rollingUpdate")
 		for _, key := range [...]string{"maxUnavailable", "maxSurge"} {
@@ -266,6 +264,8 @@ func validateDaemonSet(_ context.Context, r *resource.Request) field.ErrorList {
 		case down == 0 && up == 0:
 			errs = append(errs, field.Required(at.Child("maxUnavailable"), "cannot be 0 when maxSurge is 0"))
 		}
+	default:
+		errs = append(errs, field.NotSupported(path.Child("updateStrategy"), strategy, []string{"RollingUpdate", "OnDelete"}))
 	}
 	return append(errs, selectorKept(r, path)...)
 }

@@ -47,6 +47,7 @@ func validateClaim(_ context.Context, r *resource.Request) field.ErrorList {
 			errs = append(errs, field.Forbidden(path,
 				"spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n"+difference(now, before)))
 		}
+		errs = append(errs, check.Unchanged(field.NewPath("volumeMode"), spec["volumeMode"], was["volumeMode"])...)
 	}
 	return errs
 }

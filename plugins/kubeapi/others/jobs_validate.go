@@ -33,9 +33,7 @@ func validateJob(_ context.Context, r *resource.Request) field.ErrorList {
 		return errs
 	}
 	spec, path := tree.Map(r.Object, "spec"), field.NewPath("spec")
-	if r.Operation == resource.Create {
-		errs = append(errs, generatedSelector(r.Object, spec, path)...)
-	}
+	errs = append(errs, generatedSelector(r.Object, spec, path)...)
 	errs = append(errs, jobSpec(spec, path)...)
 	errs = append(errs, jobSelector(spec, path)...)
 	if n := tree.Int0(spec, "completions"); r.Operation == resource.Create && n > 0 && tree.Str(spec, "completionMode") == "Indexed" {

@@ -246,7 +246,11 @@ func validateIPAddress(_ context.Context, r *resource.Request) field.ErrorList {
 	path := field.NewPath("spec", "parentRef")
 	parent := tree.In(r.Object, "spec", "parentRef")
 	if r.Operation == resource.Update {
-		return check.Unchanged(path, parent, tree.In(r.Old, "spec", "parentRef"))
+		errs := check.Unchanged(path, parent, tree.In(r.Old, "spec", "parentRef"))
+		if parent == nil {
+			errs = append(errs, field.Required(path, ""))
+		}
+		return errs
 	}
 	errs := check.Name(r.Object, canonicalIP)
 	if parent == nil {
