@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"strings"
 	"time"
 
@@ -25,10 +24,27 @@ const (
 	group        = "system:bootstrappers"
 )
 
-var (
-	tokenPattern = regexp.MustCompile(`\A([a-z0-9]{6})\.([a-z0-9]{16})\z`)
-	groupPattern = regexp.MustCompile(`\Asystem:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]\z`)
-)
+// parse splits a token, "abcdef.0123456789abcdef", into its ID and its secret. It is no
+// regular expression, as the group below is not: those with counts take up room.
+func parse(token string) (id, secret string, ok bool) {
+	id, secret, ok = strings.Cut(token, ".")
+	return id, secret, ok && len(id) == 6 && len(secret) == 16 && only(id+secret, "")
+}
+
+// only reports whether a text has nothing in it but lower-case letters, digits and some more.
+func only(text, more string) bool {
+	return !strings.ContainsFunc(text, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && !strings.ContainsRune(more, c)
+	})
+}
+
+// groupPattern is what extra groups must match; upstream's.
+const groupPattern = `\Asystem:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]\z`
+
+func validGroup(g string) bool {
+	rest, ok := strings.CutPrefix(g, group+":")
+	return ok && len(rest) > 0 && len(rest) <= 256 && only(rest, ":-") && !strings.HasSuffix(rest, ":") && !strings.HasSuffix(rest, "-")
+}
 
 // Getter reads stored objects; the store implements it.
 type Getter interface {
@@ -58,11 +74,10 @@ func New(objects Getter, now func() time.Time, log *slog.Logger) *Authenticator 
 // AuthenticateToken implements auth.TokenAuthenticator. A token that is no good for any reason
 // is nobody's: the reason is for the log, not for who presents it.
 func (a *Authenticator) AuthenticateToken(ctx context.Context, token string, _ []string) (auth.TokenUser, bool, error) {
-	parts := tokenPattern.FindStringSubmatch(token)
-	if parts == nil {
+	id, secret, ok := parse(token)
+	if !ok {
 		return auth.TokenUser{}, false, nil
 	}
-	id, secret := parts[1], parts[2]
 	o, err := a.objects.Get(ctx, store.Key(secretPrefix+id))
 	if errors.Is(err, store.ErrNotFound) {
 		return auth.TokenUser{}, false, nil
@@ -112,7 +127,7 @@ func (a *Authenticator) check(data []byte, id, secret string) ([]string, error) 
 	groups := []string{group}
 	if text := value("auth-extra-groups"); text != "" {
 		for g := range strings.SplitSeq(text, ",") {
-			if !groupPattern.MatchString(g) {
+			if !validGroup(g) {
 				return nil, fmt.Errorf("auth-extra-groups: %q does not match %s", g, groupPattern)
 			}
 			groups = append(groups, g)

@@ -43,6 +43,9 @@ func TestTokens(t *testing.T) {
 			d["auth-extra-groups"] = "system:bootstrappers:kubeadm:default-node-token,system:bootstrappers:b"
 		}, "[system:bootstrappers system:bootstrappers:kubeadm:default-node-token system:bootstrappers:b]"},
 		{"groups of others", token, func(_ map[string]any, d map[string]string) { d["auth-extra-groups"] = "system:masters" }, ""},
+		{"group without a name", token, func(_ map[string]any, d map[string]string) { d["auth-extra-groups"] = "system:bootstrappers:" }, ""},
+		{"group that ends badly", token, func(_ map[string]any, d map[string]string) { d["auth-extra-groups"] = "system:bootstrappers:a-" }, ""},
+		{"group in upper case", token, func(_ map[string]any, d map[string]string) { d["auth-extra-groups"] = "system:bootstrappers:A" }, ""},
 		{"not yet expired", token, func(_ map[string]any, d map[string]string) {
 			d["expiration"] = now.Add(time.Second).Format(time.RFC3339)
 		}, "[system:bootstrappers]"},
