@@ -28,8 +28,8 @@ func (k *kind) asServed(data []byte) bool {
 
 // undefaulted returns the schema whose defaults stored bytes may lack, or nil.
 func (k *kind) undefaulted(data []byte) *crdschema.Compiled {
-	if k.since == 0 {
-		return nil
+	if k.since == 0 || k.versions != nil && !storedAs(data, k.apiVersion) {
+		return nil // what a webhook converts has had the defaults of its own version
 	}
 	c := k.defaults()
 	if c == nil {

@@ -66,7 +66,10 @@ func TestCustomResources(t *testing.T) {
 	a.must(201, "POST", gadgets, `{"metadata":{"name":"held","finalizers":["example.com/hold"]},"spec":{"size":1}}`)
 	w := a.watch(gadgets + "?watch=true")
 	w.expect("ADDED g", "ADDED held")
-	a.must(200, "DELETE", crds+"/gadgets.example.com", "")
+	o := a.must(200, "DELETE", crds+"/gadgets.example.com", "").object(t)
+	if !strings.Contains(compactTree(at(o, "status")), `"InstanceDeletionPending"`) || at(o, "metadata.generation") != 1.0 || at(o, "metadata.deletionGracePeriodSeconds") != nil {
+		t.Errorf("deletion is answered by %v", o)
+	}
 	w.expect("DELETED g", "MODIFIED held")
 	gone := a.watch(crds + "?watch=true&fieldSelector=metadata.name%3Dgadgets.example.com")
 	a.must(200, "PATCH", gadgets+"/held", `{"metadata":{"finalizers":null}}`, "Content-Type", "application/merge-patch+json")

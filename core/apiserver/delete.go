@@ -223,17 +223,23 @@ func (c *change) markDeleted(ctx context.Context, opts *metav1.DeleteOptions) (c
 		return true, nil
 	}
 	meta["deletionTimestamp"] = rfc3339(c.q.server.cfg.Now().Add(time.Duration(grace) * time.Second))
-	meta["deletionGracePeriodSeconds"] = grace
-	if gen, ok := meta["generation"].(int64); ok && gen > 0 {
-		meta["generation"] = gen + 1
-	}
-	if c.k.isNamespace {
+	switch {
+	case c.k.isNamespace:
 		status, ok := obj["status"].(map[string]any)
 		if !ok {
 			status = map[string]any{}
 			obj["status"] = status
 		}
 		status["phase"] = "Terminating"
+	case c.k.marker != nil:
+		if err := c.k.marker.MarkDeleted(obj, c.q.server.cfg.Now()); err != nil {
+			return false, err
+		}
+	default:
+		meta["deletionGracePeriodSeconds"] = grace
+		if gen, ok := meta["generation"].(int64); ok && gen > 0 {
+			meta["generation"] = gen + 1
+		}
 	}
 	c.Object = obj
 	return true, nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -29,9 +30,17 @@ type Converter interface {
 	Convert(object map[string]any, to schema.GroupVersionKind) (map[string]any, error)
 }
 
+// Marker is an optional power of hooks: it marks an object that waits for its finalizers
+// after a deletion in the way of its type, beside the deletionTimestamp. Such types have
+// neither a grace period nor a generation that counts the deletion.
+type Marker interface {
+	MarkDeleted(object map[string]any, now time.Time) error
+}
+
 // hooks are what a type does beside its data; nil where it does nothing.
 type hooks struct {
 	defaulter    resource.Defaulter
+	admitter     resource.Admitter
 	preparer     resource.Preparer
 	validator    resource.Validator
 	deleter      resource.Deleter
@@ -39,11 +48,13 @@ type hooks struct {
 	virtual      resource.Virtual
 	printer      resource.Printer
 	converter    Converter
+	marker       Marker
 }
 
 func hooksOf(v any) hooks {
 	var h hooks
 	h.defaulter, _ = v.(resource.Defaulter)
+	h.admitter, _ = v.(resource.Admitter)
 	h.preparer, _ = v.(resource.Preparer)
 	h.validator, _ = v.(resource.Validator)
 	h.deleter, _ = v.(resource.Deleter)
@@ -51,6 +62,7 @@ func hooksOf(v any) hooks {
 	h.virtual, _ = v.(resource.Virtual)
 	h.printer, _ = v.(resource.Printer)
 	h.converter, _ = v.(Converter)
+	h.marker, _ = v.(Marker)
 	return h
 }
 

@@ -221,6 +221,11 @@ func (q *request) readOne(sel selector.Selector, name string) (listed, error) {
 		return l, fmt.Errorf("read %s %q: %w", q.kind.gr, name, err)
 	}
 	l.revision = max(l.revision, o.Revision)
+	one := []store.Object{o}
+	if err := q.kind.presentAll(q.ctx, one); err != nil {
+		return l, err
+	}
+	o = one[0]
 	selected, err := q.kind.selects(&sel, o.Data)
 	if selected {
 		l.objects = []store.Object{o}
@@ -320,6 +325,9 @@ func (q *request) listForm(meta *metav1.ListMeta) (head, tail []byte, item appen
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("encode list metadata: %w", err)
 	}
+	if !k.builtin && meta.Continue == "" && q.accept.View == media.Full {
+		metaText = append([]byte(`{"continue":"",`), metaText[1:]...) // as lists without a Go type have it
+	}
 	switch q.accept.View {
 	case media.Table:
 		p, err := k.printer()
@@ -329,7 +337,7 @@ func (q *request) listForm(meta *metav1.ListMeta) (head, tail []byte, item appen
 		now, include := q.server.cfg.Now(), q.includeObject()
 		head = p.Begin(nil, q.accept.Version, string(metaText), true)
 		return head, []byte(`]}`), func(b []byte, o store.Object) ([]byte, error) {
-			data, err := k.present(o.Data)
+			data, err := k.presentListed(o.Data)
 			if err != nil {
 				return b, err
 			}
@@ -351,7 +359,7 @@ func (q *request) listForm(meta *metav1.ListMeta) (head, tail []byte, item appen
 	head = append(head, `,"metadata":`...)
 	head = append(append(head, metaText...), `,"items":[`...)
 	return head, []byte("]}\n"), func(b []byte, o store.Object) ([]byte, error) {
-		data, err := k.present(o.Data)
+		data, err := k.presentListed(o.Data)
 		return append(b, data...), err
 	}, nil
 }
@@ -394,7 +402,7 @@ func (q *request) respondProtobufList(l listed, meta *metav1.ListMeta) error {
 	}
 	for i := range l.objects {
 		o := l.objects[i]
-		data, err := q.kind.present(o.Data)
+		data, err := q.kind.presentListed(o.Data)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/pintle-dev/pintle/core/apiserver/internal/jsontree"
@@ -49,7 +50,7 @@ func (q *request) update() error {
 		rv = ""
 	}
 	if rv == "" && !q.kind.builtin {
-		return apierrors.NewInvalid(q.kind.GVK.GroupKind(), q.route.name, field.ErrorList{
+		return apierrors.NewInvalid(schema.GroupKind{Group: q.kind.gr.Group, Kind: q.kind.gr.Resource}, q.route.name, field.ErrorList{
 			field.Invalid(metaPath.Child("resourceVersion"), 0, "must be specified for an update")})
 	}
 	code := http.StatusOK
@@ -189,10 +190,10 @@ func (c *change) update(ctx context.Context, duplicates []string) ([]byte, error
 			return nil, err
 		}
 	}
-	if err := c.prepare(ctx); err != nil {
+	if err := c.mutate(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.mutate(ctx); err != nil {
+	if err := c.prepare(ctx); err != nil {
 		return nil, err
 	}
 	c.bumpGeneration()

@@ -116,8 +116,8 @@ func withManagedFields(o *jsontree.Object) map[string]any {
 	return tree
 }
 
-// presentAll puts the objects that a webhook has to convert into the version of k, all in
-// one call.
+// presentAll puts the objects of a type with a webhook into the version of k; those that
+// have to be converted are so in one call.
 func (k *kind) presentAll(ctx context.Context, objects []store.Object) error {
 	if k.versions == nil {
 		return nil
@@ -126,6 +126,11 @@ func (k *kind) presentAll(ctx context.Context, objects []store.Object) error {
 	var decoded []*jsontree.Object
 	for i := range objects {
 		if storedAs(objects[i].Data, k.apiVersion) {
+			data, err := k.present(objects[i].Data)
+			if err != nil {
+				return err
+			}
+			objects[i].Data = data
 			continue
 		}
 		o, err := jsontree.Decode(objects[i].Data)
@@ -145,4 +150,12 @@ func (k *kind) presentAll(ctx context.Context, objects []store.Object) error {
 		objects[i].Data = encodeAs(trees[n], decoded[n].ManagedFields)
 	}
 	return nil
+}
+
+// presentListed is present for the objects of lists, which presentAll has been at.
+func (k *kind) presentListed(data []byte) ([]byte, error) {
+	if k.versions != nil {
+		return data, nil
+	}
+	return k.present(data)
 }

@@ -205,7 +205,12 @@ func TestConversionFails(t *testing.T) {
 	a, c := newCrontabs(t)
 	a.must(201, "POST", crontabs1, `{"metadata":{"name":"a"},"hostPort":"h:1"}`)
 	const failed = "conversion webhook for stable.example.com/v1, Kind=CronTab failed: "
-	const invalid = "conversion webhook for stable.example.com/v1, Kind=CronTab returned invalid converted object at index 0: "
+	const (
+		returned = "conversion webhook for stable.example.com/v1, Kind=CronTab returned "
+		invalid  = returned + "invalid object: "
+		other    = returned + "invalid object at index 0: "
+		meta     = returned + "invalid metadata: "
+	)
 	edit := func(f func(o map[string]any)) func(*apiextensionsv1.ConversionReview) {
 		return func(r *apiextensionsv1.ConversionReview) {
 			var m map[string]any
@@ -229,11 +234,11 @@ func TestConversionFails(t *testing.T) {
 		"too few":             {func(r *apiextensionsv1.ConversionReview) { r.Response.ConvertedObjects = nil }, "conversion webhook for stable.example.com/v1, Kind=CronTab returned 0 objects, expected 1"},
 		"other name":          {edit(func(o map[string]any) { o["metadata"].(map[string]any)["name"] = "b" }), invalid + "must have the same name: a != b"},
 		"other uid":           {edit(func(o map[string]any) { o["metadata"].(map[string]any)["uid"] = "b" }), invalid + "must have the same UID: "},
-		"other kind":          {edit(func(o map[string]any) { o["kind"] = "B" }), invalid + "invalid kind (expected CronTab, received B)"},
-		"other version":       {edit(func(o map[string]any) { o["apiVersion"] = "stable.example.com/v3" }), invalid + "invalid groupVersion (expected stable.example.com/v2, received stable.example.com/v3)"},
+		"other kind":          {edit(func(o map[string]any) { o["kind"] = "B" }), other + "invalid kind (expected CronTab, received B)"},
+		"other version":       {edit(func(o map[string]any) { o["apiVersion"] = "stable.example.com/v3" }), other + "invalid groupVersion (expected stable.example.com/v2, received stable.example.com/v3)"},
 		"no metadata":         {edit(func(o map[string]any) { delete(o, "metadata") }), invalid + "must have the same name: a != "},
-		"labels of numbers":   {edit(func(o map[string]any) { o["metadata"].(map[string]any)["labels"] = map[string]any{"a": 1} }), "metadata.labels[a] must be a string"},
-		"labels that are bad": {edit(func(o map[string]any) { o["metadata"].(map[string]any)["labels"] = map[string]any{"a": "?"} }), "metadata.labels: Invalid value"},
+		"labels of numbers":   {edit(func(o map[string]any) { o["metadata"].(map[string]any)["labels"] = map[string]any{"a": 1} }), meta + "metadata.labels[a] must be a string"},
+		"labels that are bad": {edit(func(o map[string]any) { o["metadata"].(map[string]any)["labels"] = map[string]any{"a": "?"} }), meta + "metadata.labels: Invalid value"},
 	} {
 		c.set(func() { c.spoil = test.spoil })
 		for _, path := range []string{crontabs2 + "/a", crontabs2} {

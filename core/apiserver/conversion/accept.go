@@ -11,6 +11,31 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
+// identityError says that an object is of another type or version than was asked for, metaError
+// that its metadata can't be used.
+type (
+	identityError struct{ error }
+	metaError     struct{ error }
+)
+
+// invalid says what is invalid about the object at an index, as upstream does: of a single
+// one in fewer words.
+func invalid(err error, index int, single bool) string {
+	var identity identityError
+	var meta metaError
+	switch {
+	case errors.As(err, &meta) && single:
+		return "invalid metadata"
+	case errors.As(err, &meta):
+		return fmt.Sprintf("invalid metadata in object at index %d", index)
+	case errors.As(err, &identity) && single:
+		return fmt.Sprintf("invalid object at index %d", index)
+	case single:
+		return "invalid object"
+	}
+	return fmt.Sprintf("invalid converted object at index %d", index)
+}
+
 // accept takes a webhook's object: it must be the one that was sent, in the version that was
 // asked for. Of its metadata only labels and annotations count.
 func accept(original map[string]any, data []byte, to schema.GroupVersionKind) (map[string]any, error) {
@@ -19,10 +44,10 @@ func accept(original map[string]any, data []byte, to schema.GroupVersionKind) (m
 		return nil, err
 	}
 	if got := u.GroupVersionKind().GroupVersion(); got != to.GroupVersion() {
-		return nil, fmt.Errorf("invalid groupVersion (expected %v, received %v)", to.GroupVersion(), got)
+		return nil, identityError{fmt.Errorf("invalid groupVersion (expected %v, received %v)", to.GroupVersion(), got)}
 	}
 	if want, got := text(original, "kind"), u.GetKind(); want != got {
-		return nil, fmt.Errorf("invalid kind (expected %v, received %v)", want, got)
+		return nil, identityError{fmt.Errorf("invalid kind (expected %v, received %v)", want, got)}
 	}
 	in := unstructured.Unstructured{Object: original}
 	for _, f := range [...]struct{ what, want, got string }{
@@ -35,7 +60,7 @@ func accept(original map[string]any, data []byte, to schema.GroupVersionKind) (m
 		}
 	}
 	if err := restoreMeta(original, u.Object); err != nil {
-		return nil, err
+		return nil, metaError{err}
 	}
 	return u.Object, nil
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,6 +31,8 @@ const (
 	timeout = 30 * time.Second
 	// maxAnswer bounds what is read of an answer.
 	maxAnswer = 64 << 20
+	// userAgent by which webhooks know who asks.
+	userAgent = "kube-apiserver-admission"
 	// maxErrorText of an answer that is no success is told.
 	maxErrorText = 2048
 )
@@ -135,9 +138,8 @@ func (w *Webhook) Convert(ctx context.Context, objects []map[string]any, to sche
 		return nil, fmt.Errorf("conversion webhook for %v returned %d objects, expected %d", from, len(converted), len(at))
 	}
 	for n, i := range at {
-		what := fmt.Sprintf("conversion webhook for %v returned invalid converted object at index %d", from, n)
 		if out[i], err = accept(objects[i], converted[n].Raw, to); err != nil {
-			return nil, fmt.Errorf("%s: %w", what, err)
+			return nil, fmt.Errorf("conversion webhook for %v returned %s: %w", from, invalid(err, n, len(objects) == 1), err)
 		}
 	}
 	return out, nil
@@ -198,6 +200,7 @@ func (w *Webhook) post(ctx context.Context, body []byte) ([]byte, error) {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json, */*")
+	req.Header.Set("User-Agent", userAgent)
 	resp, err := w.client.Do(req)
 	if err != nil {
 		return nil, err
@@ -208,7 +211,10 @@ func (w *Webhook) post(ctx context.Context, body []byte) ([]byte, error) {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
 	if resp.StatusCode < http.StatusOK || resp.StatusCode > http.StatusPartialContent {
-		said := string(answer[:min(len(answer), maxErrorText)])
+		said := "unknown"
+		if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/") {
+			said = strings.TrimSpace(string(answer[:min(len(answer), maxErrorText)]))
+		}
 		return nil, apierrors.NewGenericServerResponse(resp.StatusCode, http.MethodPost, schema.GroupResource{}, "", said, 0, true)
 	}
 	return answer, nil

@@ -3,9 +3,12 @@ package customresources
 import (
 	"context"
 	"fmt"
+	"time"
 
+	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -81,6 +84,25 @@ func (hooks) Validate(ctx context.Context, r *resource.Request) field.ErrorList 
 		r.Warnings = append(r.Warnings, crdv1.Warnings(c, old)...)
 	}
 	return errs
+}
+
+// MarkDeleted implements apiserver.Marker: whoever deletes a definition sees that its objects
+// go first.
+func (hooks) MarkDeleted(object map[string]any, now time.Time) error {
+	c, err := crdv1.Decode(object)
+	if err != nil {
+		return err
+	}
+	apihelpers.SetCRDCondition(c, apiextensionsv1.CustomResourceDefinitionCondition{
+		Type: apiextensionsv1.Terminating, Status: apiextensionsv1.ConditionTrue, LastTransitionTime: metav1.NewTime(now), Reason: "InstanceDeletionPending",
+		Message: "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+	})
+	tree, err := crdv1.Encode(c)
+	if err != nil {
+		return err
+	}
+	object["status"] = tree["status"]
+	return nil
 }
 
 // edit changes the request's object by way of its Go type. Metadata stays as it is.
