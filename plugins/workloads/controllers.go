@@ -21,6 +21,7 @@ import (
 	"github.com/pintle-dev/pintle/plugins/workloads/job"
 	"github.com/pintle-dev/pintle/plugins/workloads/namespace"
 	"github.com/pintle-dev/pintle/plugins/workloads/nodelifecycle"
+	"github.com/pintle-dev/pintle/plugins/workloads/podautoscaler"
 	"github.com/pintle-dev/pintle/plugins/workloads/podgc"
 	"github.com/pintle-dev/pintle/plugins/workloads/protection"
 	"github.com/pintle-dev/pintle/plugins/workloads/replicaset"
@@ -74,6 +75,7 @@ func makers() []maker {
 		{"job-controller", func(p parts) (runner, error) { return job.New(p.Kit) }},
 		{"cronjob-controller", func(p parts) (runner, error) { return cronjob.New(p.Kit) }},
 		{"ttl-after-finished-controller", func(p parts) (runner, error) { return ttlafterfinished.New(p.Kit) }},
+		{"horizontal-pod-autoscaler-controller", func(p parts) (runner, error) { return podautoscaler.New(p.Kit, podautoscaler.Options{}) }},
 		{"persistentvolumeclaim-protection-controller", func(p parts) (runner, error) { return protection.NewClaims(p.Kit) }},
 		{"persistentvolume-protection-controller", func(p parts) (runner, error) { return protection.NewVolumes(p.Kit) }},
 		{"certificatesigningrequest-approving-controller", func(p parts) (runner, error) { return certificates.NewApprover(p.Kit) }},

@@ -2,11 +2,9 @@ package disruption
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
-	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,6 +13,8 @@ import (
 	"k8s.io/client-go/discovery"
 	appslisters "k8s.io/client-go/listers/apps/v1"
 	corelisters "k8s.io/client-go/listers/core/v1"
+
+	"github.com/pintle-dev/pintle/plugins/workloads/scale"
 )
 
 // owner is what keeps pods, and how many of them it wants.
@@ -113,42 +113,11 @@ func (o *owners) above(ctx context.Context, rs *appsv1.ReplicaSet, up *metav1.Ow
 
 // scaled asks an owner of any type for its scale.
 func (o *owners) scaled(ctx context.Context, gv schema.GroupVersion, ref *metav1.OwnerReference, namespace string) (*owner, error) {
-	list, err := o.discovery.ServerResourcesForGroupVersion(gv.String())
-	if err != nil {
-		return nil, fmt.Errorf("look up %s of %s: %w", ref.Kind, gv, err)
-	}
-	plural, scales := "", map[string]bool{}
-	for _, r := range list.APIResources {
-		switch {
-		case r.Kind == ref.Kind && r.Namespaced && plural == "":
-			plural = r.Name
-		default:
-			scales[r.Name] = true
-		}
-	}
-	if plural == "" {
-		return nil, fmt.Errorf("no matches for kind %q in version %q", ref.Kind, gv)
-	}
-	if !scales[plural+"/scale"] {
-		return nil, fmt.Errorf("%s does not implement the scale subresource", schema.GroupResource{Group: gv.Group, Resource: plural})
-	}
-	base := []string{"/apis", gv.Group, gv.Version}
-	if gv.Group == "" {
-		base = []string{"/api", gv.Version}
-	}
-	raw, err := o.discovery.RESTClient().Get().AbsPath(append(base, "namespaces", namespace, plural, ref.Name, "scale")...).
-		SetHeader("Accept", "application/json").Do(ctx).Raw()
-	if err != nil {
+	s, err := scale.Client{Discovery: o.discovery}.Get(ctx, scale.Target{GroupVersion: gv, Kind: ref.Kind, Namespace: namespace, Name: ref.Name})
+	if err != nil || s.UID != ref.UID {
 		return nil, ignoreNotFound(err)
 	}
-	var scale autoscalingv1.Scale
-	if err := json.Unmarshal(raw, &scale); err != nil {
-		return nil, fmt.Errorf("scale of %s %s/%s: %w", plural, namespace, ref.Name, err)
-	}
-	if scale.UID != ref.UID {
-		return nil, nil
-	}
-	return &owner{scale.UID, scale.Spec.Replicas}, nil
+	return &owner{s.UID, s.Spec.Replicas}, nil
 }
 
 func replicas(n *int32) int32 {
