@@ -38,7 +38,9 @@ var admissionEnv = sync.OnceValues(func() (*environment.EnvSet, error) {
 			},
 			DeclTypes: []*apiservercel.DeclType{namespace, request},
 		},
-		environment.VersionedOptions{IntroducedVersion: always, ProgramOptions: []cel.ProgramOption{cel.CostTracking(&costs{})}},
+		environment.VersionedOptions{IntroducedVersion: always, ProgramOptions: []cel.ProgramOption{
+			cel.CostTracking(&costs{}), cel.CustomDecorator(boundAdditions),
+		}},
 	)
 	if err != nil {
 		return nil, fmt.Errorf("CEL environment of admission: %w", err)

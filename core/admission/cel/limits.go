@@ -9,6 +9,7 @@ import (
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/decls"
 	"github.com/google/cel-go/common/functions"
+	"github.com/google/cel-go/common/operators"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/common/types/traits"
@@ -185,14 +186,35 @@ type costs struct{ library.CostEstimator }
 // CallCost implements interpreter.ActualCostEstimator.
 func (c *costs) CallCost(function, overload string, args []ref.Val, result ref.Val) *uint64 {
 	cost := c.CostEstimator.CallCost(function, overload, args, result)
-	if made[function] == nil {
+	if function != operators.Add && made[function] == nil {
 		return cost
 	}
-	if n := len(stringOf(result)); n > freeString {
-		own := uint64(math.Ceil(float64(n) * byteCost))
-		if cost == nil || *cost < own {
-			return &own
-		}
+	own := uint64(math.Ceil(float64(excess(args, result)) * byteCost))
+	if own > 0 && (cost == nil || *cost < own) {
+		return &own
 	}
 	return cost
+}
+
+// excess is the length of a result that is longer than what costs nothing.
+func excess(args []ref.Val, result ref.Val) int {
+	switch v := result.(type) {
+	case types.String:
+		if len(v) > freeString {
+			return len(v)
+		}
+	case types.Bytes:
+		if len(v) > freeString {
+			return len(v)
+		}
+	case traits.MutableLister:
+	case traits.Lister:
+		if _, ok := args[0].(traits.MutableLister); ok {
+			return 0
+		}
+		if n, ok := v.Size().(types.Int); ok && n > freeElements {
+			return int(n)
+		}
+	}
+	return 0
 }

@@ -103,7 +103,7 @@ func (b bundle) Definitions() ([]*crd.Definition, error) {
 
 func (b bundle) Hooks(gr runtimeschema.GroupResource) any {
 	if gr.Group == "admissionregistration.k8s.io" {
-		return checked{b.check}
+		return checked(b)
 	}
 	return nil
 }

@@ -175,6 +175,8 @@ func (s *pass) invoke(ctx context.Context, i *invocation) error {
 		s.failed(i.policy, nil, "", fmt.Errorf("failed to configure policy: %w", err))
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, evaluationTimeout)
+	defer cancel()
 	ctx = m.compiler.Context(ctx)
 	matches, _, err := m.conditions.Match(ctx, in)
 	if err != nil {

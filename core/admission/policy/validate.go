@@ -259,8 +259,14 @@ func (b *binding) match(ctx context.Context, r *admission.Request, eq match.Equi
 	return ok, err
 }
 
+// evaluationTimeout is how long the evaluation of one policy may take, whatever it costs.
+// Upstream's budgets allow for several seconds.
+const evaluationTimeout = 500 * time.Millisecond
+
 // evaluate evaluates a policy on one input.
 func (p *policy) evaluate(ctx context.Context, in *cel.Input) ([]decision, []annotation) {
+	ctx, cancel := context.WithTimeout(ctx, evaluationTimeout)
+	defer cancel()
 	failed := func(err error) ([]decision, []annotation) {
 		return []decision{p.failure(err.Error())}, nil
 	}
