@@ -36,10 +36,8 @@ func (c *change) operationOptions() map[string]any {
 	if c.options != nil || c.Operation == resource.Connect {
 		return c.options
 	}
+	// A patch is an update, or a create, to admission.
 	kind := map[resource.Operation]string{resource.Create: "CreateOptions", resource.Update: "UpdateOptions", resource.Delete: "DeleteOptions"}[c.Operation]
-	if c.Operation == resource.Update && c.q.route.verb == "patch" {
-		kind = "PatchOptions"
-	}
 	c.options = map[string]any{"kind": kind, "apiVersion": "meta.k8s.io/v1"}
 	for _, f := range [...]string{"fieldManager", "fieldValidation"} {
 		if v := c.q.query.Get(f); v != "" {
@@ -49,15 +47,15 @@ func (c *change) operationOptions() map[string]any {
 	if c.DryRun {
 		c.options["dryRun"] = []any{metav1.DryRunAll}
 	}
-	if v := c.q.query.Get("force"); v != "" && kind == "PatchOptions" {
-		c.options["force"] = isTrue(v)
-	}
 	return c.options
 }
 
-// mutate lets admission change the object. What it has changed is decoded and prepared
-// as if the client had sent it.
+// mutate lets admission change the object, that of the type's own hooks first. What is changed
+// after these is decoded and admitted as if the client had sent it.
 func (c *change) mutate(ctx context.Context) error {
+	if err := c.admitKind(ctx); err != nil {
+		return err
+	}
 	if c.scaled != nil {
 		return nil // it was asked about the Scale
 	}
@@ -212,7 +210,7 @@ func (c *change) settle(ctx context.Context) error {
 	case c.k.Version.Status && !c.k.builtin:
 		delete(c.Object, "status")
 	}
-	return c.prepare(ctx)
+	return c.admitKind(ctx)
 }
 
 // checkIdentity refuses a change of metadata that makes an object another one.

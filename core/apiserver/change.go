@@ -92,6 +92,17 @@ func hookError(err error) error {
 	return apierrors.NewInternalError(err)
 }
 
+// admitKind lets the type's own hooks admit the object.
+func (c *change) admitKind(ctx context.Context) error {
+	if c.k.admitter == nil {
+		return nil
+	}
+	if err := c.k.admitter.Admit(ctx, &c.Request); err != nil {
+		return hookError(err)
+	}
+	return nil
+}
+
 func (c *change) prepare(ctx context.Context) error {
 	if c.k.preparer == nil {
 		return nil

@@ -81,10 +81,10 @@ func (c *change) create(ctx context.Context, duplicates []string) ([]byte, error
 		}
 		c.managed = t.Create(c.Object, c.sent, c.writer)
 	}
-	if err := c.prepare(ctx); err != nil {
+	if err := c.mutate(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.mutate(ctx); err != nil {
+	if err := c.prepare(ctx); err != nil {
 		return nil, err
 	}
 	if err := c.validate(ctx); err != nil {

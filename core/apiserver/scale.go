@@ -230,7 +230,7 @@ func scaleOf(tree map[string]any, s *crd.Scale) map[string]any {
 		}
 	}
 	spec, status := map[string]any{}, map[string]any{"replicas": int64(0)}
-	if n, ok := getPath(tree, s.SpecReplicasPath).(int64); ok {
+	if n, ok := getPath(tree, s.SpecReplicasPath).(int64); ok && n != 0 {
 		spec["replicas"] = n
 	}
 	if n, ok := getPath(tree, s.StatusReplicasPath).(int64); ok {

@@ -172,9 +172,9 @@ func (q *request) createVirtual() error {
 		return err
 	}
 	out, err := q.kind.virtual.CreateVirtual(q.ctx, &c.Request)
+	q.warn(c.Warnings...)
 	if err != nil {
 		return hookError(err)
 	}
-	q.warn(c.Warnings...)
 	return q.respondTree(http.StatusCreated, q.kind.GVK, out)
 }

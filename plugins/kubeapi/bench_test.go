@@ -49,6 +49,9 @@ func BenchmarkPodCreateHooks(b *testing.B) {
 			if err := hooks.Default(ctx, r); err != nil {
 				b.Fatal(err)
 			}
+			if err := hooks.Admit(ctx, r); err != nil {
+				b.Fatal(err)
+			}
 			if err := hooks.Prepare(ctx, r); err != nil {
 				b.Fatal(err)
 			}

@@ -93,7 +93,7 @@ func types(o Options) ([]define.Type, error) {
 	all = append(all, others.Types(others.Options{CheckAdmission: o.CheckAdmission})...)
 	for i, t := range all {
 		if k, ok := t.Hooks.(hook.Kind); ok {
-			k.OnPrepare = hook.Then(k.OnPrepare, o.Admission.Prepare(t.GroupResource()))
+			k.OnAdmit = o.Admission.Prepare(t.GroupResource())
 			all[i].Hooks = k
 		}
 	}

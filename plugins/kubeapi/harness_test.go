@@ -130,6 +130,11 @@ func write(tb testing.TB, t *registry.Type, r *resource.Request) error {
 			return err
 		}
 	}
+	if h, ok := hooks.(resource.Admitter); ok {
+		if err := h.Admit(ctx, r); err != nil {
+			return err
+		}
+	}
 	if h, ok := hooks.(resource.Preparer); ok {
 		if err := h.Prepare(ctx, r); err != nil {
 			return err

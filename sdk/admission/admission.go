@@ -18,8 +18,8 @@ import (
 // generation, and, where it has only a generateName, its name.
 type Request struct {
 	*resource.Request
-	// Options of the operation, as a tree: meta.k8s.io/v1 CreateOptions, UpdateOptions,
-	// PatchOptions or DeleteOptions. nil on connect.
+	// Options of the operation, as a tree: meta.k8s.io/v1 CreateOptions, UpdateOptions (of
+	// patches, too) or DeleteOptions. nil on connect.
 	Options map[string]any
 	// Managed and OldManaged are the metadata.managedFields of Object and Old, as JSON;
 	// the trees do not have them. nil where there are none.

@@ -15,7 +15,7 @@ type Bundle interface {
 	// Definitions returns the types as data. It is called once, at start.
 	Definitions() ([]*crd.Definition, error)
 	// Hooks returns what a resource does beside its data, or nil. The value implements
-	// any of Defaulter, Preparer, Validator, Deleter, Subresourcer and Printer.
+	// any of Defaulter, Admitter, Preparer, Validator, Deleter, Subresourcer and Printer.
 	Hooks(schema.GroupResource) any
 }
 
@@ -96,9 +96,17 @@ type Defaulter interface {
 	Default(ctx context.Context, r *Request) error
 }
 
+// Admitter admits an object, changing it where needed (a pod gets the volume of its service
+// account's token). It is called before webhooks and policies are asked, which see what it has
+// done, and again after what they change, so it must be idempotent. It may refuse with an
+// *errors.StatusError (forbidden, …).
+type Admitter interface {
+	Admit(ctx context.Context, r *Request) error
+}
+
 // Preparer sets what the client may not: it clears or carries over fields owned by the
-// system (a strategy's PrepareForCreate and PrepareForUpdate), and admits the object,
-// changing it where needed. It may refuse with an *errors.StatusError (forbidden, …).
+// system (a strategy's PrepareForCreate and PrepareForUpdate). It is called once, after all
+// admission that changes objects. It may refuse with an *errors.StatusError (forbidden, …).
 type Preparer interface {
 	Prepare(ctx context.Context, r *Request) error
 }

@@ -8,6 +8,7 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	arv1 "k8s.io/api/admissionregistration/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -441,4 +442,37 @@ func TestMatchConditions(t *testing.T) {
 	}
 	_, err = e.client.CoreV1().ConfigMaps("n").Create(ctx, configMap("take-me", nil), metav1.CreateOptions{})
 	wantRefused(t, "what the condition selects", err, `admission webhook "m.test.dev" denied the request: no`)
+}
+
+// What the server itself adds to new objects is added after webhooks, so that they can decide
+// about it, and so that nothing is derived of it twice.
+func TestWhatTheServerAddsComesLast(t *testing.T) {
+	e := serve(t)
+	ctx := t.Context()
+	seen := make(chan string, 2)
+	e.on("/label", func(r *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+		seen <- string(r.Object.Raw)
+		return patch(`[{"op":"add","path":"/metadata/annotations","value":{"mutated":"yes"}}]`)(r)
+	})
+	e.mutate(t, "jobs", "/label", rule("batch", "v1", "jobs", arv1.Create))
+	job, err := e.client.BatchV1().Jobs("n").Create(ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "j"}, Spec: batchv1.JobSpec{
+		Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: pod("x").Spec.Containers}}}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if uid := string(job.UID); job.Spec.Selector.MatchLabels["batch.kubernetes.io/controller-uid"] != uid || job.Spec.Template.Labels["batch.kubernetes.io/controller-uid"] != uid {
+		t.Errorf("the selector is of another object: %+v", job.Spec)
+	}
+	if job.Annotations["mutated"] != "yes" {
+		t.Errorf("annotations %v", job.Annotations)
+	}
+	if text := <-seen; strings.Contains(text, "controller-uid") {
+		t.Errorf("the webhook saw %s", text)
+	}
+	e.on("/headless", patch(`[{"op":"add","path":"/spec/clusterIP","value":"None"}]`))
+	e.mutate(t, "services", "/headless", rule("", "v1", "services", arv1.Create))
+	s, err := e.client.CoreV1().Services("n").Create(ctx, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "s"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}, metav1.CreateOptions{})
+	if err != nil || s.Spec.ClusterIP != "None" || len(s.Spec.ClusterIPs) != 1 || s.Spec.ClusterIPs[0] != "None" {
+		t.Errorf("%v, %v", s, err)
+	}
 }

@@ -114,8 +114,15 @@ func (types) Hooks(gr runtimeschema.GroupResource) any {
 	return nil
 }
 
-// podHooks own the status of new pods, and bind.
+// podHooks own the status of new pods and who their guard is, and bind.
 type podHooks struct{}
+
+func (podHooks) Admit(_ context.Context, r *resource.Request) error {
+	if spec, ok := r.Object["spec"].(map[string]any); ok && spec["guard"] != nil {
+		spec["guard"] = "the kind's"
+	}
+	return nil
+}
 
 func (podHooks) Prepare(_ context.Context, r *resource.Request) error {
 	if r.Operation == resource.Create {

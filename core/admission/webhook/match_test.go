@@ -128,7 +128,7 @@ func TestWhatWebhooksSee(t *testing.T) {
 			"operation": "UPDATE", "object.spec.a": 2.0, "oldObject.spec.a": 1.0, "options.kind": "UpdateOptions", "dryRun": false, "object.status.phase": "Pending"}},
 		{"managed fields", "PATCH", pods + "/p", `{"metadata":{"labels":{"l":"m"}}}`, map[string]any{
 			"object.metadata.managedFields.0.manager": "Go-http-client", "oldObject.metadata.managedFields.0.operation": "Update"}},
-		{"patch", "PATCH", pods + "/p", `{"spec":{"a":3}}`, map[string]any{"operation": "UPDATE", "object.spec.a": 3.0, "oldObject.spec.a": 2.0, "options.kind": "PatchOptions"}},
+		{"patch", "PATCH", pods + "/p", `{"spec":{"a":3}}`, map[string]any{"operation": "UPDATE", "object.spec.a": 3.0, "oldObject.spec.a": 2.0, "options.kind": "UpdateOptions"}},
 		{"status", "PUT", pods + "/p/status", `{"metadata":{"name":"p"},"spec":{"a":9},"status":{"phase":"Running"}}`, map[string]any{
 			"operation": "UPDATE", "subResource": "status", "requestSubResource": "status", "object.status.phase": "Running", "object.spec.a": 3.0}},
 		{"binding", "POST", pods + "/p/binding", `{"metadata":{"name":"p"},"target":{"name":"n1"}}`, map[string]any{
@@ -141,7 +141,7 @@ func TestWhatWebhooksSee(t *testing.T) {
 			"operation": "UPDATE", "subResource": "scale", "kind.group": "autoscaling", "kind.kind": "Scale", "resource.group": "test.dev", "resource.resource": "widgets",
 			"object.kind": "Scale", "object.spec.replicas": 5.0, "oldObject.kind": "Scale", "oldObject.spec.replicas": 1.0, "options.kind": "UpdateOptions"}},
 		{"scale, patched", "PATCH", widgets + "/w/scale", `{"spec":{"replicas":6}}`, map[string]any{
-			"kind.kind": "Scale", "object.spec.replicas": 6.0, "oldObject.spec.replicas": 5.0, "options.kind": "PatchOptions"}},
+			"kind.kind": "Scale", "object.spec.replicas": 6.0, "oldObject.spec.replicas": 5.0, "options.kind": "UpdateOptions"}},
 		{"equivalent", "POST", "/apis/test.dev/v1beta1/namespaces/default/widgets", `{"metadata":{"name":"e"},"spec":{"size":"small"}}`, map[string]any{
 			"kind.version": "v1", "resource.version": "v1", "requestKind.version": "v1beta1", "requestResource.version": "v1beta1",
 			"object.apiVersion": "test.dev/v1", "object.spec.size": "small", "object.spec.color": "grey"}},

@@ -166,14 +166,14 @@ func TestReinvocation(t *testing.T) {
 // What the type's own hooks change of a mutated object counts as a change after the webhooks.
 func TestReinvocationAfterHooks(t *testing.T) {
 	a, s := newAPI(t), newWebhookServer(t)
-	s.on("/status", patching(`[{"op":"replace","path":"/status/phase","value":"Mine"}]`))
-	a.configure(mutating, "r", s.at("/status", `"reinvocationPolicy":"IfNeeded"`))
+	s.on("/guard", patching(`[{"op":"add","path":"/spec/guard","value":"mine"},{"op":"add","path":"/status","value":{"phase":"Mine"}}]`))
+	a.configure(mutating, "r", s.at("/guard", `"reinvocationPolicy":"IfNeeded"`))
 	r := a.must(201, "POST", pods, `{"metadata":{"name":"p"},"spec":{}}`)
-	if got := s.takePaths(); got != "/status /status" {
+	if got := s.takePaths(); got != "/guard /guard" {
 		t.Errorf("called %s", got)
 	}
-	if at(r.object(), "status.phase") != "Pending" {
-		t.Errorf("the status is the webhook's: %s", r.body)
+	if at(r.object(), "spec.guard") != "the kind's" || at(r.object(), "status.phase") != "Pending" {
+		t.Errorf("not the kind's own: %s", r.body)
 	}
 }
 

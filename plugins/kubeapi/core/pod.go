@@ -23,6 +23,7 @@ type Pods struct {
 
 var (
 	_ resource.Defaulter    = Pods{}
+	_ resource.Admitter     = Pods{}
 	_ resource.Preparer     = Pods{}
 	_ resource.Validator    = Pods{}
 	_ resource.Deleter      = Pods{}
@@ -55,22 +56,29 @@ func defaultAddresses(status map[string]any, one, several string) {
 	}
 }
 
+// Admit implements resource.Admitter.
+func (p Pods) Admit(ctx context.Context, r *resource.Request) error {
+	spec := tree.Map(r.Object, "spec")
+	switch {
+	case spec == nil || r.Subresource != "":
+		return nil
+	case r.Operation == resource.Create:
+		return p.Admission.Pod(ctx, r, spec)
+	}
+	return p.Admission.PodUpdate(ctx, r, spec)
+}
+
 // Prepare implements resource.Preparer.
-func (p Pods) Prepare(ctx context.Context, r *resource.Request) error {
+func (Pods) Prepare(_ context.Context, r *resource.Request) error {
 	spec := tree.Map(r.Object, "spec")
 	if spec == nil {
 		return nil
 	}
 	if r.Operation == resource.Create {
-		if err := p.Admission.Pod(ctx, r, spec); err != nil {
-			return err
-		}
 		prepareStatus(r.Object, spec) // admission may have set what its class comes from
 		return nil
 	}
 	switch r.Subresource {
-	case "":
-		return p.Admission.PodUpdate(ctx, r, spec)
 	case "ephemeralcontainers":
 		keepOnly(r, func(spec, sent map[string]any) { spec["ephemeralContainers"] = sent["ephemeralContainers"] })
 	case "resize":

@@ -15,6 +15,7 @@ import (
 // Kind is the hooks of a kind. Functions may be nil, but for OnPrint, which every kind has.
 type Kind struct {
 	OnDefault  func(r *resource.Request)
+	OnAdmit    func(ctx context.Context, r *resource.Request) error
 	OnPrepare  func(ctx context.Context, r *resource.Request) error
 	OnValidate func(ctx context.Context, r *resource.Request) field.ErrorList
 	OnPrint    show.Func
@@ -22,6 +23,7 @@ type Kind struct {
 
 var (
 	_ resource.Defaulter = Kind{}
+	_ resource.Admitter  = Kind{}
 	_ resource.Preparer  = Kind{}
 	_ resource.Validator = Kind{}
 	_ resource.Printer   = Kind{}
@@ -31,6 +33,14 @@ var (
 func (k Kind) Default(_ context.Context, r *resource.Request) error {
 	if k.OnDefault != nil && r.Object != nil {
 		k.OnDefault(r)
+	}
+	return nil
+}
+
+// Admit implements resource.Admitter.
+func (k Kind) Admit(ctx context.Context, r *resource.Request) error {
+	if k.OnAdmit != nil && r.Object != nil {
+		return k.OnAdmit(ctx, r)
 	}
 	return nil
 }
@@ -80,22 +90,6 @@ func Warn(text string, next func(context.Context, *resource.Request) error) func
 		}
 		if next == nil {
 			return nil
-		}
-		return next(ctx, r)
-	}
-}
-
-// Then is an OnPrepare that calls two, of which each may be nil.
-func Then(first, next func(context.Context, *resource.Request) error) func(context.Context, *resource.Request) error {
-	if first == nil {
-		return next
-	}
-	if next == nil {
-		return first
-	}
-	return func(ctx context.Context, r *resource.Request) error {
-		if err := first(ctx, r); err != nil {
-			return err
 		}
 		return next(ctx, r)
 	}
