@@ -226,6 +226,22 @@ func TestSurgeReplacesBrokenPods(t *testing.T) {
 	})
 }
 
+func TestSurgeKeepsMisplacedPodsUntilOthersWork(t *testing.T) {
+	run(t, []runtime.Object{newSet(rolling(0, 1)), node("a")}, func(w world) {
+		w.start("one", v1.ConditionTrue)
+		if _, err := w.Client.CoreV1().Nodes().Create(w.Ctx, node("b"), metav1.CreateOptions{}); err != nil {
+			w.Fatal(err)
+		}
+		tainted := node("a")
+		taint("k", v1.TaintEffectNoSchedule)(tainted)
+		w.changeNode(tainted)
+		w.image("two")
+		w.wantImages(map[string][]string{"a": {"one"}, "b": {"two"}})
+		w.start("two", v1.ConditionTrue)
+		w.wantImages(map[string][]string{"b": {"two"}})
+	})
+}
+
 func TestOnDelete(t *testing.T) {
 	run(t, []runtime.Object{newSet(func(ds *appsv1.DaemonSet) {
 		ds.Spec.UpdateStrategy = appsv1.DaemonSetUpdateStrategy{Type: appsv1.OnDeleteDaemonSetStrategyType}
@@ -303,6 +319,21 @@ func TestHistoryHasALimit(t *testing.T) {
 		}
 		list := w.revisions()
 		if len(list) != 2 || list[0].Revision != 2 || list[1].Revision != 3 {
+			w.Errorf("revisions: %v", list)
+		}
+	})
+}
+
+func TestHistoryKeepsWhatPodsHave(t *testing.T) {
+	run(t, []runtime.Object{newSet(func(ds *appsv1.DaemonSet) {
+		*ds.Spec.RevisionHistoryLimit = 1
+		ds.Spec.UpdateStrategy = appsv1.DaemonSetUpdateStrategy{Type: appsv1.OnDeleteDaemonSetStrategyType}
+	}), node("a")}, func(w world) {
+		w.image("two")
+		w.image("three")
+		// The pod has the first; it counts as the one that is kept.
+		list := w.revisions()
+		if len(list) != 2 || list[0].Revision != 1 || list[1].Revision != 3 {
 			w.Errorf("revisions: %v", list)
 		}
 	})

@@ -90,6 +90,20 @@ func TestAClaimWithAnotherControllerIsLeftAlone(t *testing.T) {
 	})
 }
 
+func TestAClaimOfAnEarlierSetGoesWithIt(t *testing.T) {
+	controls := true
+	claim := &v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
+		Name: "data-web-0", Namespace: "default",
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "web", UID: "earlier", Controller: &controls}},
+	}}
+	run(t, []runtime.Object{newSet(1, retention(deleted, retain)), claim}, func(w world) {
+		w.ready("web-0")
+		if refs := w.claim("data-web-0").OwnerReferences; len(refs) != 1 || refs[0].UID != "earlier" {
+			w.Errorf("owners: %v", refs)
+		}
+	})
+}
+
 func TestMissingClaimsOfAPendingPodAreMadeAgain(t *testing.T) {
 	run(t, []runtime.Object{newSet(1, withClaims)}, func(w world) {
 		w.phase("web-0", v1.PodPending, v1.ConditionFalse)
@@ -139,4 +153,18 @@ func TestMaxUnavailable(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestMaxUnavailableDoesNotWaitForThoseAbove(t *testing.T) {
+	run(t, []runtime.Object{newSet(5, parallel, func(set *appsv1.StatefulSet) {
+		two := intstr.FromInt32(2)
+		set.Spec.UpdateStrategy.RollingUpdate.MaxUnavailable = &two
+	})}, func(w world) {
+		w.ready("web-0", "web-1", "web-2", "web-3", "web-4")
+		w.image("two")
+		w.ready("web-3")
+		if got := w.images(); got["web-2"] != "two" || got["web-1"] != "one" {
+			w.Errorf("images: %v", got)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package statefulset_test
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
 )
 
 func TestPodsAreMadeInOrder(t *testing.T) {
@@ -297,4 +299,24 @@ func TestNothingIsMadeForASetThatGoes(t *testing.T) {
 		set.DeletionTimestamp, set.Finalizers = &metav1.Time{Time: time.Unix(1, 0)}, []string{"foregroundDeletion"}
 	})
 	run(t, []runtime.Object{set}, func(w world) { w.wantPods() })
+}
+
+func TestCreationThatFailsIsTriedAgain(t *testing.T) {
+	run(t, nil, func(w world) {
+		failures := 0
+		w.Client.PrependReactor("create", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+			failures++
+			return failures <= 3, nil, errors.New("exceeded quota")
+		})
+		if _, err := w.Client.AppsV1().StatefulSets("default").Create(w.Ctx, newSet(9, parallel), metav1.CreateOptions{}); err != nil {
+			w.Fatal(err)
+		}
+		w.settle()
+		if got := len(w.pods()); got != 9 {
+			w.Errorf("%d pods", got)
+		}
+		if !slices.Contains(w.Events(), "Warning FailedCreate Create Pod web-0 in StatefulSet web failed error: exceeded quota") {
+			w.Errorf("events: %v", w.Events())
+		}
+	})
 }
