@@ -290,3 +290,12 @@ func TestAuditOfAPanic(t *testing.T) {
 		t.Errorf("%+v", e.ResponseStatus)
 	}
 }
+
+func TestRequestsKeepTheirIDWithoutALog(t *testing.T) {
+	a := newAPI(t)
+	for _, user := range []string{"root", "unknown"} {
+		if r := a.do("GET", cms, "", "Audit-ID", "mine", "X-User", user); r.header.Get("Audit-ID") != "mine" {
+			t.Errorf("%s: %v", user, r.header)
+		}
+	}
+}

@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -224,5 +226,66 @@ func TestWebhookSendsBatches(t *testing.T) {
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// Admission annotates from several goroutines while the answer begins; each key has the value
+// of one of them, and the events are whole.
+func TestRecordsAreSharedByGoroutines(t *testing.T) {
+	p, err := audit.ParsePolicy([]byte(head + "rules: [{level: RequestResponse}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "audit.log")
+	l, err := audit.OpenLog(audit.LogConfig{Path: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := audit.New(audit.Config{Policy: p, Sinks: []audit.Sink{l}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := auth.Attributes{User: resource.User{Name: "jane"}, Verb: "create", Version: "v1", Resource: "pods", Namespace: "ns"}
+	const requests, writers, keys = 8, 8, 5
+	var all sync.WaitGroup
+	for range requests {
+		rec := a.Begin(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/x", nil), at, time.Now(), true)
+		all.Go(func() {
+			ctx := audit.NewContext(t.Context(), rec)
+			var wg sync.WaitGroup
+			for w := range writers {
+				wg.Go(func() {
+					for k := range keys {
+						audit.AddAnnotation(ctx, fmt.Sprint("key", k), fmt.Sprint("value", w))
+					}
+					rec.Request([]byte(`{"metadata":{"name":"p"}}`))
+					rec.Started(201)
+					rec.Response([]byte(`{"metadata":{"managedFields":[]}}`))
+				})
+			}
+			wg.Wait()
+			rec.Done(201, nil)
+		})
+	}
+	all.Wait()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages := map[auditv1.Stage]int{}
+	for line := range strings.Lines(string(data)) {
+		var e auditv1.Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatal(err)
+		}
+		stages[e.Stage]++
+		if e.Stage == auditv1.StageResponseComplete && (len(e.Annotations) != keys || e.ObjectRef.Name != "p" || e.ResponseStatus.Code != 201 || e.ResponseObject == nil) {
+			t.Errorf("%+v", e)
+		}
+	}
+	for _, s := range []auditv1.Stage{auditv1.StageRequestReceived, auditv1.StageResponseStarted, auditv1.StageResponseComplete} {
+		if stages[s] != requests {
+			t.Errorf("%d events of stage %s, want %d", stages[s], s, requests)
+		}
 	}
 }

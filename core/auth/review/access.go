@@ -9,6 +9,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/pintle-dev/pintle/core/auth"
@@ -25,7 +27,7 @@ func (h subjectAccess) CreateVirtual(ctx context.Context, r *resource.Request) (
 	}
 	errs := append(validateSubject(&review.Spec, field.NewPath("spec")), validateMeta(review.ObjectMeta, "must be empty")...)
 	if len(errs) > 0 {
-		return nil, apierrors.NewInvalid(r.Kind.GroupKind(), "", errs)
+		return nil, invalid(errs)
 	}
 	return h.decide(ctx, r, userOf(&review.Spec), review.Spec.ResourceAttributes, review.Spec.NonResourceAttributes)
 }
@@ -49,9 +51,13 @@ func (h localSubjectAccess) CreateVirtual(ctx context.Context, r *resource.Reque
 		errs = append(errs, field.Invalid(spec.Child("nonResourceAttributes"), review.Spec.NonResourceAttributes, "disallowed on this kind of request"))
 	}
 	if len(errs) > 0 {
-		return nil, apierrors.NewInvalid(r.Kind.GroupKind(), "", errs)
+		return nil, invalid(errs)
 	}
-	return h.decide(ctx, r, userOf(&review.Spec), review.Spec.ResourceAttributes, nil)
+	out, err := h.decide(ctx, r, userOf(&review.Spec), review.Spec.ResourceAttributes, nil)
+	if err != nil {
+		return nil, err
+	}
+	return out, unstructured.SetNestedField(out, r.Namespace, "metadata", "namespace")
 }
 
 // selfSubjectAccess answers whether the user who asks may do something.
@@ -64,9 +70,14 @@ func (h selfSubjectAccess) CreateVirtual(ctx context.Context, r *resource.Reques
 	}
 	errs := append(validateAttributes(review.Spec.ResourceAttributes, review.Spec.NonResourceAttributes, field.NewPath("spec")), validateMeta(review.ObjectMeta, "must be empty")...)
 	if len(errs) > 0 {
-		return nil, apierrors.NewInvalid(r.Kind.GroupKind(), "", errs)
+		return nil, invalid(errs)
 	}
 	return h.decide(ctx, r, r.User, review.Spec.ResourceAttributes, review.Spec.NonResourceAttributes)
+}
+
+// invalid is upstream's answer to a question that makes no sense: it names no kind.
+func invalid(errs field.ErrorList) error {
+	return apierrors.NewInvalid(runtimeschema.GroupKind{Group: authorization}, "", errs)
 }
 
 // validateMeta refuses metadata, which a question has none of.

@@ -158,8 +158,8 @@ func TestReviews(t *testing.T) {
 		{"token, its audience", "TokenReview", `{"token":"` + issued.Token + `"}`, `"audiences":["https://kubernetes.default.svc.cluster.local"]`},
 		{"token for others", "TokenReview", `{"token":"` + issued.Token + `","audiences":["vault"]}`, `"error":`},
 		{"opaque token", "TokenReview", `{"token":"opaque"}`, `"username":"plugin"`},
-		{"opaque token for others", "TokenReview", `{"token":"opaque","audiences":["vault"]}`, `{"user":{}}`},
-		{"unknown token", "TokenReview", `{"token":"nonsense"}`, `{"user":{}}`},
+		{"opaque token for others", "TokenReview", `{"token":"opaque","audiences":["vault"]}`, `{"error":"invalid bearer token","user":{}}`},
+		{"unknown token", "TokenReview", `{"token":"nonsense"}`, `{"error":"invalid bearer token","user":{}}`},
 		{"no token", "TokenReview", `{}`, `!token is required`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

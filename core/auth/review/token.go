@@ -6,6 +6,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/auth/node"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
@@ -33,9 +34,12 @@ func (h tokenReview) CreateVirtual(ctx context.Context, r *resource.Request) (ma
 		}
 	}
 	var status authenticationv1.TokenReviewStatus
+	if !ok && err == nil {
+		err = auth.ErrInvalidToken
+	}
 	if err != nil {
 		status.Error = err.Error()
-	} else if ok {
+	} else {
 		status.Authenticated = true
 		status.User = userInfo(user.User)
 		status.Audiences = user.Audiences
