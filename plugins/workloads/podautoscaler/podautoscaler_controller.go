@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	autoscalinglisters "k8s.io/client-go/listers/autoscaling/v2"
+	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
@@ -42,13 +45,15 @@ type Controller struct {
 	loop    *control.Loop
 	events  record.EventRecorder
 	scalers autoscalinglisters.HorizontalPodAutoscalerLister
-	synced  cache.InformerSynced
+	pods    corelisters.PodLister
+	synced  []cache.InformerSynced
 	scales  Scales
 	metrics metrics
 	now     func() time.Time
 
-	mu   sync.Mutex
-	past map[string]*past
+	mu        sync.Mutex
+	past      map[string]*past
+	selectors map[string]labels.Selector // of the targets, by autoscaler
 }
 
 // Options of a Controller. The zero value asks the API server.
@@ -59,7 +64,7 @@ type Options struct {
 
 // New returns the controller. The informers of kit must not have been started.
 func New(kit control.Kit, o Options) (*Controller, error) {
-	informer := kit.Informers.Autoscaling().V2().HorizontalPodAutoscalers()
+	informer, pods := kit.Informers.Autoscaling().V2().HorizontalPodAutoscalers(), kit.Informers.Core().V1().Pods()
 	if o.Scales == nil {
 		o.Scales = scale.Client{Discovery: kit.Client.Discovery()}
 	}
@@ -67,8 +72,8 @@ func New(kit control.Kit, o Options) (*Controller, error) {
 		o.Metrics = readFrom(kit.Client.Discovery())
 	}
 	c := &Controller{
-		kit: kit, events: kit.Events("horizontal-pod-autoscaler"), scalers: informer.Lister(), scales: o.Scales,
-		metrics: metrics{kit.Client.Discovery(), o.Metrics}, now: time.Now, past: map[string]*past{},
+		kit: kit, events: kit.Events("horizontal-pod-autoscaler"), scalers: informer.Lister(), pods: pods.Lister(), scales: o.Scales,
+		metrics: metrics{kit.Client.Discovery(), o.Metrics}, now: time.Now, past: map[string]*past{}, selectors: map[string]labels.Selector{},
 	}
 	c.loop = control.NewLoop("horizontalpodautoscaler", kit.Log, c.sync)
 	registration, err := informer.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -84,13 +89,13 @@ func New(kit control.Kit, o Options) (*Controller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch for the HorizontalPodAutoscaler controller: %w", err)
 	}
-	c.synced = registration.HasSynced
+	c.synced = []cache.InformerSynced{registration.HasSynced, pods.Informer().HasSynced}
 	return c, nil
 }
 
 // Run works until ctx is cancelled.
 func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced) {
+	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
 		c.loop.Run(ctx, 3)
 	}
 }
@@ -117,6 +122,7 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.past, key)
+		delete(c.selectors, key)
 		return nil
 	}
 	if err != nil {
@@ -225,17 +231,20 @@ func (c *Controller) pace(hpa *autoscalingv2.HorizontalPodAutoscaler, memory *pa
 // the others count only as long as they do not ask for fewer pods.
 func (c *Controller) ask(ctx context.Context, hpa *autoscalingv2.HorizontalPodAutoscaler, s *autoscalingv1.Scale, now time.Time) (proposal, []autoscalingv2.MetricStatus, error) {
 	statuses := make([]autoscalingv2.MetricStatus, len(hpa.Spec.Metrics))
-	refuse := func(reason, message string) (proposal, []autoscalingv2.MetricStatus, error) {
-		c.say(hpa, autoscalingv2.ScalingActive, v1.ConditionFalse, "InvalidSelector", message)
-		c.events.Event(hpa, v1.EventTypeWarning, reason, message)
+	refuse := func(event, reason, message string) (proposal, []autoscalingv2.MetricStatus, error) {
+		c.say(hpa, autoscalingv2.ScalingActive, v1.ConditionFalse, reason, message)
+		c.events.Event(hpa, v1.EventTypeWarning, event, message)
 		return proposal{}, statuses, errors.New(message)
 	}
 	if s.Status.Selector == "" {
-		return refuse("SelectorRequired", "the HPA target's scale is missing a selector")
+		return refuse("SelectorRequired", "InvalidSelector", "the HPA target's scale is missing a selector")
 	}
 	selector, err := labels.Parse(s.Status.Selector)
 	if err != nil {
-		return refuse("InvalidSelector", fmt.Sprintf("couldn't convert selector into a corresponding internal selector object: %v", err))
+		return refuse("InvalidSelector", "InvalidSelector", fmt.Sprintf("couldn't convert selector into a corresponding internal selector object: %v", err))
+	}
+	if rivals := c.rivals(hpa, selector); len(rivals) > 1 {
+		return refuse("AmbiguousSelector", "AmbiguousSelector", fmt.Sprintf("pods by selector %v are controlled by multiple HPAs: %v", s.Status.Selector, rivals))
 	}
 	q := question{metrics: c.metrics, namespace: hpa.Namespace, scale: s, selector: selector, tolerance: toleranceOf(hpa), now: now}
 	q.pods = sync.OnceValues(func() ([]v1.Pod, error) { return c.podsOf(ctx, hpa.Namespace, selector) })
@@ -267,6 +276,31 @@ func (c *Controller) ask(ctx context.Context, hpa *autoscalingv2.HorizontalPodAu
 	}
 	c.say(hpa, autoscalingv2.ScalingActive, v1.ConditionTrue, "ValidMetricFound", "the HPA was able to successfully calculate a replica count from "+best.name)
 	return best, statuses, err
+}
+
+// rivals returns the autoscalers, this one too, whose targets select some of the same pods.
+func (c *Controller) rivals(hpa *autoscalingv2.HorizontalPodAutoscaler, selector labels.Selector) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.selectors[hpa.Namespace+"/"+hpa.Name] = selector
+	if len(c.selectors) == 1 {
+		return nil
+	}
+	pods, err := c.pods.Pods(hpa.Namespace).List(selector)
+	if err != nil {
+		return nil // a cache does not fail
+	}
+	var out []string
+	for key, other := range c.selectors {
+		if !strings.HasPrefix(key, hpa.Namespace+"/") {
+			continue
+		}
+		if slices.ContainsFunc(pods, func(p *v1.Pod) bool { return other.Matches(labels.Set(p.Labels)) }) {
+			out = append(out, key)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // podsOf reads pods from the API server: the cache does not hold what they request.

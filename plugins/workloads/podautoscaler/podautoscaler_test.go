@@ -261,3 +261,16 @@ func TestBehavior(t *testing.T) {
 		}
 	})
 }
+
+func TestTwoOfOnePodSet(t *testing.T) {
+	other := scaler(1, 10, cpuAt(50))
+	other.Name = "other"
+	w := &world{spec: 3, status: 3, cpu: use(3, "90m")}
+	run(t, w, scaler(1, 10, cpuAt(50)), append(pods(3, v1.PodRunning), other), func(e *controltest.Env) {
+		time.Sleep(20 * time.Second) // virtual
+		e.Settle()
+		if got := conditions(e); !strings.Contains(got, "ScalingActive=False(AmbiguousSelector)") {
+			e.Error(got)
+		}
+	})
+}
