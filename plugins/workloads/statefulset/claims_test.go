@@ -96,7 +96,7 @@ func TestAClaimOfAnEarlierSetGoesWithIt(t *testing.T) {
 		Name: "data-web-0", Namespace: "default",
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "web", UID: "earlier", Controller: &controls}},
 	}}
-	run(t, []runtime.Object{newSet(1, retention(deleted, retain)), claim}, func(w world) {
+	run(t, []runtime.Object{newSet(1, retention(retain, retain)), claim}, func(w world) {
 		w.ready("web-0")
 		if refs := w.claim("data-web-0").OwnerReferences; len(refs) != 1 || refs[0].UID != "earlier" {
 			w.Errorf("owners: %v", refs)
