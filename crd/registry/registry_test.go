@@ -320,11 +320,14 @@ func TestMemoryIsFreed(t *testing.T) {
 			t.Error("the schema is parsed by Register")
 		}
 		typ := mustLookup(t, r, d.GroupResource().WithVersion("v1"))
+		var held []*schema.Compiled // all get the same as long as somebody holds it
+		defer func() { runtime.KeepAlive(held) }()
 		for range 2 {
 			c, err := typ.Compiled()
 			if err != nil {
 				t.Fatal(err)
 			}
+			held = append(held, c)
 			if parsed == 1 {
 				runtime.AddCleanup(c, func(c chan struct{}) {
 					select {
