@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -169,8 +171,12 @@ func (s *Server) ensureAuthenticationInfo(ctx context.Context, client kubernetes
 		if err != nil {
 			return fmt.Errorf("api.requestHeader.clientCA: %w", err)
 		}
-		proxyCAs += string(more)
-		if names = append(names, h.AllowedNames...); len(h.AllowedNames) == 0 {
+		if !strings.Contains(string(more), proxyCAs) {
+			proxyCAs += string(more)
+		}
+		names = append(names, h.AllowedNames...)
+		slices.Sort(names)
+		if names = slices.Compact(names); len(h.AllowedNames) == 0 {
 			names = nil // any
 		}
 	}
