@@ -115,7 +115,7 @@ func (c *Controller) memory(key string) *past {
 func (c *Controller) sync(ctx context.Context, key string) error {
 	namespace, name, err := cache.SplitMetaNamespaceKey(key)
 	if err != nil {
-		return nil //nolint:nilerr // not a key of ours; trying again would not help
+		return nil // not a key of ours; trying again would not help
 	}
 	shared, err := c.scalers.HorizontalPodAutoscalers(namespace).Get(name)
 	if apierrors.IsNotFound(err) {

@@ -45,7 +45,7 @@ type failure struct {
 func (q *question) propose(ctx context.Context, spec *autoscalingv2.MetricSpec) (proposal, *failure) {
 	var p proposal
 	var err error
-	reason := ""
+	var reason string
 	switch spec.Type {
 	case autoscalingv2.ResourceMetricSourceType:
 		reason = "FailedGetResourceMetric"
