@@ -174,6 +174,9 @@ func (c *change) mutateScale(ctx context.Context, scale map[string]any) (map[str
 		if err == nil {
 			meta["name"], meta["namespace"] = c.Name, c.Namespace
 		}
+		if spec := jsontree.Map(scale, "spec"); spec["replicas"] == int64(0) {
+			delete(spec, "replicas") // as a Scale has it
+		}
 		r = c.scaleRequest(scale)
 		return r
 	}, func() {}, func() error { return nil })

@@ -225,7 +225,7 @@ func relay(l net.Listener, port int32) {
 		if err != nil {
 			return
 		}
-		to, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port)))) //nolint:noctx // it ends with the listener
+		to, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
 		if err != nil {
 			_ = from.Close()
 			continue
