@@ -273,6 +273,9 @@ func spent(t *testing.T) time.Duration {
 // when they are written, or cut by their cost within a second, and refuse what they are
 // asked about.
 func TestHostileExpressions(t *testing.T) {
+	if raced {
+		t.Skip("it is about time")
+	}
 	nested := func(n int) string {
 		s := "true"
 		for i := range n {
