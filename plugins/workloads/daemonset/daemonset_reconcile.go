@@ -2,7 +2,6 @@ package daemonset
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 
@@ -24,6 +23,8 @@ type world struct {
 	now  time.Time
 
 	meant map[string]meant
+	// places are all nodes that are meant to have a pod or have one, sorted.
+	places []string
 }
 
 // meant says what a node is meant to have.
@@ -43,10 +44,9 @@ func (d *plan) empty() bool { return len(d.create)+len(d.remove) == 0 }
 
 func newWorld(ds *appsv1.DaemonSet, hash string, nodes []*v1.Node, pods []*v1.Pod, now time.Time) *world {
 	w := &world{
-		ds: ds, hash: hash, nodes: slices.Clone(nodes), pods: map[string][]*v1.Pod{}, now: now,
-		wait: func(string) time.Duration { return 0 }, meant: map[string]meant{},
+		ds: ds, hash: hash, nodes: nodes, pods: map[string][]*v1.Pod{}, now: now,
+		wait: func(string) time.Duration { return 0 }, meant: make(map[string]meant, len(nodes)),
 	}
-	slices.SortFunc(w.nodes, func(a, b *v1.Node) int { return cmp.Compare(a.Name, b.Name) })
 	place := placementOf(ds)
 	for _, n := range w.nodes {
 		run, stay := place.on(n)
@@ -63,6 +63,15 @@ func newWorld(ds *appsv1.DaemonSet, hash string, nodes []*v1.Node, pods []*v1.Po
 	for _, list := range w.pods {
 		slices.SortFunc(list, byPrecedence)
 	}
+	for node := range w.pods {
+		w.places = append(w.places, node)
+	}
+	for node, m := range w.meant {
+		if m.run && len(w.pods[node]) == 0 {
+			w.places = append(w.places, node)
+		}
+	}
+	slices.Sort(w.places)
 	return w
 }
 
@@ -76,20 +85,6 @@ func byPrecedence(a, b *v1.Pod) int {
 	}
 	return cmp.Or(cmp.Compare(unbound(a), unbound(b)),
 		a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
-}
-
-// places returns all nodes that are meant to have a pod or have one, sorted.
-func (w *world) places() []string {
-	names := map[string]bool{}
-	for node := range w.pods {
-		names[node] = true
-	}
-	for node, m := range w.meant {
-		if m.run {
-			names[node] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(names))
 }
 
 func (w *world) available(p *v1.Pod) bool {
@@ -109,7 +104,7 @@ func (w *world) updated(p *v1.Pod) bool {
 // decide says which nodes get a pod and which pods go, whatever their template.
 func decide(w *world) plan {
 	var d plan
-	for _, node := range w.places() {
+	for _, node := range w.places {
 		m, known := w.meant[node]
 		switch {
 		case !known:

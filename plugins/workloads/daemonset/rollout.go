@@ -77,7 +77,7 @@ func (w *world) pair(node string) (present, old *v1.Pod, ok bool) {
 func rollByReplacing(w *world, most int) plan {
 	var broken, working []*v1.Pod
 	unavailable := 0
-	for _, node := range w.places() {
+	for _, node := range w.places {
 		present, old, ok := w.pair(node)
 		switch {
 		case !ok, (present == nil) == (old == nil):
@@ -104,7 +104,7 @@ func rollBySurge(w *world, most, desired int) plan {
 	var candidates []string
 	var misplaced []*v1.Pod
 	surging, available := 0, 0
-	for _, node := range w.places() {
+	for _, node := range w.places {
 		present, old, ok := w.pair(node)
 		if !ok {
 			surging++
