@@ -103,13 +103,15 @@ func hashType(t *registry.Type) (string, error) {
 	if err := json.NewEncoder(sum).Encode(shown); err != nil {
 		return "", fmt.Errorf("hash %s: %w", t.GVR, err)
 	}
-	if t.Definition.Source != registry.BuiltinSource && t.Version.Schema != nil {
-		s, err := t.Version.Schema()
+	if t.Definition.Source != registry.BuiltinSource {
+		s, err := schemaOf(t)
 		if err != nil {
-			return "", fmt.Errorf("schema of %s: %w", t.GVR, err)
+			return "", err
 		}
-		if err := hashSchema(sum, s, s.Root, map[string]bool{}); err != nil {
-			return "", fmt.Errorf("hash the schema of %s: %w", t.GVR, err)
+		if s != nil {
+			if err := hashSchema(sum, s, s.Root, map[string]bool{}); err != nil {
+				return "", fmt.Errorf("hash the schema of %s: %w", t.GVR, err)
+			}
 		}
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil

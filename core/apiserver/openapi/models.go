@@ -39,14 +39,28 @@ func (h *Handler) newModels(prefix string, v2 bool) *models {
 		roots: []*schema.Components{schema.MetaComponents(), {Get: sharedComponent}}}
 }
 
+// schemaOf returns a type's schema, or nil where there is none. That of a type that does not
+// come with the server may be gone, because its definition was deleted a moment ago, or be
+// of no use: nobody else's documents suffer from it.
+func schemaOf(t *registry.Type) (*schema.Schema, error) {
+	if t.Version.Schema == nil {
+		return nil, nil
+	}
+	s, err := t.Version.Schema()
+	switch {
+	case err == nil:
+		return s, nil
+	case t.Definition.Source != registry.BuiltinSource:
+		return nil, nil //nolint:nilerr // see above
+	}
+	return nil, fmt.Errorf("schema of %s: %w", t.GVR, err)
+}
+
 // addType adds a type's schema, its list's, and all that they refer to.
 func (m *models) addType(t *registry.Type) (typeModel, error) {
-	var s *schema.Schema
-	if t.Version.Schema != nil {
-		var err error
-		if s, err = t.Version.Schema(); err != nil {
-			return typeModel{}, fmt.Errorf("schema of %s: %w", t.GVR, err)
-		}
+	s, err := schemaOf(t)
+	if err != nil {
+		return typeModel{}, err
 	}
 	if s == nil {
 		s = &schema.Schema{Type: "object", PreserveUnknownFields: true}

@@ -1,0 +1,27 @@
+package openapi_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/pintle-dev/pintle/crd/schema"
+)
+
+// A definition that was deleted a moment ago, whose schema can't be read any more, takes no
+// other's document with it.
+func TestSchemaThatIsGone(t *testing.T) {
+	r := types(t)
+	gone := widget("two")
+	gone.Group = "gone.example.dev"
+	gone.Versions[0].Schema = func() (*schema.Schema, error) { return nil, errors.New("read the definition: object not found") }
+	if err := r.Register(gone); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, r)
+	for _, path := range []string{"/openapi/v2", "/openapi/v3", "/openapi/v3/apis/example.dev/v1", "/openapi/v3/apis/gone.example.dev/v1"} {
+		if resp, body := get(t, s.URL+path); resp.StatusCode != 200 || !strings.Contains(string(body), "example.dev") {
+			t.Errorf("%s: %d %.300s", path, resp.StatusCode, body)
+		}
+	}
+}
