@@ -63,7 +63,7 @@ golden: ## what kube-apiserver answers to the objects in test/fixtures and plugi
 fuzz: ## every fuzz target, one after the other, for FUZZTIME each
 	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r d; do \
 	  for f in $$(grep -hoE '^func Fuzz[A-Za-z]+' $$d/*_test.go | cut -c6-); do \
-	    echo "== $$d $$f" && go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$d || exit 1; \
+	    echo "== $$d $$f" && go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s $$d || exit 1; \
 	  done; \
 	done
 

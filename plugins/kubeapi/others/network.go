@@ -99,5 +99,5 @@ func printIPAddress(o map[string]any) []any {
 		}
 		shown += "/" + tree.Str(p, "name")
 	}
-	return []any{strings.ToLower(shown), show.Age(o)}
+	return []any{strings.ToLower(shown)}
 }

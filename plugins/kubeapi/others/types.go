@@ -118,7 +118,7 @@ func networking() []define.Type {
 		kind("ServiceCIDR", "servicecidrs", hook.Kind{OnPrepare: hook.DropStatus, OnValidate: validateServiceCIDR, OnPrint: printServiceCIDR},
 			define.Cluster, define.Status, define.Uncounted, define.Columns("CIDRs", "Age")),
 		kind("IPAddress", "ipaddresses", hook.Kind{OnValidate: validateIPAddress, OnPrint: printIPAddress}, define.Short("ip"), define.Cluster,
-			define.Uncounted, define.Columns("ParentRef", "Age")),
+			define.Uncounted, define.Columns("ParentRef")),
 	}
 }
 

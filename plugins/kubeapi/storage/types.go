@@ -29,7 +29,7 @@ func Types() []define.Type {
 		kind("CSINode", "csinodes", hook.Kind{OnValidate: hook.Typed(validateNode), OnPrint: printNode}, define.Cluster,
 			define.ReturnDeleted, define.Uncounted, define.Columns("Drivers:integer", "Age")),
 		kind("CSIStorageCapacity", "csistoragecapacities", hook.Kind{OnValidate: hook.Typed(validateCapacity), OnPrint: printCapacity},
-			define.Columns("StorageClassName", "Capacity")),
+			define.Columns("Created At:date")),
 	}
 }
 
@@ -80,6 +80,7 @@ func printNode(o map[string]any) []any {
 	return []any{int64(len(tree.List(tree.Map(o, "spec"), "drivers"))), show.Age(o)}
 }
 
+// printCapacity prints what upstream does, which has no columns for this kind.
 func printCapacity(o map[string]any) []any {
-	return []any{tree.Str(o, "storageClassName"), show.Or(tree.Str(o, "capacity"), show.Unset)}
+	return []any{tree.Str(tree.Map(o, "metadata"), "creationTimestamp")}
 }
