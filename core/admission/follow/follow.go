@@ -2,21 +2,18 @@ package follow
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
-	"time"
 
+	"github.com/pintle-dev/pintle/core/follow"
 	"github.com/pintle-dev/pintle/core/store"
 )
 
 // Log is what is followed; *store.Store implements it.
-type Log interface {
-	List(ctx context.Context, prefix store.Key, opts store.ListOptions) (store.Snapshot, error)
-	Watch(ctx context.Context, prefix store.Key, after uint64) (*store.Watcher, error)
-}
+type Log = follow.Store
 
 // Change is a change of one object.
 type Change struct {
@@ -53,74 +50,43 @@ func New(bucket string, apply func(changes []Change), log *slog.Logger) *Bucket 
 // Ready is closed once all objects have been taken over.
 func (b *Bucket) Ready() <-chan struct{} { return b.ready }
 
-// retryDelay is the pause after a failed read of the store.
-const retryDelay = 200 * time.Millisecond
-
 // Run follows the bucket until ctx ends or the store is closed; it returns nil then. It is
 // called once.
-func (b *Bucket) Run(ctx context.Context, s Log) error {
+func (b *Bucket) Run(ctx context.Context, s follow.Store) error {
 	defer b.stop()
-	known := map[string]bool{}
-	for ctx.Err() == nil {
-		err := b.follow(ctx, s, known)
-		switch {
-		case errors.Is(err, store.ErrCompacted):
-			continue // history is gone: read everything again
-		case errors.Is(err, store.ErrClosed) || ctx.Err() != nil:
-			return nil
-		}
-		b.log.Warn("following stored objects failed; trying again", "bucket", b.prefix, "error", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(retryDelay):
-		}
-	}
+	c := &collector{bucket: b, known: map[store.Key]bool{}}
+	follow.Bucket(ctx, s, strings.TrimSuffix(b.prefix, "/"), c, c.flush, b.log)
 	return nil
 }
 
-// follow lists the bucket and then applies its events until one can't be had.
-func (b *Bucket) follow(ctx context.Context, s Log, known map[string]bool) error {
-	list, err := s.List(ctx, store.Key(b.prefix), store.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("list %s: %w", b.prefix, err)
-	}
-	changes := make([]Change, 0, len(list.Objects))
-	present := make(map[string]bool, len(list.Objects))
-	for _, o := range list.Objects {
-		name := b.name(o.Key)
-		present[name], known[name] = true, true
-		changes = append(changes, Change{name, o.Data, o.Revision})
-	}
-	for name := range known {
-		if !present[name] {
-			delete(known, name)
-			changes = append(changes, Change{Name: name, Revision: list.Revision})
-		}
-	}
-	b.take(changes, list.Revision)
-	w, err := s.Watch(ctx, store.Key(b.prefix), list.Revision)
-	if err != nil {
-		return fmt.Errorf("watch %s: %w", b.prefix, err)
-	}
-	defer w.Close()
-	for {
-		events, err := w.Next(ctx)
-		if err != nil {
-			return fmt.Errorf("watch %s: %w", b.prefix, err)
-		}
-		changes := make([]Change, 0, len(events))
-		for _, e := range events {
-			c := Change{b.name(e.Key), e.Data, e.Revision}
-			if e.Type == store.Deleted {
-				c.Data = nil
-				delete(known, c.Name)
-			} else {
-				known[c.Name] = true
-			}
-			changes = append(changes, c)
-		}
-		b.take(changes, events[len(events)-1].Revision)
-	}
+// collector gathers what changes until it is complete for a revision.
+type collector struct {
+	bucket  *Bucket
+	known   map[store.Key]bool
+	changes []Change
+}
+
+var _ follow.Index = (*collector)(nil)
+
+// Put implements follow.Index.
+func (c *collector) Put(key store.Key, data []byte, revision uint64) {
+	c.known[key] = true
+	c.changes = append(c.changes, Change{c.bucket.name(key), data, revision})
+}
+
+// Remove implements follow.Index.
+func (c *collector) Remove(key store.Key) {
+	delete(c.known, key)
+	c.changes = append(c.changes, Change{Name: c.bucket.name(key)})
+}
+
+// Keys implements follow.Index.
+func (c *collector) Keys() []store.Key { return slices.Collect(maps.Keys(c.known)) }
+
+func (c *collector) flush(revision uint64) {
+	changes := c.changes
+	c.changes = nil
+	c.bucket.take(changes, revision)
 }
 
 func (b *Bucket) name(key store.Key) string { return strings.TrimPrefix(string(key), b.prefix) }
