@@ -2,6 +2,7 @@ package devices
 
 import (
 	"strings"
+	"time"
 
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/define"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/hook"
@@ -22,7 +23,7 @@ func Types() []define.Type {
 			define.Status, define.ReturnDeleted, define.Uncounted, define.Columns("State", "Age")),
 		kind("ResourceClaimTemplate", "resourceclaimtemplates", hook.Kind{OnDefault: defaultTemplate, OnValidate: hook.Typed(validateTemplate), OnPrint: printAge},
 			define.ReturnDeleted, define.Uncounted, define.Columns("Age")),
-		kind("ResourceSlice", "resourceslices", hook.Kind{OnValidate: hook.Typed(validateSlice), OnPrint: printSlice}, define.Cluster,
+		kind("ResourceSlice", "resourceslices", hook.Kind{OnDefault: defaultSlice, OnValidate: hook.Typed(validateSlice), OnPrint: printSlice}, define.Cluster,
 			define.Selectable(".spec.nodeName", ".spec.driver"),
 			define.ReturnDeleted, define.Columns("Node", "Driver", "Pool", "Age")),
 	}
@@ -48,6 +49,17 @@ func defaultSpec(spec map[string]any) {
 		one(tree.Map(request, "exactly"))
 		for _, alternative := range tree.List(request, "firstAvailable") {
 			one(tree.Object(alternative))
+		}
+	}
+}
+
+// defaultSlice dates taints that have no date.
+func defaultSlice(r *resource.Request) {
+	for _, v := range tree.List(tree.Map(r.Object, "spec"), "devices") {
+		for _, t := range tree.List(tree.Object(v), "taints") {
+			if taint := tree.Object(t); taint != nil {
+				tree.SetDefault(taint, "timeAdded", time.Now().UTC().Format(time.RFC3339))
+			}
 		}
 	}
 }
