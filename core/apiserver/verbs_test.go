@@ -296,6 +296,26 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
+// TestDryRunOfConverted dry runs what is stored in the form of another version.
+func TestDryRunOfConverted(t *testing.T) {
+	a := newAPI(t)
+	for _, path := range []string{notes, otherNotes} {
+		field, about := map[string]string{notes: "about", otherNotes: "regarding"}[path], map[string]any{"name": "p"}
+		body := func(o map[string]any) string { o[field] = about; return compactTree(o) }
+		created := a.must(201, "POST", path+"?dryRun=All", body(map[string]any{"metadata": map[string]any{"name": "n"}})).object(t)
+		a.must(201, "POST", path, body(map[string]any{"metadata": map[string]any{"name": "n"}}))
+		patched := a.must(200, "PATCH", path+"/n?dryRun=All", `{"metadata":{"labels":{"a":"b"}}}`, "Content-Type", mergePatch).object(t)
+		removed := a.must(200, "DELETE", path+"/n?dryRun=All", "").object(t)
+		stored := a.must(200, "GET", path+"/n", "").object(t)
+		a.must(200, "DELETE", path+"/n", "")
+		for what, o := range map[string]map[string]any{"create": created, "patch": patched, "delete": removed, "get": stored} {
+			if o["kind"] != "Status" && (o["apiVersion"] != stored["apiVersion"] || at(o, field+".name") != "p") {
+				t.Errorf("%s: %s answers with %v", path, what, o)
+			}
+		}
+	}
+}
+
 func TestBindingSubresource(t *testing.T) {
 	a := newAPI(t)
 	a.must(201, "POST", pods, `{"metadata":{"name":"p"},"spec":{"containers":[{"name":"c"}]}}`)

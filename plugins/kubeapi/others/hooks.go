@@ -153,37 +153,3 @@ func validateBudget(_ context.Context, r *resource.Request) field.ErrorList {
 	}
 	return append(errs, check.Selector(tree.Map(spec, "selector"), path.Child("selector"))...)
 }
-
-// highestUserPriority is the most that a priority of a user's may be.
-// prepareRequest records who asks for a certificate; later nobody changes it.
-func prepareRequest(_ context.Context, r *resource.Request) error {
-	spec := tree.Ensure(r.Object, "spec")
-	if r.Operation == resource.Create {
-		spec["username"] = r.User.Name
-		if r.User.UID != "" {
-			spec["uid"] = r.User.UID
-		}
-		spec["groups"] = tree.Of(r.User.Groups...)
-		delete(spec, "extra")
-		if len(r.User.Extra) > 0 {
-			extra := map[string]any{}
-			for k, v := range r.User.Extra {
-				extra[k] = tree.Of(v...)
-			}
-			spec["extra"] = extra
-		}
-		r.Object["status"] = map[string]any{}
-		return nil
-	}
-	r.Object["spec"] = tree.CopyMap(tree.Map(r.Old, "spec"))
-	if r.Subresource == "approval" {
-		// Only the conditions of an approval are the approver's to set.
-		status := tree.CopyMap(tree.Map(r.Old, "status"))
-		if status == nil {
-			status = map[string]any{}
-		}
-		status["conditions"] = tree.In(r.Object, "status")["conditions"]
-		r.Object["status"] = status
-	}
-	return nil
-}

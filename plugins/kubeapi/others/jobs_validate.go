@@ -115,15 +115,11 @@ func jobUpdate(spec, old map[string]any, path *field.Path) field.ErrorList {
 // pods are gone.
 func quiet(job map[string]any) bool {
 	status := tree.Map(job, "status")
-	if status["startTime"] == nil {
-		return true
-	}
-	for _, v := range tree.List(status, "conditions") {
-		if c := tree.Object(v); tree.Str(c, "type") == "Suspended" && tree.Str(c, "status") == "True" {
-			return tree.Int0(status, "active") == 0
-		}
-	}
-	return false
+	return tree.Int0(status, "active") == 0 && (status["startTime"] == nil ||
+		slices.ContainsFunc(tree.List(status, "conditions"), func(v any) bool {
+			c := tree.Object(v)
+			return tree.Str(c, "type") == "Suspended" && tree.Str(c, "status") == "True"
+		}))
 }
 
 // jobTemplateUpdate checks that a job's template is as it was. While no pod is made of it,
