@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	_ "time/tzdata" // CronJobs name time zones, and a machine may know none
 
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/cli"
 )
