@@ -161,22 +161,10 @@ func (c *change) store(ctx context.Context) ([]byte, error) {
 		}
 	}
 	for try := 1; ; try++ {
-		w, err := c.encode()
-		if err != nil {
-			return nil, err
-		}
-		w.Expect = store.MustNotExist
 		if c.DryRun {
-			_, err := c.q.server.cfg.Store.Get(ctx, w.Key)
-			if errors.Is(err, store.ErrNotFound) {
-				return c.k.present(c.unstored(w))
-			}
-			if err == nil {
-				err = store.ErrExists
-			}
-			return nil, c.createError(err)
+			return c.storeDry(ctx)
 		}
-		o, err := c.q.server.write(ctx, w)
+		o, err := c.commit(ctx, resource.Create, store.MustNotExist)
 		if err == nil {
 			return c.k.present(o.Data)
 		}
@@ -186,6 +174,22 @@ func (c *change) store(ctx context.Context) ([]byte, error) {
 		c.Name = generateName(base)
 		jsontree.Map(c.Object, "metadata")["name"] = c.Name
 	}
+}
+
+// storeDry is store without a write.
+func (c *change) storeDry(ctx context.Context) ([]byte, error) {
+	w, err := c.encode()
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.q.server.cfg.Store.Get(ctx, w.Key)
+	if errors.Is(err, store.ErrNotFound) {
+		return c.k.present(c.unstored(w))
+	}
+	if err == nil {
+		err = store.ErrExists
+	}
+	return nil, c.createError(err)
 }
 
 func (c *change) createError(err error) error {

@@ -43,6 +43,7 @@ type hooks struct {
 	admitter     resource.Admitter
 	preparer     resource.Preparer
 	validator    resource.Validator
+	beginner     resource.Beginner
 	deleter      resource.Deleter
 	subresourcer resource.Subresourcer
 	virtual      resource.Virtual
@@ -57,6 +58,7 @@ func hooksOf(v any) hooks {
 	h.admitter, _ = v.(resource.Admitter)
 	h.preparer, _ = v.(resource.Preparer)
 	h.validator, _ = v.(resource.Validator)
+	h.beginner, _ = v.(resource.Beginner)
 	h.deleter, _ = v.(resource.Deleter)
 	h.subresourcer, _ = v.(resource.Subresourcer)
 	h.virtual, _ = v.(resource.Virtual)

@@ -322,15 +322,14 @@ func (c *change) replace(ctx context.Context) ([]byte, error) {
 	if c.mayGo() {
 		return c.remove(ctx)
 	}
-	w, err := c.encode()
-	if err != nil {
-		return nil, err
-	}
-	w.Expect = store.Expectation(c.live.Revision)
 	if c.DryRun {
+		w, err := c.encode()
+		if err != nil {
+			return nil, err
+		}
 		return c.k.present(c.unstored(w))
 	}
-	o, err := c.q.server.write(ctx, w)
+	o, err := c.commit(ctx, resource.Update, store.Expectation(c.live.Revision))
 	if err != nil {
 		return nil, fmt.Errorf("update %s %q: %w", c.k.gr, c.Name, err)
 	}
@@ -364,8 +363,7 @@ func (c *change) remove(ctx context.Context) ([]byte, error) {
 	if c.DryRun {
 		return c.k.present(c.live.Data)
 	}
-	o, err := c.q.server.write(ctx, store.Write{
-		Key: c.k.key(c.Namespace, c.Name), Delete: true, Expect: store.Expectation(c.live.Revision)})
+	o, err := c.commit(ctx, resource.Delete, store.Expectation(c.live.Revision))
 	if err != nil {
 		return nil, fmt.Errorf("delete %s %q: %w", c.k.gr, c.Name, err)
 	}

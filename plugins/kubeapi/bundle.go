@@ -38,6 +38,9 @@ type Options struct {
 	// Writer keeps accounts in the status of other objects: evictions lower what a disruption
 	// budget allows. Nil keeps none.
 	Writer resource.Writer
+	// Creator makes the IPAddress objects by which cluster IPs are unique. Nil makes none:
+	// two services may get one address.
+	Creator resource.Creator
 	// RBACAdmission is called for each write of an RBAC kind: the place of the check that
 	// nobody grants what they lack. Nil checks nothing.
 	RBACAdmission resource.Preparer
@@ -80,7 +83,7 @@ func types(o Options) ([]define.Type, error) {
 	}
 	all, err := core.Types(core.Options{
 		ServiceCIDRs: o.ServiceCIDRs, NodePortMin: o.NodePortMin, NodePortMax: o.NodePortMax, Tokens: o.ServiceAccountToken, Writer: o.Writer,
-		Admission: o.Admission,
+		Creator: o.Creator, Admission: o.Admission,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("kubeapi: %w", err)

@@ -15,7 +15,8 @@ type Bundle interface {
 	// Definitions returns the types as data. It is called once, at start.
 	Definitions() ([]*crd.Definition, error)
 	// Hooks returns what a resource does beside its data, or nil. The value implements
-	// any of Defaulter, Admitter, Preparer, Validator, Deleter, Subresourcer and Printer.
+	// any of Defaulter, Admitter, Preparer, Validator, Beginner, Deleter, Subresourcer and
+	// Printer.
 	Hooks(schema.GroupResource) any
 }
 
@@ -48,6 +49,8 @@ type Request struct {
 	Reader      Reader
 	// Warnings are sent to the client as Warning headers.
 	Warnings []string
+	// Memory is what a type's hooks keep from one to the next of the same write.
+	Memory any
 }
 
 // User is who asked.
@@ -89,6 +92,17 @@ type Writer interface {
 // ErrUnchanged tells a Writer that there is nothing to write.
 var ErrUnchanged = errors.New("nothing to change")
 
+// Creator creates and deletes objects that come and go with others (the addresses of a
+// service), as the server itself: no permissions are checked and no admission is done.
+type Creator interface {
+	// Create stores a new object, in which it sets the metadata that the server owns. An
+	// object that exists is an error that apierrors.IsAlreadyExists knows.
+	Create(ctx context.Context, gr schema.GroupResource, object map[string]any) error
+	// Delete removes an object that has this UID. One that is not there, or is another, is
+	// an error that apierrors.IsNotFound or apierrors.IsConflict knows.
+	Delete(ctx context.Context, gr schema.GroupResource, namespace, name, uid string) error
+}
+
 // Defaulter sets fields that the schema's defaults can't: those that depend on others.
 // It is called after decoding, before Prepare, for create, update and patch results, and
 // must be idempotent.
@@ -116,6 +130,22 @@ type Preparer interface {
 type Validator interface {
 	Validate(ctx context.Context, r *Request) field.ErrorList
 }
+
+// Beginner takes part in the writes of an object: what it does stands or falls with them.
+type Beginner interface {
+	// Begin is called right before an object is written, after all admission, and never for
+	// dry runs. op is what becomes of the object, which is Delete also where an update takes
+	// the last finalizer away. Begin may still change r.Object where it must.
+	//
+	// It returns the end, nil for none, which is called with the outcome of the write: nil,
+	// an error, or one that wraps ErrUncertain. It must not be cancelled with the request,
+	// and gets a ctx of its own. Where it returns an error after a create that succeeded,
+	// the object is taken away again and the client gets the error; others are logged.
+	Begin(ctx context.Context, r *Request, op Operation) (end func(ctx context.Context, err error) error, err error)
+}
+
+// ErrUncertain says of a write that it may or may not have been done.
+var ErrUncertain = errors.New("the outcome of the write is not known")
 
 // Deleter decides about deletions.
 type Deleter interface {

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
-	"strconv"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
@@ -26,7 +23,8 @@ var (
 // services is the hooks of services: it gives out cluster IPs and node ports.
 type services struct {
 	hook.Kind
-	*allocator
+	*addresses
+	ports *nodePorts
 }
 
 func newServices(o Options) (*services, error) {
@@ -44,7 +42,7 @@ func newServices(o Options) (*services, error) {
 	if len(ranges) == 2 && ranges[0].Addr().Is4() == ranges[1].Addr().Is4() {
 		return nil, errors.New("serviceCIDRs: two ranges must be of different address families")
 	}
-	s := &services{allocator: newAllocator(ranges, o.NodePortMin, o.NodePortMax)}
+	s := &services{addresses: &addresses{configured: ranges, creator: o.Creator}, ports: newNodePorts(o.NodePortMin, o.NodePortMax)}
 	s.Kind = hook.Kind{OnDefault: defaultService, OnPrepare: s.prepare, OnValidate: validateService, OnPrint: printService}
 	return s, nil
 }
@@ -139,238 +137,32 @@ func (s *services) prepare(ctx context.Context, r *resource.Request) error {
 	if spec == nil || r.Subresource != "" {
 		return nil
 	}
+	was := tree.Map(r.Old, "spec")
 	if r.Operation == resource.Create {
 		r.Object["status"] = map[string]any{"loadBalancer": map[string]any{}}
 		normalizeIPs(spec, nil)
 	} else {
-		normalizeIPs(spec, tree.Map(r.Old, "spec"))
-		carryOver(spec, tree.Map(r.Old, "spec"))
+		normalizeIPs(spec, was)
+		carryOver(spec, was)
 	}
-	dropUnused(spec, tree.Map(r.Old, "spec"))
-	s.families(spec)
+	dropUnused(spec, was)
 	if !needsIP(spec) {
 		return nil
 	}
-	meta := tree.Map(r.Object, "metadata")
-	owner := r.Namespace + "/" + tree.Str(meta, "name")
-	if tree.Str(meta, "name") == "" {
-		owner = ""
+	path := field.NewPath("spec")
+	if len(clusterIPs(spec, path)) > 0 || was != nil && len(serviceUpdate(spec, was, path)) > 0 {
+		return nil // validation says it
 	}
-	var errs field.ErrorList
-	var given map[string]any
-	err := s.reading(func(take func(any, string)) error { return list(ctx, r.Reader, take) }, func() error {
-		given = tree.CopyMap(spec)
-		errs = s.allocate(given, owner)
-		if len(errs) > 0 {
-			return errConflict
-		}
+	if errs := families(spec, was, s.configured); len(errs) > 0 {
+		return apierrors.NewInvalid(serviceKind, tree.Str(tree.Map(r.Object, "metadata"), "name"), errs)
+	}
+	if r.Reader == nil {
 		return nil
-	}, r.DryRun)
-	if len(errs) > 0 {
-		return apierrors.NewInvalid(serviceKind, tree.Str(meta, "name"), errs)
 	}
-	if err != nil {
+	a := &allocation{}
+	r.Memory = a
+	if err := s.allocateIPs(ctx, r, spec, a); err != nil {
 		return err
 	}
-	r.Object["spec"] = given
-	return nil
-}
-
-// list tells what the services of the cluster have.
-func list(ctx context.Context, reader resource.Reader, take func(any, string)) error {
-	if reader == nil {
-		return nil
-	}
-	all, err := reader.List(ctx, servicesResource, "")
-	if err != nil {
-		return fmt.Errorf("listing services: %w", err)
-	}
-	for _, o := range all {
-		spec, meta := tree.Map(o, "spec"), tree.Map(o, "metadata")
-		owner := tree.Str(meta, "namespace") + "/" + tree.Str(meta, "name")
-		for _, ip := range tree.Strings(spec, "clusterIPs") {
-			if a, err := netip.ParseAddr(ip); err == nil {
-				take(a, owner)
-			}
-		}
-		for _, v := range tree.List(spec, "ports") {
-			if n := tree.Int0(tree.Object(v), "nodePort"); n != 0 {
-				take(int(n), owner)
-			}
-		}
-		if n := tree.Int0(spec, "healthCheckNodePort"); n != 0 {
-			take(int(n), owner)
-		}
-	}
-	return nil
-}
-
-// errConflict marks refusals that a newer reading might not give.
-var errConflict = errors.New("taken")
-
-// allocate gives a service what it lacks, and takes what it asks for by name.
-func (s *services) allocate(spec map[string]any, owner string) field.ErrorList {
-	errs := s.allocateIPs(spec, owner)
-	errs = append(errs, s.allocatePorts(spec, owner)...)
-	return errs
-}
-
-func (s *services) allocateIPs(spec map[string]any, owner string) field.ErrorList {
-	if headless(spec) {
-		if len(tree.List(spec, "clusterIPs")) == 0 {
-			spec["clusterIPs"] = tree.Of("None")
-		}
-		return nil
-	}
-	path := field.NewPath("spec", "clusterIPs")
-	ips := tree.Strings(spec, "clusterIPs")
-	for _, ip := range ips {
-		a, err := netip.ParseAddr(ip)
-		if err != nil {
-			return nil // validation says what is wrong with it
-		}
-		switch err := s.address(a, owner); {
-		case errors.Is(err, errNotInRange):
-			return field.ErrorList{field.Invalid(path, ips, fmt.Sprintf(
-				"failed to allocate IP %s: the provided IP (%s) is not in the valid range. The range of valid IPs is %s", ip, ip, s.rangeOf(a)))}
-		case err != nil:
-			return field.ErrorList{field.Invalid(path, ips, fmt.Sprintf("failed to allocate IP %s: %v", ip, err))}
-		}
-	}
-	for i := len(ips); i < len(tree.List(spec, "ipFamilies")); i++ {
-		p, ok := s.rangeFor(tree.Strings(spec, "ipFamilies")[i])
-		if !ok {
-			return nil
-		}
-		ip, err := s.nextAddress(p, owner)
-		if err != nil {
-			return field.ErrorList{field.InternalError(path, fmt.Errorf("failed to allocate a serviceIP: %w", err))}
-		}
-		ips = append(ips, ip.String())
-	}
-	if len(ips) > 0 {
-		spec["clusterIPs"] = tree.Of(ips...)
-		tree.SetDefault(spec, "clusterIP", ips[0])
-	}
-	return nil
-}
-
-func (s *services) rangeOf(ip netip.Addr) netip.Prefix {
-	for _, p := range s.ranges {
-		if p.Addr().Is4() == ip.Is4() {
-			return p
-		}
-	}
-	return s.ranges[0]
-}
-
-func (s *services) rangeFor(family string) (netip.Prefix, bool) {
-	for _, p := range s.ranges {
-		if familyOf(p.Addr()) == family {
-			return p, true
-		}
-	}
-	return netip.Prefix{}, false
-}
-
-func familyOf(a netip.Addr) string {
-	if a.Is4() {
-		return "IPv4"
-	}
-	return "IPv6"
-}
-
-func (s *services) allocatePorts(spec map[string]any, owner string) field.ErrorList {
-	var errs field.ErrorList
-	path := field.NewPath("spec", "ports")
-	used := map[int64][]string{}
-	// A number may be used twice by one service, for different protocols.
-	for i, v := range tree.List(spec, "ports") {
-		p := tree.Object(v)
-		n := tree.Int0(p, "nodePort")
-		if n == 0 || !external(spec) {
-			continue
-		}
-		protocol := tree.Str(p, "protocol")
-		if protocols := used[n]; len(protocols) > 0 {
-			if slices.Contains(protocols, protocol) {
-				errs = append(errs, field.Invalid(path.Index(i).Child("nodePort"), n, errPortTaken.Error()))
-			}
-			used[n] = append(protocols, protocol)
-			continue
-		}
-		used[n] = []string{protocol}
-		if err := s.port(int(n), owner); err != nil {
-			errs = append(errs, field.Invalid(path.Index(i).Child("nodePort"), n, s.portMessage(err)))
-		}
-	}
-	if needsPorts(spec) {
-		for i, v := range tree.List(spec, "ports") {
-			p := tree.Object(v)
-			if p == nil || tree.Int0(p, "nodePort") != 0 {
-				continue
-			}
-			n, err := s.nextPort(owner)
-			if err != nil {
-				errs = append(errs, field.InternalError(path.Index(i).Child("nodePort"), fmt.Errorf("failed to allocate a nodePort: %w", err)))
-				continue
-			}
-			p["nodePort"] = int64(n)
-		}
-	}
-	if needsHealthPort(spec) {
-		at := field.NewPath("spec", "healthCheckNodePort")
-		if n := tree.Int0(spec, "healthCheckNodePort"); n != 0 {
-			if err := s.port(int(n), owner); err != nil {
-				errs = append(errs, field.Invalid(at, n, s.portMessage(err)))
-			}
-		} else if n, err := s.nextPort(owner); err == nil {
-			spec["healthCheckNodePort"] = int64(n)
-		}
-	}
-	return errs
-}
-
-func (s *services) portMessage(err error) string {
-	if errors.Is(err, errNotInRange) {
-		return "provided port is not in the valid range. The range of valid ports is " +
-			strconv.Itoa(s.first) + "-" + strconv.Itoa(s.first+s.count-1)
-	}
-	return err.Error()
-}
-
-// families says which address families a service has: those of the addresses it asks
-// for, those it names, or the cluster's first.
-func (s *services) families(spec map[string]any) {
-	if !needsIP(spec) {
-		return
-	}
-	families := tree.Strings(spec, "ipFamilies")
-	if len(families) == 0 {
-		for _, ip := range tree.Strings(spec, "clusterIPs") {
-			if a, err := netip.ParseAddr(strings.TrimSpace(ip)); err == nil {
-				families = append(families, familyOf(a))
-			}
-		}
-	}
-	if len(families) == 0 {
-		families = []string{familyOf(s.ranges[0].Addr())}
-	}
-	policy := tree.Str(spec, "ipFamilyPolicy")
-	anything := headless(spec) && len(tree.Map(spec, "selector")) == 0
-	if policy == "" {
-		policy = "SingleStack"
-		if len(families) > 1 || anything {
-			policy = "RequireDualStack"
-		}
-		spec["ipFamilyPolicy"] = policy
-	}
-	if len(families) == 1 && policy != "SingleStack" && (anything || len(s.ranges) > 1) {
-		other := "IPv6"
-		if families[0] == "IPv6" {
-			other = "IPv4"
-		}
-		families = append(families, other)
-	}
-	spec["ipFamilies"] = tree.Of(families...)
+	return s.allocatePorts(ctx, r, a)
 }

@@ -18,6 +18,9 @@ type Options struct {
 	Tokens resource.Subresourcer
 	// Writer keeps accounts in the status of other objects; nil keeps none.
 	Writer resource.Writer
+	// Creator makes the IPAddress objects of services; nil makes none, and the addresses of
+	// services are not unique.
+	Creator resource.Creator
 	// Admission changes pods when they are written; nil does what its defaults do.
 	Admission *admission.Plugins
 }

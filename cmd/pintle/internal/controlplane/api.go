@@ -101,6 +101,7 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		ServiceCIDRs:        []string{s.cfg.API.ServiceCIDR},
 		ServiceAccountToken: review.TokenRequest(s.access.tokens),
 		Writer:              s.api.Writer(),
+		Creator:             s.api.Creator(),
 		Admission:           builtin,
 		RBACAdmission:       rbac.Guard(s.access.rbac, s.access.authorizer),
 		CheckAdmission:      s.checkAdmission,
