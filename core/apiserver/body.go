@@ -123,14 +123,14 @@ func fieldNotSupported(name, value string, supported []string) field.ErrorList {
 }
 
 // checkFields deals with fields that are unknown or that occur twice, as the request's
-// fieldValidation asks.
-func (q *request) checkFields(duplicates, unknown []string) error {
+// fieldValidation asks: it returns what is wrong where the client is to be refused.
+func (q *request) checkFields(duplicates, unknown []string) (problem string, err error) {
 	if len(duplicates)+len(unknown) == 0 {
-		return nil
+		return "", nil
 	}
 	level, err := q.strictness()
 	if err != nil || level == ignore {
-		return err
+		return "", err
 	}
 	texts := make([]string, 0, len(duplicates)+len(unknown))
 	for _, d := range duplicates {
@@ -145,13 +145,7 @@ func (q *request) checkFields(duplicates, unknown []string) error {
 	}
 	if level == warn {
 		q.warn(texts...)
-		return nil
+		return "", nil
 	}
-	all := "strict decoding error: " + strings.Join(texts, ", ")
-	if q.route.verb == "patch" {
-		return apierrors.NewInvalid(q.kind.GVK.GroupKind(), q.route.name, field.ErrorList{
-			field.Invalid(field.NewPath("patch"), "", all)})
-	}
-	return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %s",
-		q.kind.GVK.Kind, q.kind.GVK.Version, q.kind.GVK.Kind, all))
+	return "strict decoding error: " + strings.Join(texts, ", "), nil
 }

@@ -30,6 +30,8 @@ type change struct {
 	// stored. applied says that server-side apply has already made them.
 	sent, managed []byte
 	applied       bool
+	// patch, where the object was made by one, is how an error about it shows it.
+	patch func() string
 
 	// generated says that the name was made of a generateName.
 	generated bool
@@ -64,13 +66,20 @@ func (c *change) decoded(ctx context.Context, duplicates []string) error {
 	unknown, err := c.compiled.Normalize(c.Object)
 	if err != nil {
 		var mistyped *schema.DecodeError
-		if errors.As(err, &mistyped) {
+		if errors.As(err, &mistyped) && c.patch != nil {
+			return c.badPatch(err.Error())
+		}
+		if mistyped != nil {
 			return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", c.Kind.Kind, c.Kind.Version, c.Kind.Kind, err))
 		}
 		return fmt.Errorf("decode %s: %w", c.Kind, err)
 	}
-	if err := c.q.checkFields(duplicates, unknown); err != nil {
+	if problem, err := c.q.checkFields(duplicates, unknown); err != nil {
 		return err
+	} else if problem != "" && c.patch != nil {
+		return c.badPatch(problem)
+	} else if problem != "" {
+		return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %s", c.Kind.Kind, c.Kind.Version, c.Kind.Kind, problem))
 	}
 	c.compiled.Default(c.Object)
 	if c.k.defaulter == nil {

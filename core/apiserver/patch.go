@@ -10,7 +10,6 @@ import (
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/mergepatch"
@@ -85,6 +84,10 @@ func (q *request) patched(p patcher, live store.Object, dryRun bool) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
+	if uid := uidOf(c.Object); uid != "" && uid != uidOf(c.Old) {
+		// Not a precondition, as it is in an update.
+		return nil, c.invalid(field.ErrorList{field.Invalid(field.NewPath("metadata", "uid"), uid, "field is immutable")})
+	}
 	if v, _ := c.Object["apiVersion"].(string); v != c.k.apiVersion || c.Object["kind"] != c.k.GVK.Kind {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("a patch may not change apiVersion or kind of a %s", c.k.GVK.Kind))
 	}
@@ -123,6 +126,10 @@ func (q *request) newPatcher(kind types.PatchType, body []byte) (patcher, error)
 		return func(c *change) ([]string, error) {
 			c.Object = mergetree.Merge(c.Old, p.Tree)
 			c.sent = p.ManagedFields
+			c.patch = func() string {
+				out, _ := json.Marshal(mergetree.Merge(c.Old, p.Tree)) // trees of JSON
+				return string(out)
+			}
 			return p.Duplicates, nil
 		}, nil
 	}
@@ -159,13 +166,14 @@ func jsonPatcher(body []byte) (patcher, error) {
 		}
 		out, err := applyJSONPatch(p, data)
 		if err != nil {
-			return nil, statusError(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, err.Error())
+			return nil, unprocessable(err)
 		}
 		o, err := jsontree.DecodeShared(out)
 		if err != nil {
 			return nil, apierrors.NewBadRequest(fmt.Sprintf("the patched object is not an object: %v", err))
 		}
 		c.Object, c.sent = o.Tree, o.ManagedFields
+		c.patch = func() string { return string(out) }
 		return nil, nil
 	}, nil
 }
@@ -197,10 +205,25 @@ func strategicPatch(c *change, body []byte) ([]string, error) {
 		errors.Is(err, mergepatch.ErrUnsupportedStrategicMergePatchFormat):
 		return nil, apierrors.NewBadRequest(err.Error())
 	case err != nil:
-		return nil, statusError(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, err.Error())
+		return nil, unprocessable(err)
 	}
 	c.Object, c.sent = out, p.ManagedFields
+	c.patch = func() string {
+		p, _ := decodePatch(body) // as before
+		return fmt.Sprintf("%+v", p.Tree)
+	}
 	return p.Duplicates, nil
+}
+
+// unprocessable is the answer to a patch that does not fit the object; the message is
+// upstream's for all of them, and what is wrong is the cause.
+func unprocessable(err error) error {
+	return apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", runtimeschema.GroupResource{}, "", err.Error(), 0, false)
+}
+
+// badPatch is the answer to a patch that makes an object which is none of its type.
+func (c *change) badPatch(text string) error {
+	return apierrors.NewInvalid(runtimeschema.GroupKind{}, "", field.ErrorList{field.Invalid(field.NewPath("patch"), c.patch(), text)})
 }
 
 // applyBody reads what is applied, as JSON.

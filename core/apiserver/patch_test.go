@@ -29,9 +29,15 @@ func TestPatchTypes(t *testing.T) {
 		{"json bad path", "json-patch+json", `[{"op":"remove","path":"/spec/none"}]`, 422, "reason", "Invalid"},
 		{"json no patch", "json-patch+json", `{}`, 400, "reason", "BadRequest"},
 		{"kind", "merge-patch+json", `{"kind":"Other"}`, 400, "reason", "BadRequest"},
-		{"uid", "merge-patch+json", `{"metadata":{"uid":"other"}}`, 409, "reason", "Conflict"},
+		{"uid", "merge-patch+json", `{"metadata":{"uid":"other"}}`, 422, "reason", "Invalid"},
 		{"stale", "merge-patch+json", `{"metadata":{"resourceVersion":"1"}}`, 409, "reason", "Conflict"},
 		{"unknown strict", "merge-patch+json?fieldValidation=Strict", `{"spec":{"nope":1}}`, 422, "reason", "Invalid"},
+		{"strategic unknown strict", "strategic-merge-patch+json?fieldValidation=Strict", `{"spec":{"nope":1}}`, 422, "message",
+			` "" is invalid: patch: Invalid value: "map[spec:map[nope:1]]": strict decoding error: unknown field "spec.nope"`},
+		{"strategic wrong type", "strategic-merge-patch+json", `{"spec":{"nodeName":1}}`, 422, "reason", "Invalid"},
+		{"merge wrong type", "merge-patch+json", `{"spec":{"nodeName":1}}`, 422, "reason", "Invalid"},
+		{"json wrong type", "json-patch+json", `[{"op":"add","path":"/spec/nodeName","value":1}]`, 422, "reason", "Invalid"},
+		{"json does not fit", "json-patch+json", `[{"op":"remove","path":"/spec/none"}]`, 422, "message", "the server rejected our request due to an error in our request"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			name := fmt.Sprintf("p%d", i)
