@@ -17,6 +17,20 @@ const metaPrefix = "io.k8s.apimachinery.pkg.apis.meta.v1."
 // gvkExtension says which kinds a schema or an operation is for.
 const gvkExtension = "x-kubernetes-group-version-kind"
 
+// scalars are the components that may be written as one of two types. Clients tell from the
+// form of these schemas what to call a field of them.
+var scalars = map[string]struct {
+	format string
+	oneOf  []spec.Schema
+}{
+	"io.k8s.apimachinery.pkg.api.resource.Quantity":   {oneOf: []spec.Schema{ofType("string"), ofType("number")}},
+	"io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"int-or-string", []spec.Schema{ofType("integer"), ofType("string")}},
+}
+
+func ofType(name string) spec.Schema {
+	return spec.Schema{SchemaProps: spec.SchemaProps{Type: spec.StringOrArray{name}}}
+}
+
 // models collects the schemas of a document.
 type models struct {
 	describe func(string, *schema.Schema) *schema.Schema
@@ -116,12 +130,45 @@ func (m *models) add(name string, s *schema.Schema) {
 	} else {
 		out = s.OpenAPIV3(m.prefix)
 	}
+	if either, ok := scalars[name]; ok {
+		out.Type, out.Format, out.OneOf, out.Extensions = nil, either.format, either.oneOf, nil
+		if m.v2 { // which has one type for everything
+			out.Type, out.OneOf = spec.StringOrArray{"string"}, nil
+		}
+	}
 	m.done[name] = *out
 	for _, ref := range s.References() {
 		if !m.need(ref) {
 			// A reference that leads nowhere would make the document invalid.
 			m.done[ref] = spec.Schema{SchemaProps: spec.SchemaProps{Type: spec.StringOrArray{"object"}}}
 		}
+	}
+	if !m.v2 && strings.HasPrefix(name, "io.k8s.") {
+		m.defaultElements(out)
+	}
+}
+
+// defaultElements gives elements that are objects the default that upstream's generator
+// gives whatever is a struct: kubectl goes one level less deep into schemas of themselves
+// where an element refers to them outright.
+func (m *models) defaultElements(s *spec.Schema) {
+	element := func(e *spec.Schema) {
+		ref := e.Ref.String()
+		if ref == "" {
+			m.defaultElements(e)
+		} else if t := m.done[strings.TrimPrefix(ref, m.prefix)]; t.Type.Contains("object") {
+			*e = spec.Schema{SchemaProps: spec.SchemaProps{Default: map[string]any{}, AllOf: []spec.Schema{*e}}}
+		}
+	}
+	if s.Items != nil && s.Items.Schema != nil {
+		element(s.Items.Schema)
+	}
+	if s.AdditionalProperties != nil && s.AdditionalProperties.Schema != nil {
+		element(s.AdditionalProperties.Schema)
+	}
+	for name, p := range s.Properties {
+		m.defaultElements(&p)
+		s.Properties[name] = p
 	}
 }
 
