@@ -178,8 +178,7 @@ func describe(rules []rbacv1.PolicyRule) string {
 			{"NonResourceURLs", r.NonResourceURLs}, {"Verbs", r.Verbs},
 		} {
 			if len(p.values) > 0 {
-				quoted := strings.ReplaceAll(fmt.Sprintf("%q", p.values), `" "`, `", "`)
-				parts = append(parts, p.name+":"+quoted)
+				parts = append(parts, fmt.Sprintf("%s:%q", p.name, p.values))
 			}
 		}
 		lines = append(lines, "{"+strings.Join(parts, ", ")+"}")
