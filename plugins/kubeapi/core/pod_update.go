@@ -270,8 +270,7 @@ func validateEphemeral(pod, old map[string]any) field.ErrorList {
 
 func validateResize(pod, old map[string]any) field.ErrorList {
 	errs := validatePod(pod)
-	spec := tree.Map(pod, "spec")
-	if class := podspec.QOSClass(spec); class != podspec.QOSClass(tree.Map(old, "spec")) {
+	if class := podspec.QOSClass(tree.Map(old, "spec")); class != podspec.QOSClass(tree.Map(pod, "spec")) {
 		errs = append(errs, field.Invalid(field.NewPath("spec"), class, "Pod QOS Class may not change as a result of resizing"))
 	}
 	return errs
