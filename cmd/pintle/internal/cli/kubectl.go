@@ -2,6 +2,8 @@ package cli
 
 import (
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -31,6 +33,9 @@ func newKubectl() *cobra.Command {
 					return err
 				}
 			}
+			// Much of kubectl (proxy, get --watch) ends by being interrupted and nothing else,
+			// and the rest listens for signals itself.
+			signal.Reset(syscall.SIGINT, syscall.SIGTERM)
 			k := kubectl.NewDefaultKubectlCommandWithArgs(kubectl.KubectlOptions{
 				PluginHandler: kubectl.NewDefaultPluginHandler(plugin.ValidPluginFilenamePrefixes),
 				Arguments:     append([]string{"kubectl"}, args...),
