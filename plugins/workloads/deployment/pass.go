@@ -218,14 +218,14 @@ func (p *pass) adoptCurrent(ctx context.Context) error {
 func (p *pass) noteCurrent(ctx context.Context, reason, message string, progressing bool) error {
 	want := p.current.Annotations[revisionKey]
 	if p.d.Annotations[revisionKey] != want {
+		// With the status, as annotations that are written with the rest count as a new
+		// generation of a Deployment.
 		patch := fmt.Sprintf(`{"metadata":{"resourceVersion":%q,"annotations":{%q:%q}}}`, p.d.ResourceVersion, revisionKey, want)
-		written, err := p.c.kit.Client.AppsV1().Deployments(p.d.Namespace).Patch(ctx, p.d.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+		written, err := p.c.kit.Client.AppsV1().Deployments(p.d.Namespace).Patch(ctx, p.d.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}, "status")
 		if err != nil {
 			return fmt.Errorf("note revision %s: %w", want, err)
 		}
-		// A change of annotations counts as a new generation of a Deployment.
-		p.d.Annotations, p.d.Generation = written.Annotations, written.Generation
-		p.d.ResourceVersion = written.ResourceVersion
+		p.d.Annotations, p.d.ResourceVersion = written.Annotations, written.ResourceVersion
 	}
 	if progressing && hasDeadline(p.d) {
 		next := *p.d.Status.DeepCopy()
