@@ -27,6 +27,7 @@ import (
 	"github.com/pintle-dev/pintle/plugins/workloads/replicaset"
 	"github.com/pintle-dev/pintle/plugins/workloads/replicationcontroller"
 	"github.com/pintle-dev/pintle/plugins/workloads/resourcequota"
+	"github.com/pintle-dev/pintle/plugins/workloads/servicecidrs"
 	"github.com/pintle-dev/pintle/plugins/workloads/statefulset"
 	"github.com/pintle-dev/pintle/plugins/workloads/ttlafterfinished"
 )
@@ -82,6 +83,8 @@ func makers() []maker {
 		{"certificatesigningrequest-cleaner-controller", func(p parts) (runner, error) { return certificates.NewCleaner(p.Kit) }},
 		{"token-cleaner-controller", func(p parts) (runner, error) { return bootstrap.NewCleaner(p.Kit) }},
 		{"bootstrap-signer-controller", func(p parts) (runner, error) { return bootstrap.NewSigner(p.Kit) }},
+		{"service-cidr-controller", func(p parts) (runner, error) { return servicecidrs.NewCIDRs(p.Kit) }},
+		{"ipallocator-repair-controller", func(p parts) (runner, error) { return servicecidrs.NewRepair(p.Kit) }},
 		{"event-ttl-controller", func(p parts) (runner, error) { return eventttl.New(p.Kit, p.meta, eventTTL), nil }},
 	}
 }

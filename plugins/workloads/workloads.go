@@ -42,6 +42,7 @@ func permissions() []rbacv1.PolicyRule {
 		rule("apps", []string{"replicasets", "controllerrevisions"}, "create"),
 		rule("discovery.k8s.io", []string{"endpointslices"}, "create"),
 		rule("batch", []string{"jobs"}, "create"),
+		rule("networking.k8s.io", []string{"ipaddresses"}, "create"),
 		rule("authorization.k8s.io", []string{"subjectaccessreviews"}, "create"),
 		// Client certificates that nodes ask for themselves.
 		{APIGroups: []string{"certificates.k8s.io"}, Resources: []string{"signers"}, ResourceNames: []string{"kubernetes.io/kube-apiserver-client-kubelet"}, Verbs: []string{"approve"}},

@@ -5,6 +5,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
@@ -21,6 +22,8 @@ func Trim(obj any) (any, error) {
 		return trimPod(o), nil
 	case *v1.Node:
 		trimNode(o)
+	case *networkingv1.IPAddress:
+		return trimAddress(o), nil
 	case *v1.Namespace, *v1.Service, *v1.ServiceAccount:
 		dropLastApplied(o.(metav1.Object))
 	}
@@ -159,6 +162,16 @@ func trimContainers(list []v1.Container, sidecarsOnly bool) []v1.Container {
 		}
 	}
 	return out
+}
+
+// trimAddress keeps what says whose an address is.
+func trimAddress(o *networkingv1.IPAddress) *networkingv1.IPAddress {
+	return &networkingv1.IPAddress{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion, CreationTimestamp: o.CreationTimestamp, Labels: o.Labels,
+		},
+		Spec: o.Spec,
+	}
 }
 
 func trimNode(n *v1.Node) {
