@@ -15,7 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	apiservercel "k8s.io/apiserver/pkg/cel"
-	"k8s.io/apiserver/pkg/cel/environment"
+
+	celenv "github.com/pintle-dev/pintle/crd/cel"
 )
 
 // Limits of the estimated cost of rules: of one, and of all in a schema.
@@ -190,8 +191,12 @@ func multiply(a, b uint64) uint64 {
 
 func (c *ruleChecker) compile(st *structural.Structural, decl *apiservercel.DeclType, path *field.Path, count *uint64, fixed *field.Path) {
 	at := path.Child("x-kubernetes-validations")
-	results, err := cel.Compile(st, decl, celconfig.PerCallLimit,
-		environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()), cel.NewExpressionsEnvLoader())
+	base, err := celenv.Base()
+	if err != nil {
+		c.errs = append(c.errs, field.InternalError(at, err))
+		return
+	}
+	results, err := cel.Compile(st, decl, celconfig.PerCallLimit, base, cel.NewExpressionsEnvLoader())
 	if err != nil {
 		c.errs = append(c.errs, field.InternalError(at, err))
 		return

@@ -5,31 +5,27 @@ import (
 	"sync"
 
 	"github.com/google/cel-go/cel"
-	"k8s.io/apimachinery/pkg/util/version"
 	plugincel "k8s.io/apiserver/pkg/admission/plugin/cel"
 	apiservercel "k8s.io/apiserver/pkg/cel"
 	"k8s.io/apiserver/pkg/cel/common"
 	"k8s.io/apiserver/pkg/cel/environment"
 	"k8s.io/apiserver/pkg/cel/library"
 	"k8s.io/apiserver/pkg/cel/mutation"
-)
 
-// always is the version of options that do not depend on the cluster's.
-var always = version.MajorMinor(1, 0)
+	celenv "github.com/pintle-dev/pintle/crd/cel"
+)
 
 // admissionEnv has the variables that every expression of admission sees. It extends the
 // base environment that rules in schemas use too, which exists once in a process.
 var admissionEnv = sync.OnceValues(func() (*environment.EnvSet, error) {
 	request, namespace := plugincel.BuildRequestType(), plugincel.BuildNamespaceType()
-	base := environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion())
-	limits, err := bounded(base.StoredExpressionsEnv())
+	base, err := celenv.Base()
 	if err != nil {
 		return nil, err
 	}
 	set, err := base.Extend(
-		environment.VersionedOptions{IntroducedVersion: always, EnvOptions: limits},
 		environment.VersionedOptions{
-			IntroducedVersion: always,
+			IntroducedVersion: celenv.Always,
 			EnvOptions: []cel.EnvOption{
 				cel.Variable(plugincel.ObjectVarName, cel.DynType),
 				cel.Variable(plugincel.OldObjectVarName, cel.DynType),
@@ -38,9 +34,6 @@ var admissionEnv = sync.OnceValues(func() (*environment.EnvSet, error) {
 			},
 			DeclTypes: []*apiservercel.DeclType{namespace, request},
 		},
-		environment.VersionedOptions{IntroducedVersion: always, ProgramOptions: []cel.ProgramOption{
-			cel.CostTracking(&costs{}), cel.CustomDecorator(boundAdditions),
-		}},
 	)
 	if err != nil {
 		return nil, fmt.Errorf("CEL environment of admission: %w", err)

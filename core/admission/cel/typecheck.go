@@ -8,6 +8,8 @@ import (
 	apiservercel "k8s.io/apiserver/pkg/cel"
 	"k8s.io/apiserver/pkg/cel/environment"
 	"k8s.io/apiserver/pkg/cel/library"
+
+	celenv "github.com/pintle-dev/pintle/crd/cel"
 )
 
 // TypeChecker checks expressions against what is known of the types of objects and
@@ -38,8 +40,12 @@ func NewTypeChecker(object, params *apiservercel.DeclType, hasParams bool) (*Typ
 	if hasParams {
 		variables = append(variables, cel.Variable(plugincel.ParamsVarName, typeOf(params)))
 	}
-	set, err := environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()).Extend(
-		environment.VersionedOptions{IntroducedVersion: always, EnvOptions: variables, DeclTypes: types})
+	base, err := celenv.Base()
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it says what it is about
+	}
+	set, err := base.Extend(
+		environment.VersionedOptions{IntroducedVersion: celenv.Always, EnvOptions: variables, DeclTypes: types})
 	if err != nil {
 		return nil, fmt.Errorf("CEL environment for type checking: %w", err)
 	}

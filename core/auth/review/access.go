@@ -25,7 +25,7 @@ func (h subjectAccess) CreateVirtual(ctx context.Context, r *resource.Request) (
 	if err := decode(r, &review); err != nil {
 		return nil, err
 	}
-	errs := append(validateSubject(&review.Spec, field.NewPath("spec")), validateMeta(review.ObjectMeta, "must be empty")...)
+	errs := append(validateSubject(&review.Spec, field.NewPath("spec")), validateMeta(review.ObjectMeta, metav1.ObjectMeta{}, "must be empty")...)
 	if len(errs) > 0 {
 		return nil, invalid(errs)
 	}
@@ -41,9 +41,9 @@ func (h localSubjectAccess) CreateVirtual(ctx context.Context, r *resource.Reque
 		return nil, err
 	}
 	spec := field.NewPath("spec")
-	meta := review.ObjectMeta
-	meta.Namespace = ""
-	errs := append(validateSubject(&review.Spec, spec), validateMeta(meta, "must be empty except for namespace")...)
+	errs := validateSubject(&review.Spec, spec)
+	allowed := metav1.ObjectMeta{Namespace: review.Namespace}
+	errs = append(errs, validateMeta(review.ObjectMeta, allowed, "must be empty except for namespace")...)
 	if a := review.Spec.ResourceAttributes; a != nil && a.Namespace != r.Namespace {
 		errs = append(errs, field.Invalid(spec.Child("resourceAttributes", "namespace"), a.Namespace, "must match metadata.namespace"))
 	}
@@ -68,7 +68,7 @@ func (h selfSubjectAccess) CreateVirtual(ctx context.Context, r *resource.Reques
 	if err := decode(r, &review); err != nil {
 		return nil, err
 	}
-	errs := append(validateAttributes(review.Spec.ResourceAttributes, review.Spec.NonResourceAttributes, field.NewPath("spec")), validateMeta(review.ObjectMeta, "must be empty")...)
+	errs := append(validateAttributes(review.Spec.ResourceAttributes, review.Spec.NonResourceAttributes, field.NewPath("spec")), validateMeta(review.ObjectMeta, metav1.ObjectMeta{}, "must be empty")...)
 	if len(errs) > 0 {
 		return nil, invalid(errs)
 	}
@@ -80,10 +80,10 @@ func invalid(errs field.ErrorList) error {
 	return apierrors.NewInvalid(runtimeschema.GroupKind{Group: authorization}, "", errs)
 }
 
-// validateMeta refuses metadata, which a question has none of.
-func validateMeta(meta metav1.ObjectMeta, detail string) field.ErrorList {
+// validateMeta refuses metadata, of which a question has none but what is allowed.
+func validateMeta(meta, allowed metav1.ObjectMeta, detail string) field.ErrorList {
 	meta.ManagedFields = nil
-	if reflect.DeepEqual(meta, metav1.ObjectMeta{}) {
+	if reflect.DeepEqual(meta, allowed) {
 		return nil
 	}
 	return field.ErrorList{field.Invalid(field.NewPath("metadata"), meta, detail)}
@@ -163,15 +163,18 @@ func (h selfSubjectRules) CreateVirtual(_ context.Context, r *resource.Request) 
 	status := authorizationv1.SubjectRulesReviewStatus{
 		ResourceRules: []authorizationv1.ResourceRule{}, NonResourceRules: []authorizationv1.NonResourceRule{},
 	}
-	for _, p := range h.Rules.Rules(r.User, review.Spec.Namespace) {
-		addRule(&status, &p)
+	chain, configured := h.Authorizer.(chain)
+	if !configured || chain.Uses("RBAC") {
+		for _, p := range h.Rules.Rules(r.User, review.Spec.Namespace) {
+			addRule(&status, &p)
+		}
 	}
-	if isNode(r.User) {
+	if isNode(r.User) && (!configured || chain.Uses("Node")) {
 		status.Incomplete = true
 		status.EvaluationError = "node authorizer does not support user rule resolution"
 	}
-	if i, ok := h.Authorizer.(incomplete); ok {
-		if why := i.Incomplete(); why != "" {
+	if configured {
+		if why := chain.Incomplete(); why != "" {
 			status.Incomplete = true
 			status.EvaluationError = strings.TrimPrefix(status.EvaluationError+", "+why, ", ")
 		}
@@ -179,9 +182,11 @@ func (h selfSubjectRules) CreateVirtual(_ context.Context, r *resource.Request) 
 	return answer(r, &status)
 }
 
-// incomplete is an authorizer that allows more than its rules say.
-type incomplete interface {
-	// Incomplete says why, or "".
+// chain is an authorizer made of those that somebody has chosen.
+type chain interface {
+	// Uses reports whether there is one of a type, as Node or RBAC.
+	Uses(typ string) bool
+	// Incomplete says why the rules are not all that it allows, or "".
 	Incomplete() string
 }
 

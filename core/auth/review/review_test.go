@@ -34,6 +34,39 @@ func (authorizer) Authorize(_ context.Context, a auth.Attributes) (bool, string,
 	return false, "no", nil
 }
 
+// chosen is an authorizer of a file that names some types.
+type chosen struct {
+	authorizer
+	types string
+}
+
+func (c chosen) Uses(typ string) bool { return strings.Contains(c.types, typ) }
+func (c chosen) Incomplete() string   { return "" }
+
+func TestRulesOfChosenAuthorizers(t *testing.T) {
+	node := resource.User{Name: "system:node:n", Groups: []string{"system:nodes"}}
+	for _, c := range []struct {
+		types string
+		user  resource.User
+		want  string
+	}{
+		{"Node RBAC", resource.User{Name: "jane"}, `"resources":["jane@ns"]`},
+		{"Node Webhook", resource.User{Name: "jane"}, `{"incomplete":false,"nonResourceRules":[],"resourceRules":[]}`},
+		{"Node", node, `"evaluationError":"node authorizer does not support user rule resolution"`},
+		{"Webhook", node, `"incomplete":false`},
+	} {
+		b := review.New(review.Config{Authorizer: chosen{types: c.types}, Rules: authorizer{}})
+		hooks := b.Hooks(schema.GroupResource{Group: "authorization.k8s.io", Resource: "selfsubjectrulesreviews"}).(resource.Virtual)
+		out, err := hooks.CreateVirtual(t.Context(), &resource.Request{User: c.user, Object: tree(`{"spec":{"namespace":"ns"}}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := json.Marshal(out["status"]); err != nil || !strings.Contains(string(got), c.want) {
+			t.Errorf("%s: %s %v, want %s", c.types, got, err, c.want)
+		}
+	}
+}
+
 func (authorizer) Rules(u resource.User, namespace string) []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
 		{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{u.Name + "@" + namespace}},
@@ -130,6 +163,13 @@ func TestReviews(t *testing.T) {
 		r := &resource.Request{Object: tree(`{"metadata":{"name":"x"},"spec":{"user":"u","resourceAttributes":{}}}`)}
 		_, err := b.Hooks(schema.GroupResource{Group: "authorization.k8s.io", Resource: "subjectaccessreviews"}).(resource.Virtual).CreateVirtual(t.Context(), r)
 		if err == nil || !strings.Contains(err.Error(), "metadata: Invalid value") {
+			t.Error(err)
+		}
+	})
+	t.Run("nor labels in a namespace", func(t *testing.T) {
+		r := &resource.Request{Namespace: "ns", Object: tree(`{"metadata":{"namespace":"ns","labels":{"a":"b"}},"spec":{"user":"u","resourceAttributes":{"namespace":"ns"}}}`)}
+		_, err := b.Hooks(schema.GroupResource{Group: "authorization.k8s.io", Resource: "localsubjectaccessreviews"}).(resource.Virtual).CreateVirtual(t.Context(), r)
+		if err == nil || !strings.Contains(err.Error(), `metadata: Invalid value: {"namespace":"ns","labels":{"a":"b"}}: must be empty except for namespace`) {
 			t.Error(err)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/auth/oidc"
+	"github.com/pintle-dev/pintle/crd/cel"
 )
 
 // AuthenticationConfig of an Authentication.
@@ -60,6 +61,9 @@ func NewAuthentication(ctx context.Context, cfg AuthenticationConfig) (*Authenti
 	data, err := read(what, cfg.File)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := cel.Base(); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", what, cfg.File, err)
 	}
 	a := &Authentication{cfg: cfg, compiler: authenticationcel.NewDefaultCompiler(), first: data}
 	parsed, err := a.parse(data)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/auth/webhook"
+	"github.com/pintle-dev/pintle/crd/cel"
 )
 
 // AuthorizationConfig of an Authorization.
@@ -33,7 +34,8 @@ type Authorization struct {
 	compiler authorizationcel.Compiler
 	first    []byte
 	current  atomic.Pointer[auth.Union]
-	webhooks atomic.Bool
+	// types are those of the authorizers in use.
+	types atomic.Pointer[[]string]
 }
 
 var _ auth.Authorizer = (*Authorization)(nil)
@@ -54,6 +56,9 @@ func NewAuthorization(cfg AuthorizationConfig) (*Authorization, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := cel.Base(); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", what, cfg.File, err)
+	}
 	a := &Authorization{cfg: cfg, compiler: authorizationcel.NewDefaultCompiler(), first: data}
 	u, c, err := a.make(data)
 	if err != nil {
@@ -65,13 +70,20 @@ func NewAuthorization(cfg AuthorizationConfig) (*Authorization, error) {
 
 func (a *Authorization) use(u auth.Union, c *apiserver.AuthorizationConfiguration) {
 	a.current.Store(&u)
-	a.webhooks.Store(slices.ContainsFunc(c.Authorizers, func(one apiserver.AuthorizerConfiguration) bool { return one.Type == apiserver.TypeWebhook }))
+	types := make([]string, len(c.Authorizers))
+	for i, one := range c.Authorizers {
+		types[i] = string(one.Type)
+	}
+	a.types.Store(&types)
 }
+
+// Uses reports whether the file has an authorizer of a type: Node, RBAC or Webhook.
+func (a *Authorization) Uses(typ string) bool { return slices.Contains(*a.types.Load(), typ) }
 
 // Incomplete says why a list of a user's rules does not have all that they may do, "" where
 // it does.
 func (a *Authorization) Incomplete() string {
-	if a.webhooks.Load() {
+	if a.Uses(string(apiserver.TypeWebhook)) {
 		return "webhook authorizer does not support user rule resolution"
 	}
 	return ""

@@ -14,6 +14,7 @@ import (
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"k8s.io/apiserver/pkg/cel/common"
 
+	celenv "github.com/pintle-dev/pintle/crd/cel"
 	"github.com/pintle-dev/pintle/crd/schema"
 )
 
@@ -25,6 +26,9 @@ func Compile(s *schema.Schema) (schema.Rules, error) {
 	st, err := Structural(s)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := celenv.Base(); err != nil {
+		return nil, fmt.Errorf("compile rules: %w", err)
 	}
 	v := cel.NewValidator(st, true, celconfig.PerCallLimit)
 	if v == nil {

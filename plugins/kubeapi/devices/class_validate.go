@@ -15,6 +15,7 @@ import (
 	"k8s.io/apiserver/pkg/cel/environment"
 	"k8s.io/dynamic-resource-allocation/cel"
 
+	celenv "github.com/pintle-dev/pintle/crd/cel"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/check"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
@@ -47,6 +48,9 @@ func selector(s *resourcev1.DeviceSelector, path *field.Path) field.ErrorList {
 	expression, at := s.CEL.Expression, path.Child("cel", "expression")
 	if len(expression) > resourcev1.CELSelectorExpressionMaxLength {
 		return field.ErrorList{field.TooLong(at, "", resourcev1.CELSelectorExpressionMaxLength)}
+	}
+	if _, err := celenv.Base(); err != nil {
+		return field.ErrorList{field.InternalError(at, err)}
 	}
 	fresh := environment.NewExpressions
 	result := cel.GetCompiler(cel.Features{EnableConsumableCapacity: true}).CompileCELExpression(expression, cel.Options{EnvType: &fresh})

@@ -5,7 +5,6 @@ import (
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/common/types/traits"
-	"github.com/google/cel-go/interpreter"
 )
 
 const (
@@ -15,30 +14,9 @@ const (
 	freeElements = 1 << 10
 )
 
-// boundAdditions replaces the operator + by one that refuses to make too long strings and
-// lists. Where the types of operands are not known when an expression is compiled, as with
-// all that is of objects, upstream takes each addition to cost nothing.
-func boundAdditions(i interpreter.Interpretable) (interpreter.Interpretable, error) {
-	if call, ok := i.(interpreter.InterpretableCall); ok && call.Function() == operators.Add && len(call.Args()) == 2 {
-		return addition{call}, nil
-	}
-	return i, nil
-}
-
-type addition struct{ interpreter.InterpretableCall }
-
-// Eval implements interpreter.Interpretable.
-func (a addition) Eval(vars interpreter.Activation) ref.Val {
-	left := a.Args()[0].Eval(vars)
-	right := a.Args()[1].Eval(vars)
-	for _, v := range [...]ref.Val{left, right} {
-		if types.IsUnknownOrError(v) {
-			return v
-		}
-	}
-	return types.LabelErrNode(a.ID(), add(left, right))
-}
-
+// add is the operator + that refuses to make too long strings and lists. Where the types of
+// operands are not known when an expression is compiled, as with all that is of objects
+// without a type, upstream takes each addition to cost nothing.
 func add(left, right ref.Val) ref.Val {
 	adder, ok := left.(traits.Adder)
 	if !ok {

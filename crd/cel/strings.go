@@ -2,18 +2,12 @@ package cel
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
-	"github.com/google/cel-go/cel"
-	"github.com/google/cel-go/common/decls"
-	"github.com/google/cel-go/common/functions"
-	"github.com/google/cel-go/common/operators"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/common/types/traits"
-	"k8s.io/apiserver/pkg/cel/library"
 )
 
 // Upstream counts the cost of making strings by what they are made of. Functions that make
@@ -25,8 +19,6 @@ const (
 	maxString = 4 << 20
 	// freeString is up to which length a string costs what it costs upstream.
 	freeString = 64 << 10
-	// byteCost is the cost of a byte of a string, upstream's StringTraversalCostFactor.
-	byteCost = 0.1
 )
 
 // made estimates how long a string becomes that a function makes. It looks at no more than
@@ -60,6 +52,15 @@ var made = map[string]func(args []ref.Val) int{
 		return len(text) + precisionOf(text) + 8*lengthOf(args[1], 2, 0)
 	},
 	"strings.quote": func(args []ref.Val) int { return 4 * len(stringOf(args[0])) },
+}
+
+func checkMade(size func([]ref.Val) int) func(string, []ref.Val) error {
+	return func(name string, args []ref.Val) error {
+		if size(args) > maxString {
+			return fmt.Errorf("%s would make a string of more than %d bytes", name, maxString)
+		}
+		return nil
+	}
 }
 
 func stringOf(v ref.Val) string {
@@ -117,83 +118,6 @@ func precisionOf(format string) int {
 		total += n
 		format = rest
 	}
-}
-
-// bounded redefines the functions that make strings so that they refuse to make too long
-// ones.
-func bounded(env *cel.Env) ([]cel.EnvOption, error) {
-	var options []cel.EnvOption
-	for name, size := range made {
-		function, ok := env.Functions()[name]
-		if !ok {
-			return nil, fmt.Errorf("the CEL function %s does not exist", name)
-		}
-		bindings, err := function.Bindings()
-		if err != nil {
-			return nil, fmt.Errorf("the CEL function %s: %w", name, err)
-		}
-		var overloads []cel.FunctionOpt
-		for _, o := range function.OverloadDecls() {
-			call := implementation(bindings, o.ID())
-			if call == nil {
-				return nil, fmt.Errorf("the CEL function %s has no implementation %s", name, o.ID())
-			}
-			overloads = append(overloads, redefined(o, func(args ...ref.Val) ref.Val {
-				if size(args) > maxString {
-					return types.NewErr("%s would make a string of more than %d bytes", name, maxString)
-				}
-				return call(args...)
-			}))
-		}
-		options = append(options, cel.Function(name, overloads...))
-	}
-	return options, nil
-}
-
-func redefined(o *decls.OverloadDecl, call functions.FunctionOp) cel.FunctionOpt {
-	binding := cel.FunctionBinding(call)
-	switch len(o.ArgTypes()) {
-	case 1:
-		binding = cel.UnaryBinding(func(v ref.Val) ref.Val { return call(v) })
-	case 2:
-		binding = cel.BinaryBinding(func(a, b ref.Val) ref.Val { return call(a, b) })
-	}
-	if o.IsMemberFunction() {
-		return cel.MemberOverload(o.ID(), o.ArgTypes(), o.ResultType(), binding)
-	}
-	return cel.Overload(o.ID(), o.ArgTypes(), o.ResultType(), binding)
-}
-
-// implementation finds the implementation of an overload.
-func implementation(bindings []*functions.Overload, id string) functions.FunctionOp {
-	for _, b := range bindings {
-		switch {
-		case b.Operator != id:
-		case b.Unary != nil:
-			return func(args ...ref.Val) ref.Val { return b.Unary(args[0]) }
-		case b.Binary != nil:
-			return func(args ...ref.Val) ref.Val { return b.Binary(args[0], args[1]) }
-		case b.Function != nil:
-			return b.Function
-		}
-	}
-	return nil
-}
-
-// costs are upstream's, but for long strings, which are counted by their length.
-type costs struct{ library.CostEstimator }
-
-// CallCost implements interpreter.ActualCostEstimator.
-func (c *costs) CallCost(function, overload string, args []ref.Val, result ref.Val) *uint64 {
-	cost := c.CostEstimator.CallCost(function, overload, args, result)
-	if function != operators.Add && made[function] == nil {
-		return cost
-	}
-	own := uint64(math.Ceil(float64(excess(args, result)) * byteCost))
-	if own > 0 && (cost == nil || *cost < own) {
-		return &own
-	}
-	return cost
 }
 
 // excess is the length of a result that is longer than what costs nothing.
