@@ -75,6 +75,7 @@ func Types(o Options) ([]define.Type, error) {
 		), services),
 		with(kind("Endpoints", "endpoints", define.Short("ep"),
 			define.CreateOnUpdate, define.Columns("Endpoints", "Age"),
+			define.Deprecated("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
 		), hook.Kind{OnValidate: validateEndpoints, OnPrint: printEndpoints}),
 		with(kind("ConfigMap", "configmaps", define.Short("cm"), define.Columns("Data", "Age")),
 			hook.Kind{OnValidate: validateConfigMap, OnPrint: printConfigMap}),

@@ -1,12 +1,14 @@
 package storage
 
 import (
+	"context"
 	"strings"
 
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/define"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/hook"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/show"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
+	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
 // Types returns the types of the group.
@@ -18,7 +20,7 @@ func Types() []define.Type {
 		kind("StorageClass", "storageclasses", hook.Kind{OnValidate: hook.Typed(validateClass), OnPrint: printClass},
 			define.Short("sc"), define.Cluster,
 			define.ReturnDeleted, define.Columns("Name", "Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion", "Age")),
-		kind("VolumeAttachment", "volumeattachments", hook.Kind{OnPrepare: hook.DropStatus, OnValidate: hook.Typed(validateAttachment), OnPrint: printAttachment},
+		kind("VolumeAttachment", "volumeattachments", hook.Kind{OnPrepare: unattached, OnValidate: hook.Typed(validateAttachment), OnPrint: printAttachment},
 			define.Cluster, define.Status,
 			define.ReturnDeleted, define.Uncounted, define.Columns("Attacher", "PV", "Node", "Attached:boolean", "Age")),
 		kind("VolumeAttributesClass", "volumeattributesclasses", hook.Kind{OnValidate: hook.Typed(validateAttributes), OnPrint: printAttributes},
@@ -46,6 +48,14 @@ func printClass(o map[string]any) []any {
 		name, tree.Str(o, "provisioner"), show.Or(tree.Str(o, "reclaimPolicy"), "Delete"),
 		show.Or(tree.Str(o, "volumeBindingMode"), "Immediate"), tree.Bool(o, "allowVolumeExpansion"), show.Age(o),
 	}
+}
+
+// unattached is hook.DropStatus for a status that always says whether the volume is attached.
+func unattached(_ context.Context, r *resource.Request) error {
+	if r.Operation == resource.Create && r.Subresource == "" {
+		r.Object["status"] = map[string]any{"attached": false}
+	}
+	return nil
 }
 
 func printAttachment(o map[string]any) []any {

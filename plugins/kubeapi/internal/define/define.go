@@ -109,6 +109,13 @@ func Selectable(paths ...string) Option {
 	}
 }
 
+// Deprecated warns everyone who uses the kind.
+func Deprecated(warning string) Option {
+	return func(d *crd.Definition) {
+		d.Versions[0].Deprecated, d.Versions[0].DeprecationWarning = true, warning
+	}
+}
+
 // CreateOnUpdate lets a PUT create.
 func CreateOnUpdate(d *crd.Definition) { d.AllowCreateOnUpdate = true }
 
