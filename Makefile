@@ -6,7 +6,10 @@ DATA_DIR    ?= $(CURDIR)/.pintle
 BIN         := $(CURDIR)/bin
 PINTLE      := $(BIN)/pintle
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo v0.1.0-dev)
-LDFLAGS     := -s -w -X github.com/pintle-dev/pintle/cmd/pintle/internal/release.Version=v0.1.0-$(VERSION)
+# What pintle kubectl says its version is.
+KUBECTL     := $(shell sed -n 's,^.*k8s.io/kubectl v0\.\([0-9.]*\).*,v1.\1,p' go.mod)
+LDFLAGS     := -s -w -X github.com/pintle-dev/pintle/cmd/pintle/internal/release.Version=v0.1.0-$(VERSION) \
+               -X k8s.io/component-base/version.gitVersion=$(KUBECTL)
 HELLO       := pintle.dev/hello
 export PATH := $(CURDIR)/.cache/go/bin:$(PATH)
 export CGO_ENABLED ?= 0
@@ -14,7 +17,7 @@ export CGO_ENABLED ?= 0
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: up down build images test unit e2e lint bench conformance golden fuzz generate check host-packages examples clean
+.PHONY: up down build images test unit e2e clients lint bench conformance golden fuzz generate check host-packages examples clean
 
 up: host-packages build images ## install what is missing, build, start a cluster, run the demo in it
 	@.ci/demo $(PINTLE) $(DATA_DIR) $(BIN)
@@ -41,6 +44,9 @@ examples: ## each example is a module of its own, as a stranger would copy it
 
 e2e: host-packages build images ## real containerd, kubectl and registry
 	go test -count=1 -timeout 20m -v ./test/e2e/...
+
+clients: host-packages ## upstream's clients, all there is to see: make test has a short slice of it
+	go test -count=1 -timeout 30m ./test/clients -args -all
 
 lint:
 	go run $(GOLANGCI) run ./...
