@@ -28,7 +28,7 @@ func (e *Engine) Get(key string, revision uint64) (v value.Value, version uint64
 	if err != nil {
 		return nil, 0, false, fmt.Errorf("reading %s: %w", key, err)
 	}
-	b, err := it.ValueCopy(nil)
+	b, err := valueOf(it)
 	if err != nil {
 		return nil, 0, false, fmt.Errorf("reading %s: %w", key, err)
 	}
@@ -81,7 +81,7 @@ func scan(ctx context.Context, db *badger.DB, prefix, after string, revision uin
 		}
 		item := it.Item()
 		more, err := fn(string(item.Key()[1:]), item.Version(), func() (value.Value, error) {
-			return item.ValueCopy(nil)
+			return valueOf(item)
 		})
 		if err != nil || !more {
 			return err
@@ -120,7 +120,7 @@ func (e *Engine) LoadNewest(revision uint64, fn func(Newest) error) error {
 		}
 		last = string(item.Key()[1:])
 		err := fn(Newest{Key: last, Revision: item.Version(), Deleted: item.IsDeletedOrExpired(),
-			Load: func() (value.Value, error) { return item.ValueCopy(nil) }})
+			Load: func() (value.Value, error) { return valueOf(item) }})
 		if err != nil {
 			return err
 		}
