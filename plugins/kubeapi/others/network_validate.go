@@ -246,7 +246,10 @@ func validateIPAddress(_ context.Context, r *resource.Request) field.ErrorList {
 	path := field.NewPath("spec", "parentRef")
 	parent := tree.In(r.Object, "spec", "parentRef")
 	if r.Operation == resource.Update {
-		errs := check.Unchanged(path, parent, tree.In(r.Old, "spec", "parentRef"))
+		var errs field.ErrorList
+		if !tree.Equal(parent, tree.In(r.Old, "spec", "parentRef")) {
+			errs = append(errs, field.Invalid(path, parentShown(parent), check.Immutable))
+		}
 		if parent == nil {
 			errs = append(errs, field.Required(path, ""))
 		}
@@ -262,6 +265,12 @@ func validateIPAddress(_ context.Context, r *resource.Request) field.ErrorList {
 	errs = append(errs, segment(parent, path, "resource", true)...)
 	errs = append(errs, segment(parent, path, "name", true)...)
 	return append(errs, segment(parent, path, "namespace", false)...)
+}
+
+// parentShown is a parent as messages show it.
+func parentShown(p map[string]any) any {
+	return struct{ Group, Resource, Namespace, Name string }{
+		tree.Str(p, "group"), tree.Str(p, "resource"), tree.Str(p, "namespace"), tree.Str(p, "name")}
 }
 
 // canonicalIP says what is wrong with the name of an IPAddress, which is the address.
