@@ -167,7 +167,7 @@ func (w *ipWrites) take(ctx context.Context, r *resource.Request, a *allocation,
 		if err != nil {
 			return refused(w.name, ips, ip, err)
 		}
-		w.writes = append(w.writes, &ipWrite{ip: ip})
+		w.writes = append(w.writes, &ipWrite{ip: ip, chosen: slices.Contains(a.chosen, ip)})
 	}
 	w.ips = ips
 	if r.Old != nil {

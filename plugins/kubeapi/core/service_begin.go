@@ -31,6 +31,8 @@ type ipWrites struct {
 // ipWrite is the object of one address that a service gets.
 type ipWrite struct {
 	ip netip.Addr
+	// chosen says that nobody has asked for this address by name.
+	chosen bool
 	// uid of the object once it is written.
 	uid string
 }
@@ -51,6 +53,9 @@ func (w *ipWrites) create(ctx context.Context) error {
 		case err == nil:
 			x.uid = uid
 			continue
+		case apierrors.IsAlreadyExists(err) && x.chosen:
+			// Somebody has made the object since it was looked for; the next try gets another.
+			err = apierrors.NewServerTimeout(servicesResource, "create", 1)
 		case apierrors.IsAlreadyExists(err):
 			err = refused(w.name, w.ips, x.ip, errTaken)
 		default:

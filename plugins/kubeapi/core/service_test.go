@@ -409,6 +409,25 @@ func TestAFailedWriteGivesBack(t *testing.T) {
 	}
 }
 
+// An object that somebody makes between Begin and the write of the address: who has asked for
+// the address hears so, who has not may try again.
+func TestARaceForAnAddress(t *testing.T) {
+	taken := func(err error) bool {
+		return apierrors.IsInvalid(err) && strings.Contains(err.Error(), errTaken.Error())
+	}
+	for asks, is := range map[string]func(error) bool{"10.0.0.7": taken, "": apierrors.IsServerTimeout} {
+		s, st := testServices(t, "10.0.0.0/24", 30000, 30010)
+		st.fails = apierrors.NewAlreadyExists(ipAddressesResource, "x")
+		spec := map[string]any{"ports": ports(0)}
+		if asks != "" {
+			spec["clusterIP"] = asks
+		}
+		if _, err := create(s, st, "x", spec); !is(err) || len(st.objects) > 0 {
+			t.Errorf("asking for %q: %v; there are %d services", asks, err, len(st.objects))
+		}
+	}
+}
+
 // What a service has of two families comes and goes with its policy.
 func TestFamiliesOfOneLife(t *testing.T) {
 	s, st := testServices(t, "10.0.0.0/24,fd00::/112", 30000, 30010)
