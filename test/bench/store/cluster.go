@@ -32,6 +32,8 @@ type cluster struct {
 	procs   []*exec.Cmd
 	pids    []int
 	clients []*clientv3.Client
+	// objects says that values are like objects rather than random.
+	objects bool
 }
 
 // startStore starts members of the store's side, from this binary; profile, where set, gets

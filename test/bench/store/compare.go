@@ -24,6 +24,8 @@ type plan struct {
 	keys    int
 	slice   time.Duration
 	profile string
+	// objects says that values are like objects rather than random.
+	objects bool
 }
 
 // row is what one work gave on one side.
@@ -55,16 +57,19 @@ type total struct {
 // results is everything, as the JSON file has it.
 type results struct {
 	Machine machine `json:"machine"`
-	Rows    []row   `json:"rows"`
-	Totals  []total `json:"totals"`
+	// Values says what was written.
+	Values string  `json:"values"`
+	Rows   []row   `json:"rows"`
+	Totals []total `json:"totals"`
 }
 
-func compare(ctx context.Context, args []string) error {
+func compare(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
 	etcd := flags.String("etcd", "etcd", "the etcd binary, a path or a name in PATH")
 	dir := flags.String("dir", os.TempDir(), "where both sides keep their data; it decides what fsync costs")
 	out := flags.String("o", "store", "name of the files for the results, without .md and .json")
 	quick := flags.Bool("quick", false, "a short run: everything is exercised, the figures are rough")
+	objects := flags.Bool("objects", false, "values like Kubernetes objects, which compress, in place of random bytes")
 	profile := flags.String("cpuprofile", "", "name for CPU profiles of the store's first member (.1 and .3 are appended)")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -73,7 +78,11 @@ func compare(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("%w (make etcd builds it)", err)
 	}
-	p := plan{keys: 10_000, slice: 1500 * time.Millisecond, profile: *profile}
+	p := plan{keys: 10_000, slice: 1500 * time.Millisecond, profile: *profile, objects: *objects}
+	res := results{Values: "random bytes"}
+	if p.objects {
+		res.Values = "text like that of Kubernetes objects"
+	}
 	if *quick {
 		p.keys, p.slice = 2_000, 250*time.Millisecond
 	}
@@ -81,8 +90,7 @@ func compare(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
-	var res results
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 	if res.Machine, err = thisMachine(ctx, binary, tmp); err != nil {
 		return err
 	}
@@ -117,6 +125,7 @@ func (p plan) topology(ctx context.Context, res *results, etcd, dir string, memb
 	sides = append(sides, theirs)
 	totals := map[string]*total{}
 	for _, c := range sides {
+		c.objects = p.objects
 		totals[c.name] = &total{Members: members, Side: c.name, Writes: p.keys}
 		if err := c.preload(ctx, p.keys); err != nil {
 			return err

@@ -54,7 +54,7 @@ type reopened struct {
 	ReopenPSSBytes int64   `json:"reopenPssBytes"`
 }
 
-func compareLogs(ctx context.Context, args []string) error {
+func compareLogs(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("logs", flag.ContinueOnError)
 	dir := flags.String("dir", os.TempDir(), "where the logs are; it decides what fsync costs")
 	out := flags.String("o", "logs", "name of the files for the results, without .md and .json")
@@ -74,7 +74,7 @@ func compareLogs(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 	var res logResults
 	if res.Machine, err = thisMachine(ctx, "", tmp); err != nil {
 		return err
@@ -148,7 +148,7 @@ var syncLine = regexp.MustCompile(`(?m)^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d
 func countSyncs(ctx context.Context, self, dir, kind string, inflight int, length time.Duration) (_ float64, err error) {
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		return -1, nil //nolint:nilerr // the column stays empty then
+		return -1, nil
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir), os.RemoveAll(dir+".count")) }()
 	args := append([]string{"-f", "-c", "-o", dir + ".count", "-e", "trace=fsync,fdatasync,msync", self},

@@ -11,7 +11,7 @@ import (
 const explanation = `Both sides are asked by etcd's Go client over gRPC without TLS, on loopback, by one client
 process: etcd itself, and core/store behind the same messages (package front). Both make every
 write durable (fsync) before they answer, gets and ranges are linearizable on both, and all
-requests go to the leader. Values are 1 KiB that do not compress, a range is a page of 500, one
+requests go to the leader. Values are 1 KiB of %s, a range is a page of 500, one
 watch operation is one event at one of 100 watchers and its latency is from the begin of the put
 to the event. Sides work in turns (A B B A). CPU is that of the server processes, all members
 together; ratios are the store's figure to etcd's, and above 1 the store is ahead in all columns.
@@ -35,7 +35,7 @@ func (r *results) write(name string) error {
 }
 
 func (r *results) markdown(w *strings.Builder) {
-	fmt.Fprintf(w, "# core/store beside etcd %s\n\n%s\n\n%s", r.Machine.Etcd, r.Machine, explanation)
+	fmt.Fprintf(w, "# core/store beside etcd %s\n\n%s\n\n%s", r.Machine.Etcd, r.Machine, fmt.Sprintf(explanation, r.Values))
 	for _, members := range topologies {
 		fmt.Fprintf(w, "\n## %s\n\n", plural(members))
 		w.WriteString("| work | in flight | /s store | etcd | ratio | p50 ms store | etcd | p99 ms store | etcd | ratio |" +

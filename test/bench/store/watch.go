@@ -54,12 +54,12 @@ func (c *cluster) watch(ctx context.Context, inflight int, length time.Duration)
 	for _, t := range took {
 		s.latencies = append(s.latencies, t...)
 	}
-	return s, errors.Join(append(errs, err)...)
+	return s, errors.Join(err, errors.Join(errs...))
 }
 
 // watchedPut writes and waits for the watchers. The value says who wrote it and when.
 func (c *cluster) watchedPut(ctx context.Context, worker, inflight int, began time.Time, p *pending) func() error {
-	client, value := c.client(worker, inflight), newValue(random(worker))
+	client, value := c.client(worker, inflight), c.newValue(random(worker))
 	name := fmt.Sprintf("%sobject-%06d", watched, worker)
 	binary.LittleEndian.PutUint64(value[8:], uint64(worker))
 	return func() error {

@@ -53,9 +53,17 @@ func (c *cluster) client(worker, inflight int) *clientv3.Client {
 
 func key(i int) string { return fmt.Sprintf("%sobject-%06d", prefix, i) }
 
-// newValue is 1 KiB that does not compress.
-func newValue(r *rand.Rand) []byte {
-	v := make([]byte, valueBytes)
+// newValue is 1 KiB that does not compress, or that does as objects do.
+func (c *cluster) newValue(r *rand.Rand) []byte {
+	v := make([]byte, 0, valueBytes+256)
+	if c.objects {
+		for len(v) < valueBytes {
+			v = fmt.Appendf(v, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-%x","namespace":"default","uid":"%016x",`+
+				`"labels":{"app":"web"}},"status":{"phase":"Running","podIP":"10.1.%d.%d"}}`, r.Uint32(), r.Uint64(), r.IntN(256), r.IntN(256))
+		}
+		return v[:valueBytes]
+	}
+	v = v[:valueBytes]
 	for i := 0; i < len(v); i += 8 {
 		binary.LittleEndian.PutUint64(v[i:], r.Uint64())
 	}
@@ -75,7 +83,7 @@ func (c *cluster) preload(ctx context.Context, keys int) error {
 		wg.Go(func() {
 			r, client := random(w), c.client(w, len(errs))
 			for i := next.Add(1) - 1; i < int64(keys) && errs[w] == nil; i = next.Add(1) - 1 {
-				_, errs[w] = client.Put(ctx, key(int(i)), string(newValue(r)))
+				_, errs[w] = client.Put(ctx, key(int(i)), string(c.newValue(r)))
 			}
 		})
 	}
@@ -106,7 +114,7 @@ func (c *cluster) operation(ctx context.Context, work string, worker, inflight, 
 	client, r := c.client(worker, inflight), random(worker)
 	switch work {
 	case "put":
-		value := newValue(r)
+		value := c.newValue(r)
 		return func() error {
 			binary.LittleEndian.PutUint64(value, r.Uint64())
 			_, err := client.Put(ctx, key(r.IntN(keys)), string(value))

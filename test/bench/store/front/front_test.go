@@ -53,7 +53,7 @@ func serve(t *testing.T) (context.Context, *clientv3.Client) {
 	return ctx, client
 }
 
-func put(t *testing.T, ctx context.Context, c *clientv3.Client, key, value string) int64 {
+func put(ctx context.Context, t *testing.T, c *clientv3.Client, key, value string) int64 {
 	t.Helper()
 	r, err := c.Put(ctx, key, value)
 	if err != nil {
@@ -64,7 +64,7 @@ func put(t *testing.T, ctx context.Context, c *clientv3.Client, key, value strin
 
 func TestPutAndGet(t *testing.T) {
 	ctx, c := serve(t)
-	revision := put(t, ctx, c, "pods/default/a", "one")
+	revision := put(ctx, t, c, "pods/default/a", "one")
 	got, err := c.Get(ctx, "pods/default/a")
 	if err != nil || len(got.Kvs) != 1 || string(got.Kvs[0].Value) != "one" || got.Kvs[0].ModRevision != revision || got.Count != 1 {
 		t.Errorf("got %v, %v, want \"one\" at revision %d", got, err, revision)
@@ -82,9 +82,9 @@ func TestPages(t *testing.T) {
 	ctx, c := serve(t)
 	const prefix, objects, page = "pods/default/", 7, 3
 	for i := range objects {
-		put(t, ctx, c, fmt.Sprint(prefix, i), "x")
+		put(ctx, t, c, fmt.Sprint(prefix, i), "x")
 	}
-	put(t, ctx, c, "pods/other/9", "x")
+	put(ctx, t, c, "pods/other/9", "x")
 	end := clientv3.WithRange(clientv3.GetPrefixRangeEnd(prefix))
 	from, seen := prefix, 0
 	for more := true; more; {
@@ -114,13 +114,13 @@ func TestPages(t *testing.T) {
 
 func TestWatchesShareAStream(t *testing.T) {
 	ctx, c := serve(t)
-	before := put(t, ctx, c, "pods/default/a", "0")
+	before := put(ctx, t, c, "pods/default/a", "0")
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	all := c.Watch(ctx, "pods/default/", clientv3.WithPrefix(), clientv3.WithRev(before))
 	one := c.Watch(ctx, "pods/default/b", clientv3.WithRev(before))
-	put(t, ctx, c, "pods/default/b", "1")
-	put(t, ctx, c, "pods/default/a", "2")
+	put(ctx, t, c, "pods/default/b", "1")
+	put(ctx, t, c, "pods/default/a", "2")
 	want := func(name string, ch clientv3.WatchChan, values ...string) {
 		t.Helper()
 		for len(values) > 0 {
