@@ -289,3 +289,55 @@ func TestRecordsAreSharedByGoroutines(t *testing.T) {
 		}
 	}
 }
+
+// last keeps the last event.
+type last struct {
+	sink
+	event auditv1.Event
+}
+
+func (l *last) Write(e *auditv1.Event) error { l.event = *e; return nil }
+
+func TestSlowRequests(t *testing.T) {
+	p, err := audit.ParsePolicy([]byte(head + "rules: [{level: Metadata}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Unix(1000, 0)
+	for took, want := range map[time.Duration]string{500 * time.Millisecond: "", 700 * time.Millisecond: "700ms"} {
+		l := &last{}
+		a, err := audit.New(audit.Config{Policy: p, Sinks: []audit.Sink{l}, Now: func() time.Time { return start.Add(took) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		rec := a.Begin(w, httptest.NewRequest("GET", "/x", nil), auth.Attributes{Path: "/x", Verb: "get"}, start, false)
+		rec.Done(200, nil)
+		if got := l.event.Annotations["apiserver.latency.k8s.io/total"]; got != want {
+			t.Errorf("after %v the event says %q", took, got)
+		}
+	}
+}
+
+func TestSetID(t *testing.T) {
+	for given, want := range map[string]string{"mine": "mine", "": ""} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/x", nil)
+		if given != "" {
+			r.Header.Set("Audit-ID", given)
+		}
+		id := audit.SetID(w, r)
+		if again := audit.SetID(w, r); again != id || w.Header().Get("Audit-ID") != id || want != "" && id != want || len(w.Header().Values("Audit-ID")) != 1 || id == "" {
+			t.Errorf("%q gets %q and %q, header %v", given, id, again, w.Header())
+		}
+	}
+}
+
+func BenchmarkSetID(b *testing.B) {
+	r := httptest.NewRequest("GET", "/x", nil)
+	w := httptest.NewRecorder()
+	b.ReportAllocs()
+	for b.Loop() {
+		delete(w.Header(), audit.HeaderID)
+		audit.SetID(w, r)
+	}
+}

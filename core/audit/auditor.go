@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
@@ -115,9 +116,23 @@ func (a *Auditor) Unauthenticated(w http.ResponseWriter, r *http.Request, at aut
 	return rec
 }
 
+// SetID sets a request's ID in the answer's header, unless it is there: the client's, or a new
+// one. Clients find what logs say of an answer by it, audit log or none.
+func SetID(w http.ResponseWriter, r *http.Request) string {
+	h := w.Header()
+	if set := h[HeaderID]; len(set) > 0 {
+		return set[0]
+	}
+	id, ok := r.Header[HeaderID]
+	if !ok || len(id) == 0 || id[0] == "" {
+		id = []string{string(uuid.NewUUID())}
+	}
+	h[HeaderID] = id[:1:1]
+	return id[0]
+}
+
 func (a *Auditor) record(w http.ResponseWriter, r *http.Request, at *auth.Attributes, start time.Time, stream bool) *Record {
-	id := newID(r, uuid.NewUUID)
-	w.Header()[HeaderID] = []string{string(id)}
+	id := types.UID(SetID(w, r))
 	d := a.policy.of(at)
 	if d.level == auditv1.LevelNone {
 		return nil

@@ -14,7 +14,6 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
 	"github.com/pintle-dev/pintle/sdk/resource"
@@ -49,6 +48,12 @@ func FromContext(ctx context.Context) *Record {
 	return r
 }
 
+// Events of requests that take longer than slow say how long.
+const (
+	slow            = 500 * time.Millisecond
+	annotationTotal = "apiserver.latency.k8s.io/total"
+)
+
 // AddAnnotation adds to the audit event of the request that ctx belongs to, where there is
 // one. Keys are qualified names ("pod-security.kubernetes.io/audit-violations"). The first
 // value of a key stays.
@@ -61,6 +66,11 @@ func (r *Record) Annotate(key, value string) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.annotate(key, value)
+}
+
+// annotate is Annotate for who holds mu.
+func (r *Record) annotate(key, value string) {
 	if old, ok := r.event.Annotations[key]; ok {
 		if old != value {
 			r.auditor.log.Warn("an audit annotation has a value already", "auditID", r.event.AuditID, "key", key, "kept", old, "refused", value)
@@ -246,6 +256,9 @@ func (r *Record) Done(code int, panicked any) {
 	}
 	r.started(code)
 	if !r.refused {
+		if took := r.auditor.now().Sub(r.event.RequestReceivedTimestamp.Time); took > slow {
+			r.annotate(annotationTotal, took.String())
+		}
 		r.stage(auditv1.StageResponseComplete)
 	}
 }
@@ -289,10 +302,3 @@ func userAgent(r *http.Request) string {
 
 // received is when a request began.
 func received(t time.Time) metav1.MicroTime { return metav1.NewMicroTime(t) }
-
-func newID(r *http.Request, made func() types.UID) types.UID {
-	if id := r.Header.Get(auditv1.HeaderAuditID); id != "" {
-		return types.UID(id)
-	}
-	return made()
-}

@@ -57,6 +57,9 @@ type Authorizer func(ctx context.Context, user resource.User, verb, group, resou
 type Options struct {
 	// Disabled names plugins that do nothing.
 	Disabled []string
+	// Elsewhere are the names of plugins that the server has beside these; here disabling them
+	// means nothing.
+	Elsewhere []string
 	// PodSecurity has the levels of namespaces that say nothing, and who is exempt.
 	PodSecurity PodSecurity
 	// Authorize is asked by the plugins that guard certificates. Nil allows everything.
@@ -79,9 +82,11 @@ var _ admission.Validator = (*Plugins)(nil)
 // New returns the plugins. An error names the setting that is wrong.
 func New(o Options) (*Plugins, error) {
 	p := &Plugins{disabled: map[string]bool{}, authorize: o.Authorize}
+	known := append(Names(), o.Elsewhere...)
+	slices.Sort(known)
 	for i, name := range o.Disabled {
-		if !slices.Contains(Names(), name) {
-			return nil, fmt.Errorf("disabled[%d]: no admission plugin is called %q; there are %s", i, name, strings.Join(Names(), ", "))
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("disabled[%d]: no admission plugin is called %q; there are %s", i, name, strings.Join(known, ", "))
 		}
 		p.disabled[name] = true
 	}

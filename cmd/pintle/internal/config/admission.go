@@ -17,6 +17,17 @@ type Admission struct {
 	PodSecurity PodSecurity `json:"podSecurity"`
 }
 
+// Names of the admission plugins that call what objects in the cluster configure.
+const (
+	MutatingPolicies   = "MutatingAdmissionPolicy"
+	ValidatingPolicies = "ValidatingAdmissionPolicy"
+	MutatingWebhooks   = "MutatingAdmissionWebhook"
+	ValidatingWebhooks = "ValidatingAdmissionWebhook"
+)
+
+// Disables reports whether a plugin is to do nothing.
+func (a *Admission) Disables(plugin string) bool { return slices.Contains(a.Disabled, plugin) }
+
 // PodSecurity has the names of upstream's PodSecurityConfiguration.
 type PodSecurity struct {
 	Defaults   PodSecurityDefaults   `json:"defaults"`
@@ -63,7 +74,8 @@ func (c *Config) controls(controller string) bool {
 func (c *Config) AdmissionOptions() admission.Options {
 	a := c.API.Admission
 	o := admission.Options{
-		Disabled: slices.Clone(a.Disabled),
+		Disabled:  slices.Clone(a.Disabled),
+		Elsewhere: []string{MutatingPolicies, ValidatingPolicies, MutatingWebhooks, ValidatingWebhooks},
 		PodSecurity: admission.PodSecurity{
 			Enforce: a.PodSecurity.Defaults.Enforce, EnforceVersion: a.PodSecurity.Defaults.EnforceVersion,
 			Audit: a.PodSecurity.Defaults.Audit, AuditVersion: a.PodSecurity.Defaults.AuditVersion,

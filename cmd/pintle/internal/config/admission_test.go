@@ -37,11 +37,14 @@ func TestAdmissionSettings(t *testing.T) {
 	for problem, change := range map[string]func(*config.Admission){
 		"":                            func(a *config.Admission) { a.PodSecurity.Defaults.Enforce = "baseline" },
 		"api.admission.disabled[0]: ": func(a *config.Admission) { a.Disabled = []string{"Quota"} },
+		" ": func(a *config.Admission) {
+			a.Disabled = []string{"MutatingAdmissionWebhook", "ValidatingAdmissionPolicy"}
+		},
 		"api.admission.podSecurity: ": func(a *config.Admission) { a.PodSecurity.Defaults.Warn = "lax" },
 	} {
 		c := config.Default()
 		change(&c.API.Admission)
-		if err := c.Validate(); (err == nil) != (problem == "") || err != nil && !strings.Contains(err.Error(), problem) {
+		if err := c.Validate(); (err == nil) != (strings.TrimSpace(problem) == "") || err != nil && !strings.Contains(err.Error(), problem) {
 			t.Errorf("%v, want %q", err, problem)
 		}
 	}
