@@ -33,7 +33,7 @@ func (r *logResults) write(name string) error {
 	}
 	var md strings.Builder
 	fmt.Fprintf(&md, "# Logs for Raft\n\n%s %g s each.\n\n%s\n", r.Machine, r.Seconds, logExplanation)
-	md.WriteString("| in flight | log | writes/s | writes per entry | CPU µs/write | syncs per entry | written ÷ data |" +
+	md.WriteString("| in flight | log | writes/s | writes per entry | CPU µs/write | syncs per entry | dirtied ÷ data |" +
 		" memory MiB | disk MiB | reopen ms | read µs/entry | entries left |\n|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, x := range r.Rows {
 		writes := float64(max(x.Writes, 1))

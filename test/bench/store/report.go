@@ -61,7 +61,7 @@ func (r *results) markdown(w *strings.Builder) {
 			{"largest memory, MiB (PSS)", mib(a.PeakPSSBytes), mib(b.PeakPSSBytes)},
 			{"disk at the end, MiB", mib(a.DiskBytes), mib(b.DiskBytes)},
 			{"disk per write, KiB", perWrite(a.DiskBytes, a), perWrite(b.DiskBytes, b)},
-			{"written to disk per write, KiB", perWrite(a.WrittenBytes, a), perWrite(b.WrittenBytes, b)},
+			{"pages dirtied per write, KiB", perWrite(a.WrittenBytes, a), perWrite(b.WrittenBytes, b)},
 			{"CPU seconds, from start to end", a.CPUSeconds, b.CPUSeconds},
 		} {
 			fmt.Fprintf(w, "| %s | %.1f | %.1f | %s |\n", line.name, line.a, line.b, ratio(line.b, line.a))

@@ -58,7 +58,9 @@ func PSS(pids ...int) (int64, error) {
 	return sum, nil
 }
 
-// Written is how many bytes processes have caused to be written to disks.
+// Written is how many bytes of the page cache processes have made dirty, as the kernel counts
+// them (write_bytes). It counts whole folios, so a small write into a file of which much was
+// read ahead counts as a large one: it is an upper bound of what reaches the disk.
 func Written(pids ...int) (int64, error) {
 	var sum int64
 	for _, pid := range pids {
