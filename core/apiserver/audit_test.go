@@ -291,11 +291,14 @@ func TestAuditOfAPanic(t *testing.T) {
 	}
 }
 
-func TestRequestsKeepTheirIDWithoutALog(t *testing.T) {
+func TestRequestsHaveAnIDWithoutALog(t *testing.T) {
 	a := newAPI(t)
 	for _, user := range []string{"root", "unknown"} {
 		if r := a.do("GET", cms, "", "Audit-ID", "mine", "X-User", user); r.header.Get("Audit-ID") != "mine" {
 			t.Errorf("%s: %v", user, r.header)
+		}
+		if r := a.do("GET", cms, "", "X-User", user); len(r.header.Get("Audit-ID")) != 36 {
+			t.Errorf("%s: without one: %v", user, r.header)
 		}
 	}
 }

@@ -64,9 +64,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) error 
 	*rt = parseRoute(r, query)
 	rt.selectName(query)
 
-	if id, ok := r.Header[audit.HeaderID]; ok && s.cfg.Audit == nil {
-		w.Header()[audit.HeaderID] = id[:1] // a client finds its answers by it, log or no log
-	}
+	audit.SetID(w, r)
 	user, ok, err := s.cfg.Authenticator.Authenticate(r)
 	if err != nil || !ok {
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/transport"
 
+	"github.com/pintle-dev/pintle/core/audit"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -81,12 +82,16 @@ func (r *remote) serve(w http.ResponseWriter, req *http.Request, user resource.U
 			strip(p.Out.Header)
 			p.SetXForwarded()
 			p.Out.Header.Set("X-Forwarded-Uri", p.In.URL.Path)
+			if id := w.Header()[audit.HeaderID]; len(id) > 0 {
+				p.Out.Header[audit.HeaderID] = id // both servers' logs name the request the same
+			}
 			transport.SetAuthProxyHeaders(p.Out, user.Name, user.UID, user.Groups, user.Extra)
 		},
 		ModifyResponse: func(resp *http.Response) error {
 			if resp.StatusCode >= 300 && resp.StatusCode < 400 && resp.StatusCode != http.StatusNotModified {
 				return errRedirect
 			}
+			resp.Header.Del(audit.HeaderID) // the answer has it
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
