@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/config"
 	"github.com/pintle-dev/pintle/core/admission/follow"
 	"github.com/pintle-dev/pintle/core/admission/match"
 	"github.com/pintle-dev/pintle/core/admission/policy"
@@ -14,6 +15,7 @@ import (
 	"github.com/pintle-dev/pintle/core/apiserver"
 	"github.com/pintle-dev/pintle/core/apiserver/backend"
 	"github.com/pintle-dev/pintle/crd/registry"
+	"github.com/pintle-dev/pintle/sdk/admission"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -33,8 +35,22 @@ func (s *Server) addAdmission(cfg *apiserver.Config, reg *registry.Registry, met
 	}); err != nil {
 		return fmt.Errorf("admission webhooks: %w", err)
 	}
-	cfg.Mutators = append(cfg.Mutators, s.policies.Mutator(), s.webhooks.Mutator())
-	cfg.Validators = append(cfg.Validators, s.policies.Validator(), s.webhooks.Validator())
+	for _, m := range []struct {
+		name    string
+		mutator admission.Mutator
+	}{{config.MutatingPolicies, s.policies.Mutator()}, {config.MutatingWebhooks, s.webhooks.Mutator()}} {
+		if !s.cfg.API.Admission.Disables(m.name) {
+			cfg.Mutators = append(cfg.Mutators, m.mutator)
+		}
+	}
+	for _, v := range []struct {
+		name      string
+		validator admission.Validator
+	}{{config.ValidatingPolicies, s.policies.Validator()}, {config.ValidatingWebhooks, s.webhooks.Validator()}} {
+		if !s.cfg.API.Admission.Disables(v.name) {
+			cfg.Validators = append(cfg.Validators, v.validator)
+		}
+	}
 	cfg.Store = follow.Store{Store: s.store, Buckets: append(s.webhooks.Buckets(), s.policies.Buckets()...)}
 	return nil
 }
