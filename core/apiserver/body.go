@@ -1,6 +1,9 @@
 package apiserver
 
 import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -57,26 +60,108 @@ func (q *request) decodeBody(expect schema.GroupVersionKind) (*jsontree.Object, 
 	if err != nil {
 		return nil, err
 	}
+	sent := data
 	switch format {
 	case media.YAML:
 		if data, err = yaml.YAMLToJSON(data); err != nil {
-			return nil, undecodable(expect, err)
+			return nil, undecodable(expect, err, sent)
 		}
 	case media.Protobuf:
 		if data, err = protobuf.GoTypes(q.server.cfg.GoTypes).Decode(data, expect); err != nil {
-			return nil, undecodable(expect, err)
+			return nil, undecodable(expect, err, sent)
 		}
 	}
 	q.auditBody(data)
+	if q.kind.builtin && string(bytes.TrimSpace(data)) == "null" {
+		data = []byte("{}")
+	}
 	o, err := jsontree.DecodeShared(data)
 	if err != nil {
-		return nil, undecodable(expect, err)
+		return nil, undecodable(expect, jsonError(data, err), data)
 	}
-	return o, checkKind(o.Tree, expect)
+	if !q.kind.builtin && expect == q.kind.GVK {
+		return o, checkCustomKind(o.Tree, expect)
+	}
+	if err := checkKind(o.Tree, expect); err != nil {
+		return nil, q.otherKind(o.Tree, expect, err)
+	}
+	return o, nil
 }
 
-func undecodable(expect schema.GroupVersionKind, err error) error {
-	return apierrors.NewBadRequest(fmt.Sprintf("the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: %v", expect.Kind, err))
+// otherKind words, as upstream does, that a body is of another kind than is expected.
+func (q *request) otherKind(tree map[string]any, expect schema.GroupVersionKind, err error) error {
+	version, _ := tree["apiVersion"].(string)
+	kind, _ := tree["kind"].(string)
+	have := schema.FromAPIVersionAndKind(version, kind)
+	if have.Version == "" {
+		have.Group, have.Version = expect.Group, expect.Version
+	}
+	problem := ""
+	switch _, known := q.server.cfg.Registry.LookupKind(have); {
+	case !known:
+		problem = fmt.Sprintf("no kind %q is registered for version %q in scheme \"pkg/runtime/scheme.go:111\"", have.Kind, have.GroupVersion())
+	case have.Kind != expect.Kind:
+		group, _, _ := strings.Cut(expect.Group, ".")
+		if group == "" {
+			group = "core"
+		}
+		problem = fmt.Sprintf("converting (%s.%s) to (%s.%s): unknown conversion", have.Version, have.Kind, group, expect.Kind)
+	default:
+		return err
+	}
+	return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %s", have.Kind, have.Version, expect.Kind, problem))
+}
+
+// undecodable refuses a body, with as much of it as tells what it is.
+func undecodable(expect schema.GroupVersionKind, err error, body []byte) error {
+	return apierrors.NewBadRequest(fmt.Sprintf("the object provided is unrecognized (must be of type %s): %v (%s)", expect.Kind, err, summary(body)))
+}
+
+// summary is the start of a body.
+func summary(body []byte) string {
+	const limit = 30
+	switch {
+	case len(body) == 0:
+		return "<empty>"
+	case body[0] == '{' && len(body) > limit:
+		return string(body[:limit]) + " ..."
+	case body[0] == '{':
+		return string(body)
+	case len(body) > limit:
+		return hex.EncodeToString(body[:limit]) + " ..."
+	}
+	return hex.EncodeToString(body)
+}
+
+// jsonError words what is wrong with JSON as upstream's decoder does.
+func jsonError(data []byte, err error) error {
+	return fmt.Errorf("couldn't get version/kind; json parse error: %w", plainJSONError(data, err))
+}
+
+// plainJSONError is what encoding/json says of JSON that is wrong, or err where it is content.
+func plainJSONError(data []byte, err error) error {
+	var o map[string]any
+	if e := json.Unmarshal(data, &o); e != nil {
+		return e //nolint:wrapcheck // it is for the client, in upstream's words
+	}
+	return err
+}
+
+// checkCustomKind is checkKind for a custom resource, in upstream's words for these.
+func checkCustomKind(tree map[string]any, expect schema.GroupVersionKind) error {
+	kind, _ := tree["kind"].(string)
+	version, _ := tree["apiVersion"].(string)
+	switch {
+	case version != "" && version != expect.GroupVersion().String():
+		return apierrors.NewBadRequest(fmt.Sprintf("the API version in the data (%s) does not match the expected API version (%s)", version, expect.GroupVersion()))
+	case kind != "" && kind != expect.Kind:
+		meta, _ := tree["metadata"].(map[string]any)
+		name, _ := meta["name"].(string)
+		return apierrors.NewInvalid(schema.GroupKind{Group: expect.Group, Kind: kind}, name, field.ErrorList{
+			field.Invalid(field.NewPath("kind"), kind, "must be "+expect.Kind)})
+	}
+	tree["kind"], tree["apiVersion"] = expect.Kind, expect.GroupVersion().String()
+	return nil
 }
 
 func checkKind(tree map[string]any, expect schema.GroupVersionKind) error {
@@ -105,21 +190,12 @@ const (
 	ignore strictness = metav1.FieldValidationIgnore
 )
 
-func (q *request) strictness() (strictness, error) {
-	switch v := q.query.Get("fieldValidation"); strictness(v) {
-	case "", warn:
-		return warn, nil
-	case strict:
-		return strict, nil
-	case ignore:
-		return ignore, nil
-	default:
-		return warn, invalidOption(q, "fieldValidation", v, string(ignore), string(warn), string(strict))
+// strictness is what the request asks for; its options have been judged.
+func (q *request) strictness() strictness {
+	if v := strictness(q.query.Get("fieldValidation")); v != "" {
+		return v
 	}
-}
-
-func fieldNotSupported(name, value string, supported []string) field.ErrorList {
-	return field.ErrorList{field.NotSupported(field.NewPath(name), value, supported)}
+	return warn
 }
 
 // checkFields deals with fields that are unknown or that occur twice, as the request's
@@ -128,9 +204,9 @@ func (q *request) checkFields(duplicates, unknown []string) (problem string, err
 	if len(duplicates)+len(unknown) == 0 {
 		return "", nil
 	}
-	level, err := q.strictness()
-	if err != nil || level == ignore {
-		return "", err
+	level := q.strictness()
+	if level == ignore {
+		return "", nil
 	}
 	texts := make([]string, 0, len(duplicates)+len(unknown))
 	for _, d := range duplicates {

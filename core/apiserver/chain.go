@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 
 	"github.com/pintle-dev/pintle/core/apiserver/fairness"
 	"github.com/pintle-dev/pintle/core/audit"
@@ -17,11 +19,15 @@ import (
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
+// notCached keeps caches between from answering for the server. What may be cached says so.
+var notCached = []string{"no-cache, private"}
+
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	growStack(0)
 	start := time.Now()
 	rec := &recorder{ResponseWriter: w, start: start}
+	w.Header()["Cache-Control"] = notCached
 	var rt route
 	if s.cfg.Tracer != nil {
 		var span trace.Span
@@ -133,10 +139,16 @@ func (s *Server) serveResource(ctx context.Context, w http.ResponseWriter, r *ht
 		}
 		q.warn(text)
 	}
+	if wrong := path.IsValidPathSegmentName(rt.name); len(wrong) > 0 && rt.name != "" {
+		return apierrors.NewBadRequest(fmt.Sprintf("Name parameter invalid: %q: %s", rt.name, strings.Join(wrong, ";")))
+	}
+	if r.Method == http.MethodHead && k.builtin {
+		return q.errMethod()
+	}
 	if k.namespaced && rt.namespace == "" && !k.Definition.Virtual {
 		switch {
 		case rt.verb == "create" && rt.name == "", rt.verb == "deletecollection":
-			return errMethod(k.gr, rt.verb)
+			return q.errMethod()
 		case rt.name != "" && rt.verb != "list" && rt.verb != "watch":
 			return errNoRoute()
 		}
@@ -152,9 +164,13 @@ func (s *Server) serveResource(ctx context.Context, w http.ResponseWriter, r *ht
 		long = true
 	}
 	if !long {
-		var cancel context.CancelFunc
+		timeout, err := q.timeout()
+		if err != nil {
+			return err
+		}
 		if rt.verb != "get" {
-			q.ctx, cancel = context.WithTimeout(ctx, s.timeout(query))
+			var cancel context.CancelFunc
+			q.ctx, cancel = context.WithTimeout(ctx, timeout)
 			defer cancel()
 		}
 		release, err := s.admit(rt.verb)
@@ -171,16 +187,6 @@ func (s *Server) serveResource(ctx context.Context, w http.ResponseWriter, r *ht
 		return err
 	}
 	return nil
-}
-
-// timeout of a request: its own wish, within the limit.
-func (s *Server) timeout(query url.Values) time.Duration {
-	if text := query.Get("timeout"); text != "" {
-		if d, err := time.ParseDuration(text); err == nil && d > 0 && d < s.cfg.Limits.RequestTimeout {
-			return d
-		}
-	}
-	return s.cfg.Limits.RequestTimeout
 }
 
 // admit counts a request against the limits in flight.
@@ -203,7 +209,7 @@ func (q *request) dispatch() error {
 		return q.dispatchSubresource()
 	}
 	if !k.allows(rt.verb) {
-		return errMethod(k.gr, rt.verb)
+		return q.errMethod()
 	}
 	switch rt.verb {
 	case "get":
@@ -214,7 +220,7 @@ func (q *request) dispatch() error {
 		return q.watch()
 	case "create":
 		if rt.name != "" {
-			return errMethod(k.gr, rt.verb)
+			return q.errMethod()
 		}
 		if k.Definition.Virtual {
 			return q.createVirtual()
@@ -222,12 +228,12 @@ func (q *request) dispatch() error {
 		return q.create()
 	case "update":
 		if rt.name == "" {
-			return errMethod(k.gr, rt.verb)
+			return q.errMethod()
 		}
 		return q.update()
 	case "patch":
 		if rt.name == "" {
-			return errMethod(k.gr, rt.verb)
+			return q.errMethod()
 		}
 		return q.patch()
 	case "delete":
@@ -235,7 +241,7 @@ func (q *request) dispatch() error {
 	case "deletecollection":
 		return q.deleteCollection()
 	}
-	return errMethod(k.gr, rt.verb)
+	return q.errMethod()
 }
 
 func (q *request) dispatchSubresource() error {
@@ -252,7 +258,7 @@ func (q *request) dispatchSubresource() error {
 		case "patch":
 			return q.patch()
 		}
-		return errMethod(k.gr, rt.verb)
+		return q.errMethod()
 	case rt.subresource == "scale" && k.Version.Scale != nil:
 		return q.scale()
 	}
@@ -278,7 +284,7 @@ func (q *request) dispatchSubresource() error {
 		allowed = allowed || v == rt.verb
 	}
 	if !allowed {
-		return errMethod(k.gr, rt.verb)
+		return q.errMethod()
 	}
 	switch rt.verb {
 	case "get":
@@ -290,7 +296,7 @@ func (q *request) dispatchSubresource() error {
 	case "patch":
 		return q.patch()
 	}
-	return errMethod(k.gr, rt.verb)
+	return q.errMethod()
 }
 
 // recorder remembers the status code and keeps flushing and hijacking possible.

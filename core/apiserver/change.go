@@ -50,11 +50,7 @@ func (q *request) newChange(op resource.Operation, dryRun bool) (*change, error)
 	if err != nil {
 		return nil, fmt.Errorf("schema of %s: %w", q.kind.GVK, err)
 	}
-	w, err := q.writer()
-	if err != nil {
-		return nil, err
-	}
-	return &change{q: q, k: q.kind, compiled: compiled, writer: w, internal: q.internal, Request: resource.Request{
+	return &change{q: q, k: q.kind, compiled: compiled, writer: q.writer(), internal: q.internal, Request: resource.Request{
 		Operation: op, Resource: q.kind.GVR, Kind: q.kind.GVK, Subresource: q.route.subresource,
 		Namespace: q.route.namespace, Name: q.route.name, DryRun: dryRun, User: q.user, Reader: q.server.reader,
 	}}, nil

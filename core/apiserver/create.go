@@ -23,11 +23,8 @@ func (q *request) create() error {
 	if err := q.negotiate(media.Offer{Protobuf: q.kind.protobuf, Views: true}); err != nil {
 		return err
 	}
-	dryRun, err := q.dryRun(nil)
+	dryRun, err := q.writeOptions("")
 	if err != nil {
-		return err
-	}
-	if _, err := q.strictness(); err != nil {
 		return err
 	}
 	body, err := q.decodeBody(q.kind.GVK)

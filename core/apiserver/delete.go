@@ -66,11 +66,14 @@ func (q *request) deleteOptions() (*metav1.DeleteOptions, error) {
 		}
 		if len(data) > 0 {
 			q.auditBody(data)
+			if !json.Valid(data) {
+				return nil, apierrors.NewBadRequest(jsonError(data, nil).Error())
+			}
 			if err := json.Unmarshal(data, opts); err != nil {
-				return nil, undecodable(gvk, err)
+				return nil, apierrors.NewBadRequest(err.Error())
 			}
 			if opts.Kind != "" && opts.Kind != "DeleteOptions" {
-				return nil, apierrors.NewBadRequest(fmt.Sprintf("decoded object cannot be converted to DeleteOptions: it is a %s", opts.Kind))
+				return nil, apierrors.NewBadRequest(fmt.Sprintf("no kind %q is registered for version %q in scheme \"pkg/runtime/scheme.go:111\"", opts.Kind, opts.APIVersion))
 			}
 		}
 	}
@@ -87,7 +90,7 @@ func (q *request) deleteQuery(opts *metav1.DeleteOptions) error {
 	if v := q.query.Get("gracePeriodSeconds"); v != "" && opts.GracePeriodSeconds == nil {
 		n, err := strconv.ParseInt(v, 10, 64)
 		if err != nil {
-			return apierrors.NewBadRequest(fmt.Sprintf("gracePeriodSeconds: Invalid value: %q: must be a number", v))
+			return apierrors.NewBadRequest(err.Error())
 		}
 		opts.GracePeriodSeconds = &n
 	}
@@ -96,7 +99,7 @@ func (q *request) deleteQuery(opts *metav1.DeleteOptions) error {
 		opts.PropagationPolicy = &p
 	}
 	if v := q.query.Get("orphanDependents"); v != "" && opts.OrphanDependents == nil { //nolint:staticcheck // old clients
-		b := isTrue(v)
+		b := queryTrue(q.query, "orphanDependents")
 		opts.OrphanDependents = &b //nolint:staticcheck // old clients
 	}
 	if len(opts.DryRun) == 0 {
@@ -116,7 +119,7 @@ func (q *request) optionsJSON(format media.Format, gvk runtimeschema.GroupVersio
 		data, err = protobuf.GoTypes(q.server.cfg.GoTypes).Decode(data, gvk)
 	}
 	if err != nil {
-		return nil, undecodable(gvk, err)
+		return nil, apierrors.NewBadRequest(err.Error())
 	}
 	return data, nil
 }

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/pintle-dev/pintle/core/apiserver/internal/media"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/store"
 )
@@ -111,8 +112,53 @@ func errNoRoute() error {
 	return e
 }
 
-func errMethod(gr schema.GroupResource, verb string) error {
-	return apierrors.NewMethodNotSupported(gr, verb)
+// routeError is what upstream's router says of requests of its own kinds that no handler
+// serves.
+func routeError(code int32, reason metav1.StatusReason, message string) error {
+	e := statusError(code, reason, message)
+	e.ErrStatus.Details = &metav1.StatusDetails{}
+	return e
+}
+
+// errMethod refuses a request's method.
+func (q *request) errMethod() error {
+	if q.kind.builtin {
+		return routeError(http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed,
+			"the server does not allow this method on the requested resource")
+	}
+	verb := q.route.verb
+	if verb == "options" {
+		verb = ""
+	}
+	return apierrors.NewMethodNotSupported(q.kind.gr, verb)
+}
+
+// errNotAcceptable refuses what a request wants to have. Formats that upstream's router
+// knows are refused by what encodes the answer.
+func (q *request) errNotAcceptable(o media.Offer) error {
+	types := acceptedTypes(q.kind)
+	streams := []string{media.TypeJSON + ";stream=watch", media.TypeProtobuf + ";stream=watch"}
+	if q.kind.builtin && !media.Known(q.r.Header.Get("Accept")) {
+		if q.route.verb == "list" || q.route.verb == "watch" {
+			types = append(types, streams...)
+		}
+		return routeError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable,
+			"406: Not Acceptable\n\nAvailable representations: "+strings.Join(types, ", "))
+	}
+	if o.Stream {
+		types = streams
+	}
+	return errNotAcceptable(types)
+}
+
+// errPatchType refuses the type of a patch.
+func errPatchType() error {
+	return routeError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType, "415: Unsupported Media Type")
+}
+
+// errUnclassified is an error that upstream gives no reason to.
+func errUnclassified(message string) error {
+	return statusError(http.StatusInternalServerError, "", message)
 }
 
 func errNotAcceptable(types []string) error {

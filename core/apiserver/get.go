@@ -122,7 +122,7 @@ func tooLarge(want, have uint64) error {
 func parseRevision(text string) (uint64, error) {
 	rv, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		return 0, apierrors.NewBadRequest(fmt.Sprintf("Invalid value: %q: the resource version must be a number that this server gave", text))
+		return 0, apierrors.NewBadRequest(fmt.Sprintf("invalid resource version: resourceVersion: Invalid value: %q: %v", text, err))
 	}
 	return rv, nil
 }

@@ -13,7 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/yaml"
 
 	"github.com/pintle-dev/pintle/core/apiserver/internal/jsontree"
@@ -41,8 +40,11 @@ func parseContinue(text string) (continueToken, error) {
 	if err == nil {
 		err = json.Unmarshal(b, &t)
 	}
-	if err != nil || t.After == "" {
-		return t, apierrors.NewBadRequest("continue key is not valid: it must be one that this server gave")
+	if err == nil && t.After == "" {
+		err = errors.New("it must be one that this server gave")
+	}
+	if err != nil {
+		return t, apierrors.NewBadRequest(fmt.Sprintf("invalid continue token: continue key is not valid: %v", err))
 	}
 	return t, nil
 }
@@ -60,6 +62,10 @@ func (q *request) selector() (selector.Selector, error) {
 	fieldText := q.query.Get("fieldSelector")
 	s, err := selector.Parse(q.query.Get("labelSelector"), fieldText, q.kind.selectable)
 	if err != nil {
+		var unknown selector.UnknownField
+		if errors.As(err, &unknown) && q.kind.builtin && len(q.kind.fields) == 0 {
+			err = fmt.Errorf(`%q is not a known field selector: only "metadata.name", "metadata.namespace"`, string(unknown))
+		}
 		return s, apierrors.NewBadRequest(err.Error())
 	}
 	if q.route.name != "" && s.Name() == "" {
@@ -68,7 +74,10 @@ func (q *request) selector() (selector.Selector, error) {
 		}
 		s, err = selector.Parse(q.query.Get("labelSelector"), fieldText+"metadata.name="+q.route.name, q.kind.selectable)
 	}
-	return s, err
+	if err != nil {
+		return s, apierrors.NewBadRequest(err.Error())
+	}
+	return s, nil
 }
 
 func (q *request) list() error {
@@ -85,16 +94,15 @@ func (q *request) list() error {
 // collect reads what a list or deletecollection selects.
 func (q *request) collect() (listed, error) {
 	var l listed
+	o, err := q.listOptions()
+	if err != nil {
+		return l, err
+	}
 	sel, err := q.selector()
 	if err != nil {
 		return l, err
 	}
-	limit := 0
-	if text := q.query.Get("limit"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 0 {
-			return l, apierrors.NewBadRequest(fmt.Sprintf("limit: Invalid value: %q: must be a number not less than 0", text))
-		}
-	}
+	limit := int(max(o.Limit, 0))
 	opts, err := q.listAt()
 	if err != nil {
 		return l, err
@@ -107,15 +115,7 @@ func (q *request) listAt() (store.ListOptions, error) {
 	var opts store.ListOptions
 	version, match := q.query.Get("resourceVersion"), q.query.Get("resourceVersionMatch")
 	token := q.query.Get("continue")
-	invalid := func(e *field.Error) error {
-		return apierrors.NewInvalid(schema.GroupKind{Group: "meta.k8s.io", Kind: "ListOptions"}, "", field.ErrorList{e})
-	}
-	path := field.NewPath("resourceVersionMatch")
-	switch {
-	case token != "":
-		if match != "" {
-			return opts, invalid(field.Forbidden(path, "resourceVersionMatch is forbidden when continue is provided"))
-		}
+	if token != "" {
 		if version != "" && version != "0" {
 			return opts, apierrors.NewBadRequest("specifying resource version is not allowed when using continue")
 		}
@@ -128,12 +128,6 @@ func (q *request) listAt() (store.ListOptions, error) {
 			return opts, q.waitFor(t.Revision)
 		}
 		return opts, nil
-	case match != "" && version == "":
-		return opts, invalid(field.Forbidden(path, "resourceVersionMatch is forbidden unless resourceVersion is provided"))
-	case match != "" && match != string(metav1.ResourceVersionMatchExact) && match != string(metav1.ResourceVersionMatchNotOlderThan):
-		return opts, invalid(field.NotSupported(path, match, []string{string(metav1.ResourceVersionMatchExact), string(metav1.ResourceVersionMatchNotOlderThan), ""}))
-	case match == string(metav1.ResourceVersionMatchExact) && version == "0":
-		return opts, invalid(field.Forbidden(path, `resourceVersionMatch "Exact" is forbidden for resourceVersion "0"`))
 	}
 	if err := q.fresh(version); err != nil {
 		return opts, err
@@ -425,7 +419,11 @@ func (q *request) tableOf(data []byte, columns bool) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("printer columns of %s: %w", q.kind.GVK, err)
 	}
-	b := p.Begin(nil, q.accept.Version, `{"resourceVersion":"`+revisionOf(data)+`"}`, columns)
+	meta := "{}"
+	if rv := revisionOf(data); rv != "" {
+		meta = `{"resourceVersion":"` + rv + `"}`
+	}
+	b := p.Begin(nil, q.accept.Version, meta, columns)
 	if b, err = p.Row(b, data, q.server.cfg.Now(), q.includeObject(), q.accept.Version); err != nil {
 		return nil, err
 	}

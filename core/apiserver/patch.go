@@ -34,23 +34,16 @@ func (q *request) patch() error {
 	if err := q.negotiate(media.Offer{Protobuf: q.kind.protobuf, Views: true}); err != nil {
 		return err
 	}
-	dryRun, err := q.dryRun(nil)
+	kind, err := q.patchType()
 	if err != nil {
 		return err
 	}
-	if _, err := q.strictness(); err != nil {
-		return err
-	}
-	kind, err := q.patchType()
+	dryRun, err := q.writeOptions(kind)
 	if err != nil {
 		return err
 	}
 	if kind == types.ApplyPatchType {
 		return q.apply(dryRun)
-	}
-	if q.query.Get("force") != "" {
-		return apierrors.NewInvalid(metaKind("PatchOptions"), "", field.ErrorList{
-			field.Forbidden(field.NewPath("force"), "may not be specified for non-apply patch")})
 	}
 	body, err := q.readBody()
 	if err != nil {
@@ -66,10 +59,6 @@ func (q *request) patch() error {
 		return err
 	}
 	return q.respondObject(http.StatusOK, data)
-}
-
-func metaKind(kind string) runtimeschema.GroupKind {
-	return runtimeschema.GroupKind{Group: "meta.k8s.io", Kind: kind}
 }
 
 func (q *request) patched(p patcher, live store.Object, dryRun bool) ([]byte, error) {
@@ -89,7 +78,7 @@ func (q *request) patched(p patcher, live store.Object, dryRun bool) ([]byte, er
 		return nil, c.invalid(field.ErrorList{field.Invalid(field.NewPath("metadata", "uid"), uid, "field is immutable")})
 	}
 	if v, _ := c.Object["apiVersion"].(string); v != c.k.apiVersion || c.Object["kind"] != c.k.GVK.Kind {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("a patch may not change apiVersion or kind of a %s", c.k.GVK.Kind))
+		return nil, c.badPatch(fmt.Sprintf("a patch may not change apiVersion or kind of a %s", c.k.GVK.Kind))
 	}
 	return c.update(q.ctx, duplicates)
 }
@@ -109,6 +98,9 @@ func (q *request) patchType() (types.PatchType, error) {
 		if name == a {
 			return types.PatchType(name), nil
 		}
+	}
+	if q.kind.builtin {
+		return "", errPatchType()
 	}
 	return "", errMediaType(accepted)
 }
@@ -133,8 +125,8 @@ func (q *request) newPatcher(kind types.PatchType, body []byte) (patcher, error)
 			return p.Duplicates, nil
 		}, nil
 	}
-	if _, err := decodePatch(body); err != nil {
-		return nil, err
+	if _, err := jsontree.DecodeShared(body); err != nil {
+		return nil, apierrors.NewBadRequest(plainJSONError(body, err).Error())
 	}
 	return func(c *change) ([]string, error) { return strategicPatch(c, body) }, nil
 }
@@ -142,7 +134,7 @@ func (q *request) newPatcher(kind types.PatchType, body []byte) (patcher, error)
 func decodePatch(body []byte) (*jsontree.Object, error) {
 	p, err := jsontree.DecodeShared(body)
 	if err != nil {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: %v", err))
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: %v", plainJSONError(body, err)))
 	}
 	return p, nil
 }
@@ -168,12 +160,12 @@ func jsonPatcher(body []byte) (patcher, error) {
 		if err != nil {
 			return nil, unprocessable(err)
 		}
+		c.patch = func() string { return string(out) }
 		o, err := jsontree.DecodeShared(out)
 		if err != nil {
-			return nil, apierrors.NewBadRequest(fmt.Sprintf("the patched object is not an object: %v", err))
+			return nil, c.badPatch(jsonError(out, err).Error())
 		}
 		c.Object, c.sent = o.Tree, o.ManagedFields
-		c.patch = func() string { return string(out) }
 		return nil, nil
 	}, nil
 }
@@ -205,7 +197,7 @@ func strategicPatch(c *change, body []byte) ([]string, error) {
 		errors.Is(err, mergepatch.ErrUnsupportedStrategicMergePatchFormat):
 		return nil, apierrors.NewBadRequest(err.Error())
 	case err != nil:
-		return nil, unprocessable(err)
+		return nil, errUnclassified(err.Error())
 	}
 	c.Object, c.sent = out, p.ManagedFields
 	c.patch = func() string {
@@ -228,22 +220,19 @@ func (c *change) badPatch(text string) error {
 
 // applyBody reads what is applied, as JSON.
 func (q *request) applyBody() (body []byte, force bool, err error) {
-	if q.query.Get("fieldManager") == "" {
-		return nil, false, apierrors.NewInvalid(metaKind("PatchOptions"), "", field.ErrorList{
-			field.Required(field.NewPath("fieldManager"), "is required for apply patch")})
-	}
 	if body, err = q.readBody(); err != nil {
 		return nil, false, err
 	}
 	q.auditPatch(body)
-	force = isTrue(q.query.Get("force"))
+	force = queryTrue(q.query, "force")
 	if json.Valid(body) {
 		return body, force, nil
 	}
-	level, err := q.strictness()
+	converted, err := yaml.YAMLToJSON(body)
 	if err != nil {
-		return nil, false, err
+		return nil, false, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: error converting YAML to JSON: %v", err))
 	}
+	level := q.strictness()
 	if level != ignore {
 		// The conversion drops keys that are there twice.
 		if err := yaml.UnmarshalStrict(body, &map[string]any{}); err != nil && level == strict {
@@ -252,10 +241,7 @@ func (q *request) applyBody() (body []byte, force bool, err error) {
 			q.warn(err.Error())
 		}
 	}
-	if body, err = yaml.YAMLToJSON(body); err != nil {
-		return nil, false, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
-	}
-	return body, force, nil
+	return converted, force, nil
 }
 
 // apply is server-side apply.
@@ -298,7 +284,7 @@ func (q *request) config(body []byte) (*jsontree.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkKind(o.Tree, q.kind.GVK); err != nil {
+	if err := checkApplied(o.Tree, q.kind.GVK); err != nil {
 		return nil, err
 	}
 	meta, err := metaOf(o.Tree)
@@ -311,7 +297,6 @@ func (q *request) config(body []byte) (*jsontree.Object, error) {
 	if name, _ := meta["name"].(string); name != "" && name != q.route.name {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", name, q.route.name))
 	}
-	meta["name"] = q.route.name
 	return o, nil
 }
 
@@ -333,8 +318,12 @@ func (q *request) applyNew(body []byte, dryRun, force bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	named := jsontree.String(o.Tree, "metadata", "name") != ""
 	if err := c.applyConfig(o, force); err != nil {
 		return nil, err
+	}
+	if !named {
+		return nil, q.errNoName()
 	}
 	return c.create(q.ctx, o.Duplicates)
 }
@@ -350,6 +339,10 @@ func (q *request) applyTo(live store.Object, body []byte, dryRun, force bool) ([
 	o, err := q.config(body)
 	if err != nil {
 		return nil, err
+	}
+	if uid := uidOf(o.Tree); uid != "" && uid != uidOf(c.Old) {
+		c.Object = c.Old
+		return nil, c.invalid(field.ErrorList{field.Invalid(field.NewPath("metadata", "uid"), uid, "field is immutable")})
 	}
 	if err := c.preconditions(jsontree.Map(o.Tree, "metadata")); err != nil {
 		return nil, err
@@ -373,11 +366,11 @@ func (c *change) applyConfig(o *jsontree.Object, force bool) error {
 	if unknown, err := c.compiled.Normalize(config); err != nil {
 		var mistyped *schema.DecodeError
 		if errors.As(err, &mistyped) {
-			return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", c.Kind.Kind, c.Kind.Version, c.Kind.Kind, err))
+			return c.untyped(config, "."+mistyped.Path+": "+mistyped.Message)
 		}
 		return fmt.Errorf("decode %s: %w", c.Kind, err)
 	} else if len(unknown) > 0 {
-		return c.undeclared(unknown)
+		return c.undeclared(config, unknown)
 	}
 	tree, managed, err := t.Apply(c.Kind, c.Old, c.liveManaged, config, c.writer, force)
 	if err != nil {
@@ -385,7 +378,7 @@ func (c *change) applyConfig(o *jsontree.Object, force bool) error {
 		if errors.As(err, &st) {
 			return err
 		}
-		return apierrors.NewBadRequest(strings.TrimSpace(err.Error()))
+		return errUnclassified(strings.TrimSpace(err.Error()))
 	}
 	c.Object, c.managed, c.applied = tree, managed, true
 	return nil
@@ -393,7 +386,7 @@ func (c *change) applyConfig(o *jsontree.Object, force bool) error {
 
 // undeclared refuses to apply fields that the schema does not have: nobody could own them,
 // whatever the request's fieldValidation is.
-func (c *change) undeclared(unknown []string) error {
+func (c *change) undeclared(config map[string]any, unknown []string) error {
 	texts := make([]string, len(unknown))
 	for i, u := range unknown {
 		texts[i] = "." + u + ": field not declared in schema"
@@ -402,8 +395,23 @@ func (c *change) undeclared(unknown []string) error {
 	if len(texts) > 1 {
 		text = "errors:\n  " + strings.Join(texts, "\n  ")
 	}
-	return apierrors.NewBadRequest(fmt.Sprintf("failed to create typed patch object (%s/%s; %s, Kind=%s): %s",
-		c.Namespace, c.Name, c.Kind.GroupVersion(), c.Kind.Kind, text))
+	return c.untyped(config, text)
+}
+
+// untyped refuses to apply what has not the shape of the type.
+func (c *change) untyped(config map[string]any, text string) error {
+	return errUnclassified(fmt.Sprintf("failed to create typed patch object (%s/%s; %s): %s",
+		jsontree.String(config, "metadata", "namespace"), jsontree.String(config, "metadata", "name"), c.Kind, text))
+}
+
+// checkApplied requires the kind of what is applied to be said, and to be the right one.
+func checkApplied(tree map[string]any, expect runtimeschema.GroupVersionKind) error {
+	version, _ := tree["apiVersion"].(string)
+	kind, _ := tree["kind"].(string)
+	if have := runtimeschema.FromAPIVersionAndKind(version, kind); have != expect {
+		return apierrors.NewBadRequest("invalid object type: " + have.String())
+	}
+	return nil
 }
 
 func jsonUID(body []byte) string {

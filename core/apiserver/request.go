@@ -9,8 +9,6 @@ import (
 	"unicode"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/pintle-dev/pintle/core/apiserver/fairness"
 	"github.com/pintle-dev/pintle/core/apiserver/internal/managedfields"
@@ -49,12 +47,21 @@ func acceptedTypes(k *kind) []string {
 
 // negotiate settles the format of the answer.
 func (q *request) negotiate(o media.Offer) error {
+	o.Builtin = q.kind.builtin
 	a, ok := media.Negotiate(q.r.Header.Get("Accept"), o)
 	if !ok {
-		return errNotAcceptable(acceptedTypes(q.kind))
+		return q.errNotAcceptable(o)
 	}
 	if a.Version == "" {
 		a.Version = "v1"
+	}
+	if a.View == media.Table {
+		switch v := q.query.Get("includeObject"); v {
+		case "", "Metadata", "Object", "None":
+		default:
+			return apierrors.NewBadRequest(fmt.Sprintf(
+				"Unable to convert to Table as requested: includeObject: Invalid value: %q: must be 'Metadata', 'Object', 'None', or empty", v))
+		}
 	}
 	if isTrue(q.query.Get("pretty")) {
 		a.Pretty = true
@@ -63,52 +70,14 @@ func (q *request) negotiate(o media.Offer) error {
 	return nil
 }
 
-// dryRun reports whether the request asks for no effect.
-func (q *request) dryRun(body []string) (bool, error) {
-	values := append(q.query["dryRun"], body...)
-	for _, v := range values {
-		if v != metav1.DryRunAll {
-			return false, invalidOption(q, "dryRun", v, metav1.DryRunAll)
-		}
-	}
-	return len(values) > 0, nil
-}
-
-func invalidOption(q *request, field, value string, supported ...string) error {
-	return apierrors.NewInvalid(schema.GroupKind{Group: "meta.k8s.io", Kind: optionsKind(q.route.verb)}, "",
-		fieldNotSupported(field, value, supported))
-}
-
-func optionsKind(verb string) string {
-	switch verb {
-	case "update":
-		return "UpdateOptions"
-	case "patch":
-		return "PatchOptions"
-	case "delete", "deletecollection":
-		return "DeleteOptions"
-	case "list", "watch":
-		return "ListOptions"
-	}
-	return "CreateOptions"
-}
-
 // writer says who the request's changes belong to.
-func (q *request) writer() (managedfields.Writer, error) {
+func (q *request) writer() managedfields.Writer {
 	m := q.query.Get("fieldManager")
 	if m == "" {
 		m = managerOf(q.r.UserAgent())
 	}
-	if len(m) > 128 {
-		return managedfields.Writer{}, apierrors.NewBadRequest("fieldManager: must not be longer than 128 characters")
-	}
-	for _, c := range m {
-		if !unicode.IsPrint(c) {
-			return managedfields.Writer{}, apierrors.NewBadRequest("fieldManager: should only contain printable characters")
-		}
-	}
 	return managedfields.Writer{Manager: m, APIVersion: q.kind.apiVersion, Subresource: q.route.subresource,
-		Time: q.server.now()}, nil
+		Time: q.server.now()}
 }
 
 // managerOf takes the program's name out of a user agent.

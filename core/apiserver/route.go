@@ -25,6 +25,8 @@ type route struct {
 	// rest of the path behind the subresource, with its slash.
 	rest string
 	path string
+	// oldWatch is set for the form /api/v1/watch/….
+	oldWatch bool
 	// dry says that the request asks for no effect.
 	dry bool
 }
@@ -52,6 +54,7 @@ func parseRoute(r *http.Request, query url.Values) route {
 	if first == "watch" && after != "" {
 		// The old form of watches: /api/v1/watch/….
 		query.Set("watch", "true")
+		rt.oldWatch = true
 		first, after, _ = strings.Cut(after, "/")
 		rest = first + "/" + after
 	}
@@ -97,12 +100,12 @@ func verbOf(method string, rt *route, query url.Values) string {
 		}
 		return "delete"
 	case http.MethodGet, http.MethodHead:
-		watch := isTrue(query.Get("watch"))
+		watch := queryTrue(query, "watch")
 		switch {
 		case rt.subresource != "":
 			return "get"
-		case rt.name != "" && !watch:
-			return "get"
+		case rt.name != "" && (!watch || !rt.oldWatch):
+			return "get" // only the old form of watches has names
 		case watch:
 			return "watch"
 		}

@@ -45,6 +45,9 @@ func (q *request) scale() error {
 		if err != nil {
 			return err
 		}
+		if jsontree.String(body.Tree, "metadata", "name") == "" {
+			return q.errNoName()
+		}
 		rv := jsontree.String(body.Tree, "metadata", "resourceVersion")
 		return q.writeScale(rv == "", func(map[string]any) (map[string]any, error) { return body.Tree, nil }, nil)
 	case "patch":
@@ -57,7 +60,7 @@ func (q *request) scale() error {
 		}
 		return q.writeScale(true, patch, nil)
 	}
-	return errMethod(q.kind.gr, q.route.verb)
+	return q.errMethod()
 }
 
 func (q *request) scalePatch() (func(map[string]any) (map[string]any, error), error) {
@@ -83,7 +86,7 @@ func (q *request) scalePatch() (func(map[string]any) (map[string]any, error), er
 		return func(s map[string]any) (map[string]any, error) {
 			out, err := applyJSONPatch(p, jsontree.Append(nil, s))
 			if err != nil {
-				return nil, statusError(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, err.Error())
+				return nil, unprocessable(err)
 			}
 			o, err := decodePatch(out)
 			if err != nil {
@@ -119,7 +122,12 @@ func (q *request) applyScale() error {
 // writeScale sets the replicas that the Scale that wanted makes has, with set or, where that
 // is nil, as they are.
 func (q *request) writeScale(again bool, wanted func(map[string]any) (map[string]any, error), set func(c *change, scale map[string]any) error) error {
-	dryRun, err := q.dryRun(nil)
+	var patch types.PatchType
+	if q.route.verb == "patch" {
+		name, _, _ := strings.Cut(q.r.Header.Get("Content-Type"), ";")
+		patch = types.PatchType(name)
+	}
+	dryRun, err := q.writeOptions(patch)
 	if err != nil {
 		return err
 	}

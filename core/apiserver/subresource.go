@@ -41,7 +41,7 @@ func (q *request) createSubresource(sub *crd.Subresource) error {
 	if q.kind.subresourcer == nil {
 		return errNoRoute()
 	}
-	dryRun, err := q.dryRun(nil)
+	dryRun, err := q.writeOptions("")
 	if err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func (q *request) createVirtual() error {
 	if q.kind.virtual == nil {
 		return errNoRoute()
 	}
-	dryRun, err := q.dryRun(nil)
+	dryRun, err := q.writeOptions("")
 	if err != nil {
 		return err
 	}

@@ -30,11 +30,8 @@ func (q *request) update() error {
 	if err := q.negotiate(media.Offer{Protobuf: q.kind.protobuf, Views: true}); err != nil {
 		return err
 	}
-	dryRun, err := q.dryRun(nil)
+	dryRun, err := q.writeOptions("")
 	if err != nil {
-		return err
-	}
-	if _, err := q.strictness(); err != nil {
 		return err
 	}
 	body, err := q.decodeBody(q.kind.GVK)
@@ -44,6 +41,9 @@ func (q *request) update() error {
 	meta, err := metaOf(body.Tree)
 	if err != nil {
 		return err
+	}
+	if name, _ := meta["name"].(string); name == "" {
+		return q.errNoName()
 	}
 	rv, _ := meta["resourceVersion"].(string)
 	if rv == "0" {
@@ -69,6 +69,11 @@ func (q *request) update() error {
 		return err
 	}
 	return q.respondObject(code, data)
+}
+
+// errNoName refuses an object without a name where there must be one.
+func (q *request) errNoName() error {
+	return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s based on URL) was undeterminable: name must be provided", q.route.name))
 }
 
 // mayCreate reports whether an update of what does not exist creates it.
@@ -320,9 +325,11 @@ func (c *change) unchanged() bool {
 // finalizer.
 func (c *change) replace(ctx context.Context) ([]byte, error) {
 	if c.mayGo() {
-		return c.remove(ctx)
+		if _, err := c.remove(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if c.DryRun {
+	if c.DryRun || c.mayGo() {
 		w, err := c.encode()
 		if err != nil {
 			return nil, err

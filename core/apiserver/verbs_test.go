@@ -46,8 +46,8 @@ func TestErrors(t *testing.T) {
 		reason, message          string
 	}{
 		{"malformed", "POST", widgets, `{"metadata":`, nil, 400, "BadRequest", "json parse error"},
-		{"not an object", "POST", widgets, `[]`, nil, 400, "BadRequest", "not an object"},
-		{"wrong kind", "POST", widgets, `{"kind":"Pod","apiVersion":"v1"}`, nil, 400, "BadRequest", "cannot be handled as a Widget"},
+		{"not an object", "POST", widgets, `[]`, nil, 400, "BadRequest", "couldn't get version/kind; json parse error: json: cannot unmarshal array"},
+		{"wrong kind", "POST", widgets, `{"kind":"Pod","apiVersion":"test.dev/v1"}`, nil, 422, "Invalid", `kind: Invalid value: "Pod": must be Widget`},
 		{"wrong version", "POST", widgets, `{"kind":"Widget","apiVersion":"test.dev/v2"}`, nil, 400, "BadRequest", "does not match the expected API version (test.dev/v1)"},
 		{"unknown strict", "POST", widgets + "?fieldValidation=Strict", widget("x", `,"foo":1`), nil, 400, "BadRequest", `strict decoding error: unknown field "spec.foo"`},
 		{"duplicate strict", "POST", widgets + "?fieldValidation=Strict", widget("x", `,"size":"small"`), nil, 400, "BadRequest", `duplicate field "spec.size"`},

@@ -12,9 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/pintle-dev/pintle/core/apiserver/internal/media"
 	"github.com/pintle-dev/pintle/core/apiserver/internal/selector"
@@ -76,7 +73,7 @@ func (q *request) watch() error {
 	gauge.Inc()
 	defer gauge.Dec()
 
-	st := &stream{q: q, sel: sel, frames: frames, sent: after, bookmark: isTrue(q.query.Get("allowWatchBookmarks")),
+	st := &stream{q: q, sel: sel, frames: frames, sent: after, bookmark: queryTrue(q.query, "allowWatchBookmarks"),
 		counter: q.server.metrics.events.WithLabelValues(q.kind.GVR.Group, q.kind.GVR.Version, q.kind.GVR.Resource)}
 	rc := http.NewResponseController(q.w)
 	st.flush = rc.Flush
@@ -111,25 +108,17 @@ type watchFrom struct {
 
 func (q *request) watchStart() (watchFrom, error) {
 	var f watchFrom
-	version, match := q.query.Get("resourceVersion"), q.query.Get("resourceVersionMatch")
+	version := q.query.Get("resourceVersion")
 	initial := q.query.Get("sendInitialEvents")
-	invalid := func(e *field.Error) error {
-		return apierrors.NewInvalid(schema.GroupKind{Group: "meta.k8s.io", Kind: "ListOptions"}, "", field.ErrorList{e})
-	}
-	switch {
-	case initial == "" && match != "":
-		return f, invalid(field.Forbidden(field.NewPath("resourceVersionMatch"), "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"))
-	case initial != "" && match != string(metav1.ResourceVersionMatchNotOlderThan):
-		return f, invalid(field.Forbidden(field.NewPath("resourceVersionMatch"), "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"))
-	case q.query.Get("continue") != "":
-		return f, apierrors.NewBadRequest("continue is not allowed for a watch")
+	if _, err := q.listOptions(); err != nil {
+		return f, err
 	}
 	if err := q.fresh(version); err != nil {
 		return f, err
 	}
 	switch {
-	case isTrue(initial):
-		f.list, f.end = true, isTrue(q.query.Get("allowWatchBookmarks"))
+	case initial != "" && queryTrue(q.query, "sendInitialEvents"):
+		f.list, f.end = true, queryTrue(q.query, "allowWatchBookmarks")
 	case initial != "":
 		f.revision = q.server.cfg.Store.Revision()
 		if version != "" && version != "0" {

@@ -49,8 +49,8 @@ func TestWatch(t *testing.T) {
 	again.expect("ADDED b")
 	// Without a revision the present state comes first.
 	a.watch(cms+"?watch=1").expect("ADDED b", "ADDED old")
-	// By the name in the path, and across namespaces.
-	a.watch("/api/v1/namespaces/default/configmaps/old?watch=true").expect("ADDED old")
+	// By the name in the path, which only the old form has, and across namespaces.
+	a.watch("/api/v1/watch/namespaces/default/configmaps/old").expect("ADDED old")
 	a.watch("/api/v1/configmaps?watch=true").expect("ADDED b", "ADDED old", "ADDED elsewhere")
 }
 

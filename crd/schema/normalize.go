@@ -148,12 +148,28 @@ func (w *normalizer) typedObject(n *node, x map[string]any) {
 				continue
 			}
 		}
+		if p != nil && next.empty(v) {
+			delete(x, k) // as what is stored in protobuf comes back
+			continue
+		}
 		w.push(element{key: k, index: noIndex, isKey: p == nil})
 		if r, changed := w.typed(next, v); changed {
 			x[k] = r
 		}
 		w.pop()
 	}
+}
+
+// empty reports whether a value is an empty list or Go map, which is the same as none. An
+// empty object of a struct is not.
+func (n *node) empty(v any) bool {
+	switch v := v.(type) {
+	case []any:
+		return n.kind == kindArray && len(v) == 0
+	case map[string]any:
+		return n.kind == kindObject && n.values != nil && n.props == nil && len(v) == 0
+	}
+	return false
 }
 
 // zero is how the zero value of a node's Go type is written, or nil where that is null or

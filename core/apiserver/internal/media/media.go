@@ -65,6 +65,8 @@ type Offer struct {
 	Protobuf bool
 	// Views are allowed: false for answers that are no objects of a resource.
 	Views bool
+	// Builtin is set for upstream's own kinds, whose router knows no application/*.
+	Builtin bool
 	// Stream is set for watches, which have no YAML.
 	Stream bool
 }
@@ -72,6 +74,7 @@ type Offer struct {
 type clause struct {
 	format      Format
 	any         bool
+	partial     bool // application/*
 	view        View
 	unknownView bool
 	version     string
@@ -116,7 +119,7 @@ func parse(header string) []clause {
 		c := clause{quality: 1}
 		switch name {
 		case "*/*", "application/*":
-			c.any = true
+			c.any, c.partial = true, name == "application/*"
 		case TypeJSON:
 		case TypeYAML:
 			c.format = YAML
@@ -159,12 +162,23 @@ func Negotiate(header string, o Offer) (Accept, bool) {
 			c.view != Full && !o.Views,
 			c.format == YAML && o.Stream,
 			c.format == Protobuf && c.view != Metadata && !o.Protobuf,
-			c.format == Protobuf && c.view == Table:
+			c.format == Protobuf && c.view == Table,
+			c.partial && o.Builtin:
 			continue
 		}
 		return Accept{Format: c.format, View: c.view, Version: c.version, Pretty: c.pretty}, true
 	}
 	return Accept{}, false
+}
+
+// Known reports whether a header names any type that something can be answered in.
+func Known(header string) bool {
+	for _, c := range clauses(header) {
+		if !c.any || !c.partial {
+			return true
+		}
+	}
+	return false
 }
 
 // Body returns the format of a request's body; false means 415.

@@ -5,7 +5,6 @@
 package selector
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -36,13 +35,19 @@ type Values func(path string) string
 // paths, separated by commas, mean the first that has a value.
 type Known func(field string) (path string, ok bool)
 
+// UnknownField is the error for a field that can't be selected.
+type UnknownField string
+
+// Error implements error.
+func (f UnknownField) Error() string { return "field label not supported: " + string(f) }
+
 // Parse parses a request's selectors.
 func Parse(labelSelector, fieldSelector string, known Known) (Selector, error) {
 	var s Selector
 	if labelSelector != "" {
 		l, err := labels.Parse(labelSelector)
 		if err != nil {
-			return s, fmt.Errorf("unable to parse requirement: %w", err)
+			return s, err //nolint:wrapcheck // it is for the client, in upstream's words
 		}
 		if !l.Empty() {
 			s.labels = l
@@ -53,7 +58,7 @@ func Parse(labelSelector, fieldSelector string, known Known) (Selector, error) {
 	}
 	f, err := fields.ParseSelector(fieldSelector)
 	if err != nil {
-		return s, fmt.Errorf("fieldSelector: %w", err)
+		return s, err //nolint:wrapcheck // it is for the client, in upstream's words
 	}
 	for _, r := range f.Requirements() {
 		path, ok := known(r.Field)
@@ -61,7 +66,7 @@ func Parse(labelSelector, fieldSelector string, known Known) (Selector, error) {
 			path, ok = r.Field, true
 		}
 		if !ok {
-			return s, fmt.Errorf("field label not supported: %s", r.Field)
+			return s, UnknownField(r.Field)
 		}
 		not := r.Operator == selection.NotEquals
 		s.fields = append(s.fields, fieldTerm{path: path, value: r.Value, not: not})
