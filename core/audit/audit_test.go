@@ -311,7 +311,7 @@ func TestSlowRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := httptest.NewRecorder()
-		rec := a.Begin(w, httptest.NewRequest("GET", "/x", nil), auth.Attributes{Path: "/x", Verb: "get"}, start, false)
+		rec := a.Begin(w, httptest.NewRequest(http.MethodGet, "/x", nil), auth.Attributes{Path: "/x", Verb: "get"}, start, false)
 		rec.Done(200, nil)
 		if got := l.event.Annotations["apiserver.latency.k8s.io/total"]; got != want {
 			t.Errorf("after %v the event says %q", took, got)
@@ -321,7 +321,7 @@ func TestSlowRequests(t *testing.T) {
 
 func TestSetID(t *testing.T) {
 	for given, want := range map[string]string{"mine": "mine", "": ""} {
-		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/x", nil)
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/x", nil)
 		if given != "" {
 			r.Header.Set("Audit-ID", given)
 		}
@@ -333,7 +333,7 @@ func TestSetID(t *testing.T) {
 }
 
 func BenchmarkSetID(b *testing.B) {
-	r := httptest.NewRequest("GET", "/x", nil)
+	r := httptest.NewRequest(http.MethodGet, "/x", nil)
 	w := httptest.NewRecorder()
 	b.ReportAllocs()
 	for b.Loop() {
