@@ -45,10 +45,10 @@ func runAll(m *testing.M) (int, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	if pintle, err = process.Program("PINTLE", "../../..", "./cmd/pintle", dir); err != nil {
+	if pintle, err = process.Program(context.Background(), "PINTLE", "../../..", "./cmd/pintle", dir); err != nil {
 		return 0, err
 	}
-	if helm, err = process.Program("HELM", ".", "helm.sh/helm/v4/cmd/helm", dir); err != nil {
+	if helm, err = process.Program(context.Background(), "HELM", ".", "helm.sh/helm/v4/cmd/helm", dir); err != nil {
 		return 0, err
 	}
 	return m.Run(), nil

@@ -23,12 +23,12 @@ import (
 
 // Program is the path of a built program: what the environment variable env names, or else
 // pkg as the module in folder builds it into dir.
-func Program(env, folder, pkg, dir string) (string, error) {
+func Program(ctx context.Context, env, folder, pkg, dir string) (string, error) {
 	if p := os.Getenv(env); p != "" {
 		return filepath.Abs(p)
 	}
 	p := filepath.Join(dir, filepath.Base(pkg))
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", p, pkg)
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", p, pkg)
 	build.Dir = folder
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -67,7 +67,7 @@ func (l *log) String() string {
 // returns when the server is ready. It ends with the test.
 func Start(t *testing.T, pintle string) *Server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,8 @@ func Start(t *testing.T, pintle string) *Server {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.cmd = exec.Command(pintle, "server", "--data-dir", filepath.Join(dir, "data"), "--config", config)
+	// The test's context ends before its cleanup, which tells the server to end by itself.
+	s.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), pintle, "server", "--data-dir", filepath.Join(dir, "data"), "--config", config)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -46,7 +47,7 @@ func runAll(m *testing.M) (int, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	if pintle, err = process.Program("PINTLE", "../../..", "./cmd/pintle", dir); err != nil {
+	if pintle, err = process.Program(context.Background(), "PINTLE", "../../..", "./cmd/pintle", dir); err != nil {
 		return 0, err
 	}
 	return m.Run(), nil
