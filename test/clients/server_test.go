@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -22,7 +23,10 @@ import (
 // pintle is the program under test; TestMain builds it.
 var pintle string
 
+var built = flag.String("pintle", "", "a built pintle to test instead of one built now")
+
 func TestMain(m *testing.M) {
+	flag.Parse()
 	code, err := runAll(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "clients:", err)
@@ -32,6 +36,14 @@ func TestMain(m *testing.M) {
 }
 
 func runAll(m *testing.M) (int, error) {
+	if *built != "" {
+		path, err := filepath.Abs(*built)
+		pintle = path
+		if err != nil {
+			return 0, err
+		}
+		return m.Run(), nil
+	}
 	dir, err := os.MkdirTemp("", "pintle-clients")
 	if err != nil {
 		return 0, err
