@@ -3,9 +3,7 @@ package apiserver
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,43 +17,18 @@ import (
 
 // metrics are upstream's by name and labels, so that existing dashboards read them.
 type metrics struct {
-	requests *prometheus.CounterVec
-	duration *prometheus.HistogramVec
-	sizes    *prometheus.CounterVec
-	watches  *prometheus.GaugeVec
-	events   *prometheus.CounterVec
-
-	// series keeps the instruments of each label set: finding them by labels costs more
-	// than counting.
-	series sync.Map // seriesKey → *series
-}
-
-type seriesKey struct {
-	verb, group, version, resource, subresource, scope string
-	dry                                                bool
-	code                                               int
-}
-
-type series struct {
-	count prometheus.Counter
-	took  prometheus.Observer
-	bytes prometheus.Counter
+	requests requestSeries
+	// known reports whether what a request asked for exists.
+	known   func(gvr schema.GroupVersionResource, subresource string) bool
+	watches *prometheus.GaugeVec
+	events  *prometheus.CounterVec
 }
 
 // component is this one's name in upstream's metrics.
 const component = "apiserver"
 
-func newMetrics(r *prometheus.Registry, reads, writes func() float64) (*metrics, error) {
-	labels := []string{"verb", "dry_run", "group", "version", "resource", "subresource", "scope", "component"}
-	m := &metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apiserver_request_total",
-			Help: "Requests, by verb, dry run, group, version, resource, subresource, scope, component and status code."},
-			append(labels, "code")),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "apiserver_request_duration_seconds",
-			Help:    "Time in seconds from a request to the end of its answer, watches excluded.",
-			Buckets: []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}}, labels),
-		sizes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apiserver_response_bytes_total",
-			Help: "Bytes of answers, before TLS."}, labels),
+func newMetrics(r *prometheus.Registry, known func(schema.GroupVersionResource, string) bool, reads, writes func() float64) (*metrics, error) {
+	m := &metrics{known: known,
 		watches: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "apiserver_longrunning_requests",
 			Help: "Watches being served, by group, version, resource and scope."},
 			[]string{"verb", "group", "version", "resource", "subresource", "scope", "component"}),
@@ -66,7 +39,7 @@ func newMetrics(r *prometheus.Registry, reads, writes func() float64) (*metrics,
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "apiserver_current_inflight_requests",
 			Help: "Requests being served.", ConstLabels: prometheus.Labels{"request_kind": kind}}, f)
 	}
-	return m, registerAll(r, m.requests, m.duration, m.sizes, m.watches, m.events,
+	return m, registerAll(r, &m.requests, m.watches, m.events,
 		inflight("readOnly", reads), inflight("mutating", writes),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
@@ -112,35 +85,11 @@ func (m *metrics) done(rt *route, code int, written int64, took time.Duration) {
 		code = 200
 	}
 	key := seriesKey{verb: rt.verb, code: code}
-	if rt.resource && code != 404 {
-		// What is not found may be any text, which must not become a label.
+	if rt.resource && code != 404 && (code < 400 || m.known(rt.gvr, rt.subresource)) {
 		key.group, key.version, key.resource, key.subresource = rt.gvr.Group, rt.gvr.Version, rt.gvr.Resource, rt.subresource
 		key.scope, key.dry = rt.scope(), rt.dry
 	}
-	v, ok := m.series.Load(key)
-	if !ok {
-		v, _ = m.series.LoadOrStore(key, m.newSeries(key))
-	}
-	s, _ := v.(*series)
-	s.count.Inc()
-	s.bytes.Add(float64(written))
-	if s.took != nil {
-		s.took.Observe(took.Seconds())
-	}
-}
-
-func (m *metrics) newSeries(key seriesKey) *series {
-	dry := ""
-	if key.dry {
-		dry = "All"
-	}
-	labels := []string{metricVerb(key.verb), dry, key.group, key.version, key.resource, key.subresource, key.scope, component}
-	s := &series{bytes: m.sizes.WithLabelValues(labels...)}
-	if key.verb != "watch" {
-		s.took = m.duration.WithLabelValues(labels...)
-	}
-	s.count = m.requests.WithLabelValues(append(labels, strconv.Itoa(key.code))...)
-	return s
+	m.requests.done(key, written, took)
 }
 
 // counts gives the number of objects of each type when it is asked for.

@@ -126,6 +126,9 @@ func (r *reader) List(ctx context.Context, gr schema.GroupResource, namespace st
 	if namespace != "" {
 		prefix += store.Key(namespace + "/")
 	}
+	if r.server.cfg.Store.Count(prefix) == 0 {
+		return nil, nil // as it mostly is with what a namespace may have, such as quotas
+	}
 	snap, err := r.server.cfg.Store.List(ctx, prefix, store.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", gr, err)

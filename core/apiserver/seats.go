@@ -20,6 +20,13 @@ type Fairness interface {
 	Admit(ctx context.Context, a *auth.Attributes, seats int) (fairness.Ticket, error)
 }
 
+// The headers as net/http spells them: upstream's constants are not, and would be made so anew
+// with every request.
+var (
+	headerSchemaUID = http.CanonicalHeaderKey(flowcontrolv1.ResponseHeaderMatchedFlowSchemaUID)
+	headerLevelUID  = http.CanonicalHeaderKey(flowcontrolv1.ResponseHeaderMatchedPriorityLevelConfigurationUID)
+)
+
 // seat waits until flow control lets a request in. The ticket is to be released when the
 // request is done, or sooner where it goes on for long without work. Byte streams need no
 // seat.
@@ -30,8 +37,7 @@ func (s *Server) seat(ctx context.Context, w http.ResponseWriter, rt *route, que
 	}
 	t, err := s.cfg.Fairness.Admit(ctx, a, s.seats(rt, query))
 	h := w.Header()
-	h.Set(flowcontrolv1.ResponseHeaderMatchedFlowSchemaUID, t.SchemaUID)
-	h.Set(flowcontrolv1.ResponseHeaderMatchedPriorityLevelConfigurationUID, t.LevelUID)
+	h[headerSchemaUID], h[headerLevelUID] = []string{t.SchemaUID}, []string{t.LevelUID}
 	if errors.Is(err, fairness.ErrRejected) {
 		s.log.Debug("request refused by flow control", "path", rt.path, "user", a.User.Name, "reason", err)
 		return none, errTooManyRequests()

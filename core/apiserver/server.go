@@ -39,7 +39,7 @@ func New(cfg Config) (*Server, error) {
 	s.draining = make(chan struct{})
 	s.drain = sync.OnceFunc(func() { close(s.draining) })
 	s.stopping, s.stop = context.WithCancel(context.Background())
-	m, err := newMetrics(cfg.Metrics,
+	m, err := newMetrics(cfg.Metrics, s.known,
 		func() float64 { return float64(s.reads.Load()) }, func() float64 { return float64(s.writes.Load()) })
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: %w", err)

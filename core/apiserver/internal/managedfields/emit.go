@@ -63,8 +63,12 @@ func (e *emitter) open(first *bool, key string) int {
 	if !*first {
 		e.b = append(e.b, ',')
 	}
-	e.tmp = append(append(e.tmp[:0], "f:"...), key...)
-	e.b = jsontree.AppendString(e.b, string(e.tmp))
+	// What AppendString puts around the key is taken apart for the prefix.
+	e.b = append(e.b, `"f:`...)
+	quote := len(e.b) - 1
+	kept := e.b[quote]
+	e.b = jsontree.AppendString(e.b[:quote], key)
+	e.b[quote] = kept
 	e.b = append(e.b, ':', '{')
 	return start
 }
@@ -194,9 +198,8 @@ func (e *emitter) itemKey(n *node, v any) (string, bool) {
 		return "", false
 	}
 	b := append(e.tmp[:0], "k:{"...)
-	order := n.keyOrder()
 	wrote := false
-	for _, i := range order {
+	for _, i := range n.keyOrder {
 		kv, ok := m[n.keys[i]]
 		if !ok {
 			if kv = n.keyDefaults[i]; kv == nil {
@@ -214,21 +217,4 @@ func (e *emitter) itemKey(n *node, v any) (string, bool) {
 	b = append(b, '}')
 	e.tmp = b
 	return string(b), true
-}
-
-// keyOrder is the order of the keys by name.
-func (n *node) keyOrder() []int {
-	order := make([]int, len(n.keys), 4)
-	for i := range order {
-		order[i] = i
-	}
-	if len(order) > 1 {
-		slices.SortFunc(order, func(a, b int) int {
-			if n.keys[a] < n.keys[b] {
-				return -1
-			}
-			return 1
-		})
-	}
-	return order
 }

@@ -2,6 +2,8 @@ package managedfields
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"sigs.k8s.io/structured-merge-diff/v6/schema"
@@ -21,6 +23,8 @@ type node struct {
 	// associative lists are identified by keys, or by value where there are no keys.
 	associative bool
 	keys        []string
+	// keyOrder is the order of the keys by name.
+	keyOrder    []int
 	keyDefaults []any
 }
 
@@ -104,6 +108,10 @@ func (b *nodes) buildList(n *node, l *schema.List) error {
 		return err
 	}
 	n.listElem, n.keys = elem, l.Keys
+	for i := range n.keys {
+		n.keyOrder = append(n.keyOrder, i)
+	}
+	slices.SortFunc(n.keyOrder, func(a, b int) int { return strings.Compare(n.keys[a], n.keys[b]) })
 	atom, _ := b.schema.Resolve(l.ElementType)
 	n.keyDefaults = make([]any, len(l.Keys))
 	for i, k := range l.Keys {
