@@ -65,7 +65,7 @@ func TestValuesComeBackAsTheyWere(t *testing.T) {
 
 // Objects are packed: a store of them takes a fraction of their size.
 func TestObjectsArePacked(t *testing.T) {
-	pod := []byte(dictionary1[strings.Index(string(dictionary1), `{"apiVersion":"v1","kind":"Pod"`):])
+	pod := dictionary1[strings.Index(string(dictionary1), `{"apiVersion":"v1","kind":"Pod"`):]
 	pod = pod[:strings.IndexByte(string(pod), '\n')]
 	p := &packer{}
 	b, how := p.pack(value.Make([]byte(strings.ReplaceAll(string(pod), `"web"`, `"something-else"`)), -1, 0))
