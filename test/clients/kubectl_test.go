@@ -82,7 +82,7 @@ func newKubectl(command []string) (kubectl, error) {
 
 // clientVersion asks a kubectl for its version.
 func clientVersion(command []string) (string, error) {
-	out, err := exec.Command(command[0], "version", "--client").Output() //nolint:noctx // ends at once
+	out, err := exec.Command(command[0], "version", "--client").Output()
 	if err != nil {
 		return "", err
 	}
