@@ -195,8 +195,11 @@ func (s *suite) get(t *testing.T, o *unstructured.Unstructured, namespace string
 func (s *suite) gone(t *testing.T, all []*unstructured.Unstructured, namespace string) error {
 	t.Helper()
 	for _, o := range all {
-		if _, err := s.get(t, o, namespace); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("%s %s is still there (%v)", o.GetKind(), o.GetName(), err)
+		switch _, err := s.get(t, o, namespace); {
+		case err == nil:
+			return fmt.Errorf("%s %s is still there", o.GetKind(), o.GetName())
+		case !apierrors.IsNotFound(err):
+			return fmt.Errorf("%s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 	}
 	return nil
