@@ -17,7 +17,7 @@ export CGO_ENABLED ?= 0
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: up down build images test unit e2e clients lint bench conformance golden fuzz generate check host-packages examples clean
+.PHONY: up down build images test unit e2e clients lint bench bench-store conformance golden fuzz generate check host-packages examples clean
 
 up: host-packages build images ## install what is missing, build, start a cluster, run the demo in it
 	@.ci/demo $(PINTLE) $(DATA_DIR) $(BIN)
@@ -45,8 +45,9 @@ examples: ## each example is a module of its own, as a stranger would copy it
 e2e: host-packages build images ## real containerd, kubectl and registry
 	go test -count=1 -timeout 20m -v ./test/e2e/...
 
-clients: host-packages ## upstream's clients, all there is to see: make test has a short slice of it
+clients: host-packages build ## kubectl, informers, Helm and controller-runtime, all there is to see: make test has a short slice
 	go test -count=1 -timeout 30m ./test/clients -args -all
+	@for m in helm runtime; do (cd test/clients/$$m && echo "== test/clients/$$m" && PINTLE=$(PINTLE) go test -count=1 -timeout 20m ./...) || exit 1; done
 
 lint:
 	go run $(GOLANGCI) run ./...
@@ -59,12 +60,15 @@ generate: ## schemas of the Kubernetes types, protocol buffers
 bench: build ## Pintle beside kube-apiserver and etcd, where ../shared/bench is present
 	@test/bench/run $(PINTLE)
 
+bench-store: ## the store beside etcd, and logs for Raft beside one another
+	@$(MAKE) -C test/bench/store all QUICK=$(QUICK)
+
 conformance: build ## upstream's conformance tests, where ../shared/conformance is present
 	@test/conformance/run $(PINTLE)
 
-golden: ## what kube-apiserver answers to the objects in test/fixtures and plugins/kubeapi, asked of PEER (a kubeconfig)
+golden: ## what kube-apiserver answers to the objects in test/fixtures and plugins/kubeapi, asked of PEER (a kubeconfig), and to raw requests
 	@[ -n "$(PEER)" ] || { echo "PEER: the kubeconfig of a kube-apiserver with namespaces fixtures and kubeapi" >&2; exit 1; }
-	go test ./test/fixtures ./plugins/kubeapi -args -record $(abspath $(PEER))
+	go test ./test/fixtures ./plugins/kubeapi ./test/differential -args -record $(abspath $(PEER))
 
 fuzz: ## every fuzz target, one after the other, for FUZZTIME each
 	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r d; do \

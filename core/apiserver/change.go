@@ -39,6 +39,9 @@ type change struct {
 	// in place of the object.
 	scaled map[string]any
 
+	// empties are the empty lists and maps that the client has sent.
+	empties []schema.Empty
+
 	// internal writes are the server's own: no admission is done.
 	internal bool
 	// options of the operation, as admission sees them.
@@ -59,7 +62,7 @@ func (q *request) newChange(op resource.Operation, dryRun bool) (*change, error)
 // decoded settles the object as if it had been decoded into its type: unknown fields are
 // gone, defaults are set.
 func (c *change) decoded(ctx context.Context, duplicates []string) error {
-	unknown, err := c.compiled.Normalize(c.Object)
+	unknown, empties, err := c.compiled.NormalizeNoting(c.Object)
 	if err != nil {
 		var mistyped *schema.DecodeError
 		if errors.As(err, &mistyped) && c.patch != nil {
@@ -78,13 +81,21 @@ func (c *change) decoded(ctx context.Context, duplicates []string) error {
 		return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %s", c.Kind.Kind, c.Kind.Version, c.Kind.Kind, problem))
 	}
 	c.compiled.Default(c.Object)
-	if c.k.defaulter == nil {
-		return nil
+	if c.k.defaulter != nil {
+		if err := c.k.defaulter.Default(ctx, &c.Request); err != nil {
+			return hookError(err)
+		}
 	}
-	if err := c.k.defaulter.Default(ctx, &c.Request); err != nil {
-		return hookError(err)
-	}
+	c.empties = empties
+	c.dropEmpties()
 	return nil
+}
+
+// dropEmpties takes out what is as good as none where it is stored.
+func (c *change) dropEmpties() {
+	for _, e := range c.empties {
+		e.Drop()
+	}
 }
 
 // hookError passes errors with a status through; a list of field errors is left to the
@@ -119,6 +130,10 @@ func (c *change) prepare(ctx context.Context) error {
 }
 
 func (c *change) validate(ctx context.Context) error {
+	for _, e := range c.empties {
+		e.Restore() // what is empty may be refused where none is not
+	}
+	defer c.dropEmpties()
 	errs := validateMeta(c.k, c.Object, c.Old)
 	errs = append(errs, c.compiled.Validate(ctx, c.Object, c.Old)...)
 	if c.k.validator != nil {

@@ -95,7 +95,7 @@ func (q *request) fresh(version string) error {
 }
 
 // maxRevisionWait is how long a read waits for a revision that is not here yet.
-const maxRevisionWait = 3 * time.Second
+const maxRevisionWait = 750 * time.Millisecond
 
 func (q *request) waitFor(rv uint64) error {
 	s := q.server.cfg.Store

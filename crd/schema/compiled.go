@@ -42,7 +42,7 @@ func (c *Compiled) HasDefaults() bool { return c.root.defaults }
 // removed, such as "spec.containers[0].foo", sorted. It is Normalize for callers to whom
 // values of a wrong type do not matter, such as those that read stored objects.
 func (c *Compiled) Prune(tree map[string]any) []string {
-	unknown, _ := c.normalize(tree)
+	unknown, _, _ := c.normalize(tree)
 	return unknown
 }
 
@@ -51,11 +51,18 @@ func (c *Compiled) Prune(tree map[string]any) []string {
 // nulls, turns quantities and times into their canonical form and refuses values of the
 // wrong type with a *DecodeError, which is a 400 Bad Request.
 func (c *Compiled) Normalize(tree map[string]any) (unknown []string, err error) {
-	unknown, derr := c.normalize(tree)
+	unknown, _, err = c.NormalizeNoting(tree)
+	return unknown, err
+}
+
+// NormalizeNoting is Normalize, and notes the empty lists and maps of built-in types and of
+// metadata, which are to be dropped before the object is stored.
+func (c *Compiled) NormalizeNoting(tree map[string]any) (unknown []string, empties []Empty, err error) {
+	unknown, empties, derr := c.normalize(tree)
 	if derr != nil {
-		return unknown, derr
+		return unknown, empties, derr
 	}
-	return unknown, nil
+	return unknown, empties, nil
 }
 
 // Validate checks an object. old is the stored object on update and nil on create; what

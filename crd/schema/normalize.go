@@ -13,12 +13,43 @@ type normalizer struct {
 	compiled *Compiled
 	path     []element
 	unknown  []string
+	empties  []Empty
 	err      *DecodeError
+}
+
+// Empty is an empty list or Go map in an object. Where the object is stored it is as good as
+// none, as what upstream stores in protobuf comes back without it; defaults and validation
+// tell the two apart.
+type Empty struct {
+	in    map[string]any
+	key   string
+	value any
+}
+
+// Drop takes the field out of its object, if it is still empty.
+func (e Empty) Drop() {
+	switch v := e.in[e.key].(type) {
+	case []any:
+		if len(v) == 0 {
+			delete(e.in, e.key)
+		}
+	case map[string]any:
+		if len(v) == 0 {
+			delete(e.in, e.key)
+		}
+	}
+}
+
+// Restore puts back what Drop has taken out, if nothing has come in its place.
+func (e Empty) Restore() {
+	if _, ok := e.in[e.key]; !ok {
+		e.in[e.key] = e.value
+	}
 }
 
 var normalizers = sync.Pool{New: func() any { return new(normalizer) }}
 
-func (c *Compiled) normalize(tree map[string]any) ([]string, *DecodeError) {
+func (c *Compiled) normalize(tree map[string]any) ([]string, []Empty, *DecodeError) {
 	w := normalizers.Get().(*normalizer)
 	w.compiled = c
 	if c.root.typed {
@@ -26,11 +57,11 @@ func (c *Compiled) normalize(tree map[string]any) ([]string, *DecodeError) {
 	} else {
 		w.custom(c.root, tree, false)
 	}
-	unknown, err := w.unknown, w.err
+	unknown, empties, err := w.unknown, w.empties, w.err
 	slices.Sort(unknown)
-	w.path, w.unknown, w.err, w.compiled = w.path[:0], nil, nil, nil
+	w.path, w.unknown, w.empties, w.err, w.compiled = w.path[:0], nil, nil, nil, nil
 	normalizers.Put(w)
-	return unknown, err
+	return unknown, empties, err
 }
 
 func (w *normalizer) push(e element) { w.path = append(w.path, e) }
@@ -149,7 +180,7 @@ func (w *normalizer) typedObject(n *node, x map[string]any) {
 			}
 		}
 		if p != nil && next.empty(v) {
-			delete(x, k) // as what is stored in protobuf comes back
+			w.empties = append(w.empties, Empty{x, k, v})
 			continue
 		}
 		w.push(element{key: k, index: noIndex, isKey: p == nil})
@@ -160,8 +191,8 @@ func (w *normalizer) typedObject(n *node, x map[string]any) {
 	}
 }
 
-// empty reports whether a value is an empty list or Go map, which is the same as none. An
-// empty object of a struct is not.
+// empty reports whether a value is an empty list or Go map. An empty object of a struct is
+// not.
 func (n *node) empty(v any) bool {
 	switch v := v.(type) {
 	case []any:

@@ -44,7 +44,11 @@ func (s *services) allocateIPs(ctx context.Context, r *resource.Request, spec ma
 			if err := a.read(ctx, s, r.Reader); err != nil {
 				return err
 			}
-			if err := s.check(ctx, r.Reader, a.ranges, ip); err != nil {
+			err := s.check(ctx, r.Reader, a.ranges, ip)
+			if errors.Is(err, errMismatch) && r.DryRun {
+				err = outOfRange{ip, s.configured[0]}
+			}
+			if err != nil {
 				return refused(name, ips, ip, err)
 			}
 			continue
@@ -80,6 +84,20 @@ func (a *allocation) read(ctx context.Context, s *services, reader resource.Read
 	}
 	return err
 }
+
+// outOfRange is how a dry run words errMismatch, as upstream does.
+type outOfRange struct {
+	ip   netip.Addr
+	from netip.Prefix
+}
+
+// Error implements error.
+func (e outOfRange) Error() string {
+	return fmt.Sprintf("the provided IP (%s) is not in the valid range. The range of valid IPs is %s", e.ip, e.from)
+}
+
+// Unwrap says what it is.
+func (outOfRange) Unwrap() error { return errMismatch }
 
 // refused is the answer to who asks for an address that can't be had.
 func refused(name string, ips []string, ip netip.Addr, err error) error {

@@ -269,6 +269,9 @@ func validateIPAddress(_ context.Context, r *resource.Request) field.ErrorList {
 
 // parentShown is a parent as messages show it.
 func parentShown(p map[string]any) any {
+	if p == nil {
+		return nil
+	}
 	return struct{ Group, Resource, Namespace, Name string }{
 		tree.Str(p, "group"), tree.Str(p, "resource"), tree.Str(p, "namespace"), tree.Str(p, "name")}
 }
