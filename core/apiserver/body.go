@@ -96,7 +96,7 @@ func (q *request) otherKind(tree map[string]any, expect schema.GroupVersionKind,
 	if have.Version == "" {
 		have.Group, have.Version = expect.Group, expect.Version
 	}
-	problem := ""
+	var problem string
 	switch _, known := q.server.cfg.Registry.LookupKind(have); {
 	case !known:
 		problem = fmt.Sprintf("no kind %q is registered for version %q in scheme \"pkg/runtime/scheme.go:111\"", have.Kind, have.GroupVersion())

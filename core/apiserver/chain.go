@@ -11,7 +11,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 
 	"github.com/pintle-dev/pintle/core/apiserver/fairness"
 	"github.com/pintle-dev/pintle/core/audit"
@@ -139,7 +139,7 @@ func (s *Server) serveResource(ctx context.Context, w http.ResponseWriter, r *ht
 		}
 		q.warn(text)
 	}
-	if wrong := path.IsValidPathSegmentName(rt.name); len(wrong) > 0 && rt.name != "" {
+	if wrong := content.IsPathSegmentName(rt.name); len(wrong) > 0 && rt.name != "" {
 		return apierrors.NewBadRequest(fmt.Sprintf("Name parameter invalid: %q: %s", rt.name, strings.Join(wrong, ";")))
 	}
 	if r.Method == http.MethodHead && k.builtin {

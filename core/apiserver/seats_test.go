@@ -58,7 +58,7 @@ func TestFlowControlSeatsRequests(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, "GET", a.url+"/api/v1/configmaps?watch=true&resourceVersion=0", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+"/api/v1/configmaps?watch=true&resourceVersion=0", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -161,26 +160,6 @@ func (s *server) config() *rest.Config {
 	}
 	c.QPS = -1
 	return c
-}
-
-// memory is the process's proportional set size in bytes.
-func (s *server) memory() int64 {
-	s.t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", s.cmd.Process.Pid))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for _, line := range bytes.Split(b, []byte("\n")) {
-		if f := bytes.Fields(line); len(f) > 1 && string(f[0]) == "Pss:" {
-			n, err := strconv.ParseInt(string(f[1]), 10, 64)
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			return n << 10
-		}
-	}
-	s.t.Fatal("smaps_rollup says no Pss")
-	return 0
 }
 
 // eventually calls check until it returns no error.

@@ -28,7 +28,6 @@ type level struct {
 	inUse   int // seats
 	running int // requests
 	waiting int // requests
-	metrics levelMetrics
 }
 
 // configure takes what a configuration says; requests under way stay.

@@ -23,8 +23,6 @@ type flowMetrics struct {
 	waited     prometheus.Observer
 }
 
-type levelMetrics struct{ inQueue, executing, seats, nominal prometheus.Gauge }
-
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	name := func(s string) string { return "apiserver_flowcontrol_" + s }
 	flow := []string{"priority_level", "flow_schema"}

@@ -20,7 +20,7 @@ func TestSchemaThatIsGone(t *testing.T) {
 	}
 	s := serve(t, r)
 	for _, path := range []string{"/openapi/v2", "/openapi/v3", "/openapi/v3/apis/example.dev/v1", "/openapi/v3/apis/gone.example.dev/v1"} {
-		if resp, body := get(t, s.URL+path); resp.StatusCode != 200 || !strings.Contains(string(body), "example.dev") {
+		if resp, body := get(t, s.URL+path); resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "example.dev") {
 			t.Errorf("%s: %d %.300s", path, resp.StatusCode, body)
 		}
 	}

@@ -65,7 +65,7 @@ func schemaOf(t *registry.Type) (*schema.Schema, error) {
 	case err == nil:
 		return s, nil
 	case t.Definition.Source != registry.BuiltinSource:
-		return nil, nil //nolint:nilerr // see above
+		return nil, nil
 	}
 	return nil, fmt.Errorf("schema of %s: %w", t.GVR, err)
 }

@@ -24,8 +24,8 @@ func main() {
 		log.Printf("%s %s from %s", r.Method, r.URL.Path, r.RemoteAddr)
 		_, _ = fmt.Fprintf(w, "Hello from %s (%s)\n", name, version)
 	})
-	http.HandleFunc("/whoami", func(w http.ResponseWriter, _ *http.Request) {
-		text, err := whoami()
+	http.HandleFunc("/whoami", func(w http.ResponseWriter, r *http.Request) {
+		text, err := whoami(r.Context())
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 const credentials = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 // whoami asks the API, as any program in a pod may, who this pod is.
-func whoami() (string, error) {
+func whoami(ctx context.Context) (string, error) {
 	ca, err := os.ReadFile(filepath.Join(credentials, "ca.crt"))
 	if err != nil {
 		return "", fmt.Errorf("cluster's authority: %w", err)
@@ -34,7 +35,7 @@ func whoami() (string, error) {
 	}
 	url := "https://" + net.JoinHostPort(os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")) +
 		"/apis/authentication.k8s.io/v1/selfsubjectreviews"
-	req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(
 		`{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}`))
 	if err != nil {
 		return "", fmt.Errorf("request: %w", err)
