@@ -2,6 +2,7 @@ package openapi_test
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 
