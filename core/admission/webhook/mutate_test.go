@@ -124,7 +124,7 @@ func TestOrder(t *testing.T) {
 	}
 	a.configure(mutating, "bbb", s.at("/b1", ""), s.at("/b0", ""))
 	a.configure(mutating, "aaa", s.at("/a", ""))
-	if r := a.must(201, "POST", cms, `{"metadata":{"name":"c"},"data":{}}`); at(r.object(), "data.trace") != "/a/b1/b0" {
+	if r := a.must(201, "POST", cms, `{"metadata":{"name":"c"},"data":{"k":"v"}}`); at(r.object(), "data.trace") != "/a/b1/b0" {
 		t.Errorf("%s", r.body)
 	}
 }
@@ -154,7 +154,7 @@ func TestReinvocation(t *testing.T) {
 	} {
 		a.configure(mutating, "r", c.hooks...)
 		s.take()
-		a.must(201, "POST", cms, `{"metadata":{"name":"c"},"data":{}}`)
+		a.must(201, "POST", cms, `{"metadata":{"name":"c"},"data":{"k":"v"}}`)
 		if got := s.takePaths(); got != c.want {
 			t.Errorf("%s: called %s, want %s", c.name, got, c.want)
 		}

@@ -105,8 +105,9 @@ func (c *Controller) classify(a *auth.Attributes) *schema {
 func (c *Controller) Admit(ctx context.Context, a *auth.Attributes, seats int) (Ticket, error) {
 	s := c.classify(a)
 	l := s.level
-	t := Ticket{SchemaUID: s.uid, LevelUID: l.uid, queue: -1}
+	t := Ticket{SchemaUID: s.uid, queue: -1}
 	c.mu.Lock()
+	t.LevelUID = l.uid
 	if l.exempt {
 		l.running++
 		c.mu.Unlock()
