@@ -308,11 +308,12 @@ func (q *request) deleteCollection() error {
 	var mu sync.Mutex
 	var first error
 	next := make(chan string)
+	base := *q // a request's warnings are not for many goroutines
+	base.warnings = nil
 	for range min(deleteWorkers, len(l.objects)) {
 		wg.Go(func() {
 			for name := range next {
-				worker := *q // a request's warnings are not for many goroutines
-				worker.warnings = nil
+				worker := base
 				_, err := worker.deleteNamed(q.ctx, name, opts)
 				mu.Lock()
 				if err != nil && !apierrors.IsNotFound(err) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -49,7 +50,13 @@ func runAll(m *testing.M) (int, error) {
 	}
 	defer os.RemoveAll(dir)
 	pintle = filepath.Join(dir, "pintle")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", pintle, "../../cmd/pintle")
+	// As the Makefile does, so that pintle kubectl knows its version.
+	version, err := exec.Command("go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubectl").Output()
+	if err != nil {
+		return 0, fmt.Errorf("version of kubectl: %w", err)
+	}
+	flags := "-s -w -X k8s.io/component-base/version.gitVersion=v1" + strings.TrimPrefix(strings.TrimSpace(string(version)), "v0")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", flags, "-o", pintle, "../../cmd/pintle")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("build: %w\n%s", err, out)

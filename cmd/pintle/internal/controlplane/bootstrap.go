@@ -148,14 +148,13 @@ func ensureAPIService(ctx context.Context, client kubernetes.Interface, api conf
 		return fmt.Errorf("api.listen: port %q: %w", portPart, err)
 	}
 	labels := map[string]string{"component": "apiserver", "provider": "kubernetes"}
-	_, err = client.CoreV1().Services(metav1.NamespaceDefault).Create(ctx, &corev1.Service{
+	if err := ensureService(ctx, client, &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "kubernetes", Labels: labels},
 		Spec: corev1.ServiceSpec{
 			Type: corev1.ServiceTypeClusterIP, ClusterIP: prefix.Addr().Next().String(),
 			Ports: []corev1.ServicePort{{Name: "https", Port: 443, Protocol: corev1.ProtocolTCP, TargetPort: intstr.FromInt(port)}},
 		},
-	}, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
+	}); err != nil {
 		return fmt.Errorf("service kubernetes: %w", err)
 	}
 	_, err = client.NetworkingV1().ServiceCIDRs().Create(ctx, &networkingv1.ServiceCIDR{
@@ -170,6 +169,33 @@ func ensureAPIService(ctx context.Context, client kubernetes.Interface, api conf
 		return nil // loopback, which endpoints can't hold
 	}
 	return ensureAPIEndpoints(ctx, client, addr, int32(port)) //nolint:gosec // a TCP port
+}
+
+// ensureService creates the service where it is missing.
+func ensureService(ctx context.Context, client kubernetes.Interface, want *corev1.Service) error {
+	services := client.CoreV1().Services(metav1.NamespaceDefault)
+	_, err := services.Get(ctx, want.Name, metav1.GetOptions{})
+	if !apierrors.IsNotFound(err) {
+		return err //nolint:wrapcheck // the caller names the service
+	}
+	_, err = services.Create(ctx, want, metav1.CreateOptions{})
+	if apierrors.IsInvalid(err) {
+		// A server that was killed between the two writes has left the address without its
+		// service.
+		addresses := client.NetworkingV1().IPAddresses()
+		left, getErr := addresses.Get(ctx, want.Spec.ClusterIP, metav1.GetOptions{})
+		if ref := left.Spec.ParentRef; getErr != nil || ref == nil || ref.Resource != "services" || ref.Namespace != metav1.NamespaceDefault || ref.Name != want.Name {
+			return err //nolint:wrapcheck // as above
+		}
+		if err := addresses.Delete(ctx, left.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(left.UID))}); err != nil {
+			return fmt.Errorf("address %s without its service: %w", left.Name, err)
+		}
+		_, err = services.Create(ctx, want, metav1.CreateOptions{})
+	}
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err //nolint:wrapcheck // as above
 }
 
 // ensureAPIEndpoints points the service at this server.
