@@ -41,7 +41,14 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	}
 	<-ctx.Done()
 	s.drain()
-	s.stop()
+	// Watches end when nobody can connect any more: a client that opens one again at once is
+	// refused, which it takes for a reason to try again, and does not meet a server that dies.
+	var closed sync.WaitGroup
+	for _, srv := range servers {
+		closed.Add(1)
+		srv.RegisterOnShutdown(closed.Done)
+	}
+	wg.Go(func() { closed.Wait(); s.stop() })
 	deadline, done := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Limits.ShutdownTimeout)
 	defer done()
 	for _, srv := range servers {

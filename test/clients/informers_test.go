@@ -3,7 +3,9 @@ package clients
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -73,6 +75,9 @@ func testInformers(t *testing.T) {
 	}
 	for i, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGKILL} {
 		w.until(int64(200 * (i + 1)))
+		// A watch that is being opened while its server dies fails with an error that
+		// client-go answers with a new list, whatever the server; one that is open goes on.
+		w.caughtUp(seen)
 		s.end(sig)
 		s.start()
 	}
@@ -233,6 +238,23 @@ func (w *writers) until(n int64) {
 	eventually(w.t, time.Minute, fmt.Sprintf("%d writes are acknowledged", n), func() error {
 		if got := w.done.Load(); got < n {
 			return fmt.Errorf("so far %d", got)
+		}
+		return nil
+	})
+}
+
+// caughtUp waits until informers have seen of each object what was acknowledged when it is
+// called.
+func (w *writers) caughtUp(h *history) {
+	w.t.Helper()
+	w.mu.Lock()
+	want := maps.Clone(w.acknowledged)
+	w.mu.Unlock()
+	eventually(w.t, time.Minute, "informers are up to date", func() error {
+		for name, n := range want {
+			if seen := h.of(name); len(seen) == 0 || slices.Max(seen) < n {
+				return fmt.Errorf("%s: not yet %d", name, n)
+			}
 		}
 		return nil
 	})
