@@ -2,8 +2,6 @@ package crdv1
 
 import (
 	"crypto/x509"
-	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -11,6 +9,8 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/pintle-dev/pintle/crd/webhookclient"
 )
 
 // Types and formats of printer columns.
@@ -152,7 +152,7 @@ func validateClient(c *apiextensionsv1.WebhookClientConfig, path *field.Path) (e
 	case (c.URL == nil) == (c.Service == nil):
 		return field.ErrorList{field.Required(path, "exactly one of url or service is required")}
 	case c.URL != nil:
-		return validateURL(*c.URL, path.Child("url"))
+		return webhookclient.CheckURL(*c.URL, path.Child("url"))
 	}
 	s, path := c.Service, path.Child("service")
 	if s.Name == "" {
@@ -161,46 +161,5 @@ func validateClient(c *apiextensionsv1.WebhookClientConfig, path *field.Path) (e
 	if s.Namespace == "" {
 		errs = append(errs, field.Required(path.Child("namespace"), ""))
 	}
-	if s.Port != nil {
-		if msgs := utilvalidation.IsValidPortNum(int(*s.Port)); len(msgs) > 0 {
-			errs = append(errs, field.Invalid(path.Child("port"), *s.Port, "port is not valid: "+strings.Join(msgs, ", ")))
-		}
-	}
-	if s.Path == nil || *s.Path == "" || *s.Path == "/" {
-		return errs
-	}
-	at := path.Child("path")
-	if !strings.HasPrefix(*s.Path, "/") {
-		errs = append(errs, field.Invalid(at, *s.Path, "must start with a '/'"))
-	}
-	trimmed := strings.TrimSuffix((*s.Path)[1:], "/")
-	for i, segment := range strings.Split(trimmed, "/") {
-		if segment == "" {
-			errs = append(errs, field.Invalid(at, *s.Path, fmt.Sprintf("segment[%d] may not be empty", i)))
-			continue
-		}
-		for _, msg := range utilvalidation.IsDNS1123Subdomain(segment) {
-			errs = append(errs, field.Invalid(at, *s.Path, fmt.Sprintf("segment[%d]: %v", i, msg)))
-		}
-	}
-	return errs
-}
-
-func validateURL(text string, path *field.Path) (errs field.ErrorList) {
-	const form = "; desired format: https://host[/path]"
-	u, err := url.Parse(text)
-	if err != nil {
-		return field.ErrorList{field.Required(path, "url must be a valid URL: "+err.Error()+form)}
-	}
-	refuse := func(bad bool, value, message string) {
-		if bad {
-			errs = append(errs, field.Invalid(path, value, message))
-		}
-	}
-	refuse(u.Scheme != "https", u.Scheme, "'https' is the only allowed URL scheme"+form)
-	refuse(u.Host == "", u.Host, "host must be specified"+form)
-	refuse(u.User != nil, u.User.String(), "user information is not permitted in the URL")
-	refuse(u.Fragment != "", u.Fragment, "fragments are not permitted in the URL")
-	refuse(u.RawQuery != "", u.RawQuery, "query parameters are not permitted in the URL")
-	return errs
+	return append(errs, webhookclient.CheckEndpoint(s.Port, s.Path, path)...)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -91,6 +92,46 @@ func checkResources(path *field.Path, list []string) field.ErrorList {
 	}
 	if plain && slices.Contains(list, "*") {
 		errs = append(errs, field.Invalid(path, list, "if '*' is present, must not specify other resources without subresources"))
+	}
+	return errs
+}
+
+// maxConditions is how many match conditions a webhook or a policy may have.
+const maxConditions = 64
+
+// CheckConditions validates the match conditions of a webhook or a policy. compile reports
+// what is wrong with the expression of one, which has no space around it and is not empty.
+func CheckConditions(list []admissionregistrationv1.MatchCondition, path *field.Path, compile func(text string, at *field.Path) field.ErrorList) field.ErrorList {
+	var errs field.ErrorList
+	if len(list) > maxConditions {
+		errs = append(errs, field.TooMany(path, len(list), maxConditions))
+	}
+	names := map[string]bool{}
+	for i, m := range list {
+		at := path.Index(i)
+		if text := strings.TrimSpace(m.Expression); text == "" {
+			errs = append(errs, field.Required(at.Child("expression"), ""))
+		} else {
+			errs = append(errs, compile(text, at.Child("expression"))...)
+		}
+		if m.Name == "" {
+			errs = append(errs, field.Required(at.Child("name"), ""))
+			continue
+		}
+		errs = append(errs, CheckQualifiedName(m.Name, at.Child("name"))...)
+		if names[m.Name] {
+			errs = append(errs, field.Duplicate(at.Child("name"), m.Name))
+		}
+		names[m.Name] = true
+	}
+	return errs
+}
+
+// CheckQualifiedName validates a name that may have a domain before a slash.
+func CheckQualifiedName(name string, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for _, message := range utilvalidation.IsQualifiedName(name) {
+		errs = append(errs, field.Invalid(path, name, message))
 	}
 	return errs
 }

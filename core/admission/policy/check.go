@@ -9,6 +9,7 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/pintle-dev/pintle/core/admission/match"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -129,7 +130,7 @@ func (p *Policies) checkMutating(ctx context.Context, r *resource.Request, now, 
 	if spec.ReinvocationPolicy == "" {
 		errs = append(errs, field.Required(path.Child("reinvocationPolicy"), ""))
 	} else {
-		errs = append(errs, oneOf(path.Child("reinvocationPolicy"), spec.ReinvocationPolicy,
+		errs = append(errs, match.CheckOneOf(path.Child("reinvocationPolicy"), spec.ReinvocationPolicy,
 			admissionregistrationv1.IfNeededReinvocationPolicy, admissionregistrationv1.NeverReinvocationPolicy)...)
 	}
 	if len(errs) > 0 {

@@ -9,11 +9,11 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
-	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	apiservercel "k8s.io/apiserver/pkg/cel"
 
 	"github.com/pintle-dev/pintle/core/admission/cel"
+	"github.com/pintle-dev/pintle/core/admission/match"
 )
 
 // checker checks the expressions of one policy.
@@ -92,41 +92,10 @@ func celErrors(path *field.Path, value string, result cel.Result) field.ErrorLis
 	}
 }
 
-// maxConditions is how many match conditions a policy may have.
-const maxConditions = 64
-
 func (c *checker) conditions(conditions []admissionregistrationv1.MatchCondition, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	if len(conditions) > maxConditions {
-		errs = append(errs, field.TooMany(path, len(conditions), maxConditions))
-	}
-	names := sets.New[string]()
-	for i, m := range conditions {
-		at := path.Index(i)
-		if text := strings.TrimSpace(m.Expression); text == "" {
-			errs = append(errs, field.Required(at.Child("expression"), ""))
-		} else {
-			errs = append(errs, celErrors(at.Child("expression"), text, cel.Plain().Compile(validation(text), c.declared(), c.mode(text)))...)
-		}
-		if m.Name == "" {
-			errs = append(errs, field.Required(at.Child("name"), ""))
-			continue
-		}
-		errs = append(errs, qualifiedName(m.Name, at.Child("name"))...)
-		if names.Has(m.Name) {
-			errs = append(errs, field.Duplicate(at.Child("name"), m.Name))
-		}
-		names.Insert(m.Name)
-	}
-	return errs
-}
-
-func qualifiedName(name string, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	for _, message := range utilvalidation.IsQualifiedName(name) {
-		errs = append(errs, field.Invalid(path, name, message))
-	}
-	return errs
+	return match.CheckConditions(conditions, path, func(text string, at *field.Path) field.ErrorList {
+		return celErrors(at, text, cel.Plain().Compile(validation(text), c.declared(), c.mode(text)))
+	})
 }
 
 var (
@@ -204,7 +173,7 @@ func (c *checker) auditAnnotations(policy string, annotations []admissionregistr
 		if policy == "" {
 			errs = append(errs, field.Invalid(at.Child("key"), a.Key, "requires metadata.name be non-empty"))
 		} else {
-			errs = append(errs, qualifiedName(policy+"/"+a.Key, at.Child("key"))...)
+			errs = append(errs, match.CheckQualifiedName(policy+"/"+a.Key, at.Child("key"))...)
 		}
 		switch text := strings.TrimSpace(a.ValueExpression); {
 		case text == "":
@@ -256,7 +225,7 @@ func (c *checker) mutation(m *admissionregistrationv1.Mutation, path *field.Path
 			errs = append(errs, field.Invalid(patch, "{jsonPatch}", "must not be specified when patchType is ApplyConfiguration"))
 		}
 	default:
-		errs = append(errs, oneOf(path.Child("patchType"), m.PatchType,
+		errs = append(errs, match.CheckOneOf(path.Child("patchType"), m.PatchType,
 			admissionregistrationv1.PatchTypeApplyConfiguration, admissionregistrationv1.PatchTypeJSONPatch)...)
 	}
 	return errs

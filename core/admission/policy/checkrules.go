@@ -2,8 +2,6 @@ package policy
 
 import (
 	"errors"
-	"fmt"
-	"slices"
 	"strings"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -13,16 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-)
 
-// oneOf reports a value that is none of those supported, which are in the order of their
-// names.
-func oneOf[T ~string](path *field.Path, value T, supported ...T) field.ErrorList {
-	if slices.Contains(supported, value) {
-		return nil
-	}
-	return field.ErrorList{field.NotSupported(path, value, supported)}
-}
+	"github.com/pintle-dev/pintle/core/admission/match"
+)
 
 // head checks what both sorts of policies begin with.
 func (c *checker) head(path *field.Path, failure *admissionregistrationv1.FailurePolicyType, param *admissionregistrationv1.ParamKind,
@@ -31,7 +22,7 @@ func (c *checker) head(path *field.Path, failure *admissionregistrationv1.Failur
 	if failure == nil {
 		errs = append(errs, field.Required(path.Child("failurePolicy"), ""))
 	} else {
-		errs = append(errs, oneOf(path.Child("failurePolicy"), *failure, admissionregistrationv1.Fail, admissionregistrationv1.Ignore)...)
+		errs = append(errs, match.CheckOneOf(path.Child("failurePolicy"), *failure, admissionregistrationv1.Fail, admissionregistrationv1.Ignore)...)
 	}
 	if param != nil {
 		errs = append(errs, checkParamKind(param, path.Child("paramKind"))...)
@@ -99,7 +90,7 @@ func matchResources(m *admissionregistrationv1.MatchResources, path *field.Path)
 	if m.MatchPolicy == nil {
 		errs = append(errs, field.Required(path.Child("matchPolicy"), ""))
 	} else {
-		errs = append(errs, oneOf(path.Child("matchPolicy"), *m.MatchPolicy, admissionregistrationv1.Equivalent, admissionregistrationv1.Exact)...)
+		errs = append(errs, match.CheckOneOf(path.Child("matchPolicy"), *m.MatchPolicy, admissionregistrationv1.Equivalent, admissionregistrationv1.Exact)...)
 	}
 	if at := path.Child("namespaceSelector"); m.NamespaceSelector == nil {
 		errs = append(errs, field.Required(at, ""))
@@ -133,81 +124,7 @@ func checkRule(r *admissionregistrationv1.NamedRuleWithOperations, path *field.P
 		}
 		names.Insert(name)
 	}
-	at := path.Child("operations")
-	if len(r.Operations) == 0 {
-		errs = append(errs, field.Required(at, ""))
-	}
-	if len(r.Operations) > 1 && slices.Contains(r.Operations, admissionregistrationv1.OperationAll) {
-		errs = append(errs, field.Invalid(at, r.Operations, "if '*' is present, must not specify other operations"))
-	}
-	for i, o := range r.Operations {
-		errs = append(errs, oneOf(at.Index(i), o, admissionregistrationv1.OperationAll, admissionregistrationv1.Connect,
-			admissionregistrationv1.Create, admissionregistrationv1.Delete, admissionregistrationv1.Update)...)
-	}
-	errs = append(errs, wildcard(path.Child("apiGroups"), r.APIGroups, "if '*' is present, must not specify other API groups")...)
-	errs = append(errs, wildcard(path.Child("apiVersions"), r.APIVersions, "if '*' is present, must not specify other API versions")...)
-	for i, version := range r.APIVersions {
-		if version == "" {
-			errs = append(errs, field.Required(path.Child("apiVersions").Index(i), ""))
-		}
-	}
-	errs = append(errs, checkResources(r.Resources, path.Child("resources"))...)
-	if r.Scope != nil {
-		errs = append(errs, oneOf(path.Child("scope"), *r.Scope, admissionregistrationv1.AllScopes, admissionregistrationv1.ClusterScope, admissionregistrationv1.NamespacedScope)...)
-	}
-	return errs
-}
-
-// wildcard checks a list that is not empty, in which "*" stands alone.
-func wildcard(path *field.Path, list []string, message string) field.ErrorList {
-	if len(list) == 0 {
-		return field.ErrorList{field.Required(path, "")}
-	}
-	if len(list) > 1 && slices.Contains(list, "*") {
-		return field.ErrorList{field.Invalid(path, list, message)}
-	}
-	return nil
-}
-
-// checkResources checks resources and subresources. What a wildcard before it covers must
-// not be named again.
-func checkResources(list []string, path *field.Path) field.ErrorList {
-	if len(list) == 0 {
-		return field.ErrorList{field.Required(path, "")}
-	}
-	var errs field.ErrorList
-	allSubresources, allResources := sets.New[string](), sets.New[string]()
-	plain := false
-	for i, text := range list {
-		if text == "" {
-			errs = append(errs, field.Required(path.Index(i), ""))
-			continue
-		}
-		res, sub, ok := strings.Cut(text, "/")
-		if !ok {
-			plain = text != "*"
-			continue
-		}
-		if allSubresources.Has(res) {
-			errs = append(errs, field.Invalid(path.Index(i), text, fmt.Sprintf("if '%s/*' is present, must not specify %s", res, text)))
-		}
-		if allResources.Has(sub) {
-			errs = append(errs, field.Invalid(path.Index(i), text, fmt.Sprintf("if '*/%s' is present, must not specify %s", sub, text)))
-		}
-		if sub == "*" {
-			allSubresources.Insert(res)
-		}
-		if res == "*" {
-			allResources.Insert(sub)
-		}
-	}
-	if len(list) > 1 && slices.Contains(list, "*/*") {
-		errs = append(errs, field.Invalid(path, list, "if '*/*' is present, must not specify other resources"))
-	}
-	if plain && slices.Contains(list, "*") {
-		errs = append(errs, field.Invalid(path, list, "if '*' is present, must not specify other resources without subresources"))
-	}
-	return errs
+	return append(errs, match.CheckRule(&r.RuleWithOperations, path)...)
 }
 
 // mutableOperations refuses the operations that have no object to change.
@@ -218,7 +135,7 @@ func mutableOperations(m *admissionregistrationv1.MatchResources, path *field.Pa
 	var errs field.ErrorList
 	for _, r := range m.ResourceRules {
 		for _, o := range r.Operations {
-			errs = append(errs, oneOf(path.Child("resourceRules", "operations"), o, admissionregistrationv1.OperationAll,
+			errs = append(errs, match.CheckOneOf(path.Child("resourceRules", "operations"), o, admissionregistrationv1.OperationAll,
 				admissionregistrationv1.Connect, admissionregistrationv1.Create, admissionregistrationv1.Update)...)
 		}
 	}
@@ -265,7 +182,7 @@ func checkParamRef(ref *admissionregistrationv1.ParamRef, path *field.Path) fiel
 	if ref.ParameterNotFoundAction == nil || *ref.ParameterNotFoundAction == "" {
 		return append(errs, field.Required(at, ""))
 	}
-	return append(errs, oneOf(at, *ref.ParameterNotFoundAction, admissionregistrationv1.DenyAction, admissionregistrationv1.AllowAction)...)
+	return append(errs, match.CheckOneOf(at, *ref.ParameterNotFoundAction, admissionregistrationv1.DenyAction, admissionregistrationv1.AllowAction)...)
 }
 
 func validationActions(actions []admissionregistrationv1.ValidationAction, path *field.Path) field.ErrorList {
@@ -275,7 +192,7 @@ func validationActions(actions []admissionregistrationv1.ValidationAction, path 
 	var errs field.ErrorList
 	seen := sets.New[admissionregistrationv1.ValidationAction]()
 	for i, a := range actions {
-		errs = append(errs, oneOf(path.Index(i), a, admissionregistrationv1.Audit, admissionregistrationv1.Deny, admissionregistrationv1.Warn)...)
+		errs = append(errs, match.CheckOneOf(path.Index(i), a, admissionregistrationv1.Audit, admissionregistrationv1.Deny, admissionregistrationv1.Warn)...)
 		if seen.Has(a) {
 			errs = append(errs, field.Duplicate(path.Index(i), a))
 		}

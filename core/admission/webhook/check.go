@@ -180,7 +180,7 @@ func (rules *ruleset) webhook(w *webhook, path *field.Path) field.ErrorList {
 	}
 	errs = append(errs, checkClient(&w.ClientConfig, path.Child("clientConfig"))...)
 	if rules.conditions {
-		errs = append(errs, rules.matchConditions(w.MatchConditions, path.Child("matchConditions"))...)
+		errs = append(errs, match.CheckConditions(w.MatchConditions, path.Child("matchConditions"), rules.expression)...)
 	}
 	return errs
 }
@@ -204,37 +204,6 @@ func (rules *ruleset) versions(versions []string, path *field.Path) field.ErrorL
 	}
 	if rules.knownVersions && !seen.HasAny(reviewVersions...) {
 		errs = append(errs, field.Invalid(path, versions, "must include at least one of "+all))
-	}
-	return errs
-}
-
-// maxConditions is how many match conditions a webhook may have.
-const maxConditions = 64
-
-func (rules *ruleset) matchConditions(list []admissionregistrationv1.MatchCondition, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	if len(list) > maxConditions {
-		errs = append(errs, field.TooMany(path, len(list), maxConditions))
-	}
-	names := sets.New[string]()
-	for i, m := range list {
-		at := path.Index(i)
-		if text := strings.TrimSpace(m.Expression); text == "" {
-			errs = append(errs, field.Required(at.Child("expression"), ""))
-		} else {
-			errs = append(errs, rules.expression(text, at.Child("expression"))...)
-		}
-		if m.Name == "" {
-			errs = append(errs, field.Required(at.Child("name"), ""))
-			continue
-		}
-		for _, message := range utilvalidation.IsQualifiedName(m.Name) {
-			errs = append(errs, field.Invalid(at.Child("name"), m.Name, message))
-		}
-		if names.Has(m.Name) {
-			errs = append(errs, field.Duplicate(at.Child("name"), m.Name))
-		}
-		names.Insert(m.Name)
 	}
 	return errs
 }
