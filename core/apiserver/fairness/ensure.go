@@ -29,7 +29,7 @@ func Ensure(ctx context.Context, client flowcontrol.FlowcontrolV1Interface, more
 		haveLevels[levels.Items[i].Name] = &levels.Items[i]
 	}
 	for _, want := range slices.Concat(bootstrap.MandatoryPriorityLevelConfigurations, bootstrap.SuggestedPriorityLevelConfigurations) {
-		if err := ensureLevel(ctx, client.PriorityLevelConfigurations(), want.DeepCopy(), haveLevels[want.Name]); err != nil {
+		if err := ensure(ctx, client.PriorityLevelConfigurations(), want.DeepCopy(), haveLevels[want.Name], levelParts); err != nil {
 			return fmt.Errorf("priority level %s: %w", want.Name, err)
 		}
 	}
@@ -42,7 +42,7 @@ func Ensure(ctx context.Context, client flowcontrol.FlowcontrolV1Interface, more
 		haveSchemas[schemas.Items[i].Name] = &schemas.Items[i]
 	}
 	for _, want := range slices.Concat(bootstrap.MandatoryFlowSchemas, bootstrap.SuggestedFlowSchemas, more) {
-		if err := ensureSchema(ctx, client.FlowSchemas(), want.DeepCopy(), haveSchemas[want.Name]); err != nil {
+		if err := ensure(ctx, client.FlowSchemas(), want.DeepCopy(), haveSchemas[want.Name], schemaParts); err != nil {
 			return fmt.Errorf("flow schema %s: %w", want.Name, err)
 		}
 	}
@@ -61,44 +61,40 @@ func ours(m *metav1.ObjectMeta) bool {
 	return false
 }
 
-func claim(m *metav1.ObjectMeta) {
-	m.Annotations = map[string]string{flowcontrolv1.AutoUpdateAnnotationKey: "true"}
+// writer writes the objects of one kind.
+type writer[T any] interface {
+	Create(ctx context.Context, object *T, opts metav1.CreateOptions) (*T, error)
+	Update(ctx context.Context, object *T, opts metav1.UpdateOptions) (*T, error)
 }
 
-func ensureLevel(ctx context.Context, client flowcontrol.PriorityLevelConfigurationInterface, want, have *flowcontrolv1.PriorityLevelConfiguration) error {
+// ensure creates an object, where have is nil, or brings it up to date. parts gives the
+// metadata and the specification of one.
+func ensure[T, S any](ctx context.Context, client writer[T], want, have *T, parts func(*T) (*metav1.ObjectMeta, *S)) error {
+	meta, spec := parts(want)
 	if have == nil {
-		claim(&want.ObjectMeta)
+		meta.Annotations = map[string]string{flowcontrolv1.AutoUpdateAnnotationKey: "true"}
 		if _, err := client.Create(ctx, want, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("create: %w", err)
 		}
 		return nil
 	}
-	if !ours(&have.ObjectMeta) || apiequality.Semantic.DeepDerivative(want.Spec, have.Spec) {
+	meta, old := parts(have)
+	if !ours(meta) || apiequality.Semantic.DeepDerivative(*spec, *old) {
 		return nil
 	}
-	have.Spec = want.Spec
+	*old = *spec
 	if _, err := client.Update(ctx, have, metav1.UpdateOptions{}); err != nil {
 		return fmt.Errorf("update: %w", err)
 	}
 	return nil
 }
 
-func ensureSchema(ctx context.Context, client flowcontrol.FlowSchemaInterface, want, have *flowcontrolv1.FlowSchema) error {
-	if have == nil {
-		claim(&want.ObjectMeta)
-		if _, err := client.Create(ctx, want, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("create: %w", err)
-		}
-		return nil
-	}
-	if !ours(&have.ObjectMeta) || apiequality.Semantic.DeepDerivative(want.Spec, have.Spec) {
-		return nil
-	}
-	have.Spec = want.Spec
-	if _, err := client.Update(ctx, have, metav1.UpdateOptions{}); err != nil {
-		return fmt.Errorf("update: %w", err)
-	}
-	return nil
+func levelParts(l *flowcontrolv1.PriorityLevelConfiguration) (*metav1.ObjectMeta, *flowcontrolv1.PriorityLevelConfigurationSpec) {
+	return &l.ObjectMeta, &l.Spec
+}
+
+func schemaParts(s *flowcontrolv1.FlowSchema) (*metav1.ObjectMeta, *flowcontrolv1.FlowSchemaSpec) {
+	return &s.ObjectMeta, &s.Spec
 }
 
 var flowSchemas = runtimeschema.GroupResource{Group: flowcontrolv1.GroupName, Resource: "flowschemas"}
