@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -54,6 +55,10 @@ func testInformers(t *testing.T) {
 	defer close(stop)
 	config := s.config()
 	config.Wrap(reads.count)
+	// A connection of its own: where a write on it meets a dead server before the read does,
+	// net/http ends the watch with an error that client-go answers with a new list, whatever
+	// the server.
+	config.Dial = (&net.Dialer{}).DialContext
 	watching, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
