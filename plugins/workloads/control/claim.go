@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/cache"
 )
 
 // Claimer makes an owner the controller of the objects that its selector matches: it
@@ -22,6 +23,9 @@ type Claimer[T metav1.Object] struct {
 	Finalizer string
 	// Belongs says what an object must meet beside the selector, nil for nothing.
 	Belongs func(obj T) bool
+	// Adoptable says which objects without a controller are thought of at all where they are
+	// looked up, nil for all.
+	Adoptable func(obj T) bool
 	// Live reads the owner from the API server. Nothing is adopted for an owner that is
 	// gone or going.
 	Live func(ctx context.Context) (metav1.Object, error)
@@ -30,6 +34,25 @@ type Claimer[T metav1.Object] struct {
 
 	checked bool
 	refusal error
+}
+
+// ClaimFrom claims of what a cache holds that has the indexes of IndexOwners: what the
+// owner controls, and what nobody does in its namespace.
+func (c *Claimer[T]) ClaimFrom(ctx context.Context, indexer cache.Indexer) ([]T, error) {
+	objs, err := Indexed[T](indexer, ByController, string(c.Owner.GetUID()))
+	if err != nil {
+		return nil, err
+	}
+	orphans, err := Indexed[T](indexer, ByOrphan, c.Owner.GetNamespace())
+	if err != nil {
+		return nil, err
+	}
+	for _, obj := range orphans {
+		if c.Adoptable == nil || c.Adoptable(obj) {
+			objs = append(objs, obj)
+		}
+	}
+	return c.Claim(ctx, objs)
 }
 
 // Claim returns those of objs that the owner controls now.

@@ -46,6 +46,11 @@ func (l *Loop) AddAfter(key string, d time.Duration) { l.queue.AddAfter(key, d) 
 // Len returns how many keys wait.
 func (l *Loop) Len() int { return l.queue.Len() }
 
+// Workers returns a function that runs the loop with a number of workers.
+func (l *Loop) Workers(n int) func(ctx context.Context) {
+	return func(ctx context.Context) { l.Run(ctx, n) }
+}
+
 // Run works until ctx is cancelled and returns when all workers have stopped.
 func (l *Loop) Run(ctx context.Context, workers int) {
 	var wg sync.WaitGroup

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/record"
 )
@@ -55,6 +56,12 @@ func (c *Pods) Delete(ctx context.Context, key string, owner runtime.Object, p *
 	}
 	c.Events.Eventf(owner, v1.EventTypeWarning, "FailedDelete", "Error deleting: %v", err)
 	return fmt.Errorf("delete pod %s/%s: %w", p.Namespace, p.Name, err)
+}
+
+// PatchPod sends a strategic merge patch of a pod; it suits a Claimer.
+func (k Kit) PatchPod(ctx context.Context, p *v1.Pod, patch []byte) error {
+	_, err := k.Client.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
+	return err
 }
 
 // PodFrom makes a pod of an owner's template, with a generated name.

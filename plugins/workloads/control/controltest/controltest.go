@@ -28,6 +28,32 @@ type Runner interface {
 	Run(ctx context.Context)
 }
 
+// Build makes the controllers that a test is about.
+type Build func(kit control.Kit) ([]Runner, error)
+
+// One makes of a controller's constructor what Run takes.
+func One[R Runner](construct func(kit control.Kit) (R, error)) Build {
+	return func(kit control.Kit) ([]Runner, error) {
+		c, err := construct(kit)
+		return []Runner{c}, err
+	}
+}
+
+// All makes all that others make.
+func All(builds ...Build) Build {
+	return func(kit control.Kit) ([]Runner, error) {
+		var out []Runner
+		for _, build := range builds {
+			runners, err := build(kit)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, runners...)
+		}
+		return out, nil
+	}
+}
+
 // Env is what a test gets.
 type Env struct {
 	*testing.T
@@ -42,6 +68,16 @@ type Env struct {
 // Settle waits until nothing moves any more at this moment of virtual time.
 func (e *Env) Settle() { synctest.Wait() }
 
+// Pass lets virtual time pass, and then everything settle.
+func (e *Env) Pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// SettleLate settles after a first look at what is watched only when it is needed: whoever
+// waits for a first listing looks for it every 100 ms.
+func (e *Env) SettleLate() { e.Pass(time.Second) }
+
 // Events returns the events recorded so far, as "type reason message".
 func (e *Env) Events() []string {
 	e.mu.Lock()
@@ -51,7 +87,7 @@ func (e *Env) Events() []string {
 
 // Run runs the controllers that build makes over a fake API with some objects, and body
 // when they have seen them.
-func Run(t *testing.T, objects []runtime.Object, build func(kit control.Kit) ([]Runner, error), body func(e *Env)) {
+func Run(t *testing.T, objects []runtime.Object, build Build, body func(e *Env)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -76,9 +112,7 @@ func Run(t *testing.T, objects []runtime.Object, build func(kit control.Kit) ([]
 		defer kit.Informers.Shutdown()
 		defer wg.Wait()
 		defer cancel()
-		// Whoever waits for a first listing looks for it every 100 ms.
-		time.Sleep(time.Second)
-		synctest.Wait()
+		e.SettleLate()
 		body(e)
 	})
 }
