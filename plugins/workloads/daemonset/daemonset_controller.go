@@ -40,9 +40,10 @@ type Controller struct {
 	sets    appslisters.DaemonSetLister
 	nodes   corelisters.NodeLister
 	pods    cache.Indexer
+	owners  control.Owners[*appsv1.DaemonSet]
 	history *history.Store
 	failed  *flowcontrol.Backoff // by set, generation and node
-	synced  []cache.InformerSynced
+	watches control.Watches
 	now     func() time.Time
 }
 
@@ -59,19 +60,19 @@ func New(kit control.Kit) (*Controller, error) {
 	}
 	c.make = control.Pods{Client: kit.Client, Expect: c.expect, Events: c.events}
 	c.loop = control.NewLoop("daemonset", kit.Log, c.sync)
+	c.owners = control.Owners[*appsv1.DaemonSet]{Kind: kind, Get: func(namespace, name string) (*appsv1.DaemonSet, error) {
+		return c.sets.DaemonSets(namespace).Get(name)
+	}}
 	c.history = history.NewStore(kit, kind, c.live, cache.ResourceEventHandlerFuncs{
-		UpdateFunc: func(_, obj any) { c.wakeOwner(obj) }, DeleteFunc: c.wakeOwner,
+		UpdateFunc: func(_, obj any) { c.wakeOwner(obj.(*appsv1.ControllerRevision)) }, DeleteFunc: control.OnGone(c.wakeOwner),
 	})
 	if err := control.IndexOwners(pods); err != nil {
 		return nil, err
 	}
-	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
-		sets.Informer(): cache.ResourceEventHandlerFuncs{
-			AddFunc: c.loop.AddObject, UpdateFunc: c.updateSet, DeleteFunc: c.deleteSet,
-		},
-		pods: cache.ResourceEventHandlerFuncs{
-			AddFunc: c.addPod, UpdateFunc: c.updatePod, DeleteFunc: c.deletePod,
-		},
+	events := control.PodEvents[*appsv1.DaemonSet]{Owners: c.owners, Selecting: c.sets.GetPodDaemonSets, Expect: c.expect, Wake: c.loop.Add}
+	return c, c.watches.Add("the DaemonSet controller", control.Handlers{
+		sets.Informer(): c.owners.Handler(c.loop, c.expect),
+		pods:            events.Handler(),
 		nodes.Informer(): cache.ResourceEventHandlerFuncs{
 			AddFunc: func(obj any) { c.changeNode(nil, obj.(*v1.Node)) },
 			UpdateFunc: func(old, obj any) {
@@ -80,123 +81,22 @@ func New(kit control.Kit) (*Controller, error) {
 					c.changeNode(a, b)
 				}
 			},
-			DeleteFunc: func(obj any) {
-				if n, ok := control.Gone[*v1.Node](obj); ok {
-					c.changeNode(n, nil)
-				}
-			},
+			DeleteFunc: control.OnGone(func(n *v1.Node) { c.changeNode(n, nil) }),
 		},
-	} {
-		registration, err := informer.AddEventHandler(handler)
-		if err != nil {
-			return nil, fmt.Errorf("watch for the DaemonSet controller: %w", err)
-		}
-		c.synced = append(c.synced, registration.HasSynced)
-	}
-	return c, nil
+	})
 }
 
 // Run works until ctx is cancelled.
-func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		c.loop.Run(ctx, 2)
-	}
-}
+func (c *Controller) Run(ctx context.Context) { c.watches.Run(ctx, c.loop.Workers(2)) }
 
 func (c *Controller) live(ctx context.Context, namespace, name string) (metav1.Object, error) {
 	return c.kit.Client.AppsV1().DaemonSets(namespace).Get(ctx, name, metav1.GetOptions{})
 }
 
-func (c *Controller) updateSet(old, obj any) {
-	a, b := old.(*appsv1.DaemonSet), obj.(*appsv1.DaemonSet)
-	if a.UID != b.UID {
-		c.deleteSet(a)
-	}
-	c.loop.AddObject(b)
-}
-
-func (c *Controller) deleteSet(obj any) {
-	if key, ok := control.Key(obj); ok {
-		c.expect.Forget(key)
-		c.loop.Add(key)
-	}
-}
-
 // wakeOwner wakes the DaemonSet of a revision.
-func (c *Controller) wakeOwner(obj any) {
-	if r, ok := control.Gone[*appsv1.ControllerRevision](obj); ok {
-		if key := c.ownerOf(r); key != "" {
-			c.loop.Add(key)
-		}
-	}
-}
-
-// ownerOf returns the key of the DaemonSet that controls an object, or "".
-func (c *Controller) ownerOf(obj metav1.Object) string {
-	ref := metav1.GetControllerOfNoCopy(obj)
-	if ref == nil || ref.Kind != kind.Kind || ref.APIVersion != kind.GroupVersion().String() {
-		return ""
-	}
-	ds, err := c.sets.DaemonSets(obj.GetNamespace()).Get(ref.Name)
-	if err != nil || ds.UID != ref.UID {
-		return ""
-	}
-	return obj.GetNamespace() + "/" + ref.Name
-}
-
-func (c *Controller) addPod(obj any) {
-	p := obj.(*v1.Pod)
-	if p.DeletionTimestamp != nil {
-		c.deletePod(p)
-		return
-	}
-	if key := c.ownerOf(p); key != "" {
-		c.expect.Created(key, 1)
-		c.loop.Add(key)
-		return
-	}
-	c.offer(p)
-}
-
-// offer wakes the DaemonSets that may adopt a pod without controller.
-func (c *Controller) offer(p *v1.Pod) {
-	if metav1.GetControllerOfNoCopy(p) != nil || len(p.Labels) == 0 {
-		return
-	}
-	sets, err := c.sets.GetPodDaemonSets(p)
-	if err != nil {
-		return // none matches
-	}
-	for _, ds := range sets {
+func (c *Controller) wakeOwner(r *appsv1.ControllerRevision) {
+	if ds, ok := c.owners.Of(r); ok {
 		c.loop.AddObject(ds)
-	}
-}
-
-func (c *Controller) updatePod(oldObj, obj any) {
-	old, p := oldObj.(*v1.Pod), obj.(*v1.Pod)
-	if p.DeletionTimestamp != nil {
-		c.deletePod(p)
-		return
-	}
-	before, after := c.ownerOf(old), c.ownerOf(p)
-	if before != "" && before != after {
-		c.loop.Add(before)
-	}
-	if after == "" {
-		c.offer(p)
-		return
-	}
-	c.loop.Add(after)
-}
-
-func (c *Controller) deletePod(obj any) {
-	p, ok := control.Gone[*v1.Pod](obj)
-	if !ok {
-		return
-	}
-	if key := c.ownerOf(p); key != "" {
-		c.expect.Deleted(key, p.UID)
-		c.loop.Add(key)
 	}
 }
 
@@ -223,17 +123,13 @@ func (c *Controller) changeNode(before, after *v1.Node) {
 }
 
 func (c *Controller) sync(ctx context.Context, key string) error {
-	namespace, name, err := cache.SplitMetaNamespaceKey(key)
-	if err != nil {
-		return nil //nolint:nilerr // not a key of ours; trying again would not help
-	}
-	ds, err := c.sets.DaemonSets(namespace).Get(name)
-	if apierrors.IsNotFound(err) {
-		c.expect.Forget(key)
-		return nil
-	}
+	ds, found, err := control.Lookup(key, c.owners.Get)
 	if err != nil {
 		return err
+	}
+	if !found {
+		c.expect.Forget(key)
+		return nil
 	}
 	selector, err := metav1.LabelSelectorAsSelector(ds.Spec.Selector)
 	if err == nil && selector.Empty() {
@@ -311,23 +207,11 @@ func (c *Controller) pass(ctx context.Context, key string, ds *appsv1.DaemonSet,
 
 // claimPods returns the pods of a set, adopting and releasing where needed.
 func (c *Controller) claimPods(ctx context.Context, ds *appsv1.DaemonSet, selector labels.Selector) ([]*v1.Pod, error) {
-	mine, err := control.Indexed[*v1.Pod](c.pods, control.ByController, string(ds.UID))
-	if err != nil {
-		return nil, err
-	}
-	orphans, err := control.Indexed[*v1.Pod](c.pods, control.ByOrphan, ds.Namespace)
-	if err != nil {
-		return nil, err
-	}
 	claimer := control.Claimer[*v1.Pod]{
-		Owner: ds, Kind: kind, Selector: selector,
+		Owner: ds, Kind: kind, Selector: selector, Patch: c.kit.PatchPod,
 		Live: func(ctx context.Context) (metav1.Object, error) { return c.live(ctx, ds.Namespace, ds.Name) },
-		Patch: func(ctx context.Context, p *v1.Pod, patch []byte) error {
-			_, err := c.kit.Client.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
-			return err
-		},
 	}
-	return claimer.Claim(ctx, append(mine, orphans...))
+	return claimer.ClaimFrom(ctx, c.pods)
 }
 
 func backoffKey(ds *appsv1.DaemonSet, node string) string {

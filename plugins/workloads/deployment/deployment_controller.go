@@ -30,7 +30,7 @@ type Controller struct {
 	setLister   appslisters.ReplicaSetLister
 	sets        cache.Indexer
 	pods        cache.Indexer
-	synced      []cache.InformerSynced
+	watches     control.Watches
 	now         func() time.Time
 }
 
@@ -49,39 +49,22 @@ func New(kit control.Kit) (*Controller, error) {
 			return nil, err
 		}
 	}
-	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
-		deployments.Informer(): cache.ResourceEventHandlerFuncs{
-			AddFunc: c.loop.AddObject, UpdateFunc: func(_, obj any) { c.loop.AddObject(obj) }, DeleteFunc: c.loop.AddObject,
-		},
+	return c, c.watches.Add("the Deployment controller", control.Handlers{
+		deployments.Informer(): control.Touched(c.loop.AddObject),
 		sets.Informer(): cache.ResourceEventHandlerFuncs{
-			AddFunc: c.wake, UpdateFunc: c.updateSet, DeleteFunc: c.wake,
+			AddFunc: func(obj any) { c.wake(obj.(*appsv1.ReplicaSet)) }, UpdateFunc: c.updateSet, DeleteFunc: control.OnGone(c.wake),
 		},
 		// A Deployment that is to be recreated waits for the last old pod to go.
-		pods.Informer(): cache.ResourceEventHandlerFuncs{DeleteFunc: c.deletePod},
-	} {
-		registration, err := informer.AddEventHandler(handler)
-		if err != nil {
-			return nil, fmt.Errorf("watch for the Deployment controller: %w", err)
-		}
-		c.synced = append(c.synced, registration.HasSynced)
-	}
-	return c, nil
+		pods.Informer(): cache.ResourceEventHandlerFuncs{DeleteFunc: control.OnGone(c.podGone)},
+	})
 }
 
 // Run works until ctx is cancelled.
-func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		c.loop.Run(ctx, 5)
-	}
-}
+func (c *Controller) Run(ctx context.Context) { c.watches.Run(ctx, c.loop.Workers(5)) }
 
 // wake asks for attention to the Deployment of a ReplicaSet, or to those that may adopt
 // it.
-func (c *Controller) wake(obj any) {
-	rs, ok := control.Gone[*appsv1.ReplicaSet](obj)
-	if !ok {
-		return
-	}
+func (c *Controller) wake(rs *appsv1.ReplicaSet) {
 	if ref := metav1.GetControllerOfNoCopy(rs); ref != nil {
 		if ref.Kind == kind.Kind {
 			c.loop.Add(rs.Namespace + "/" + ref.Name)
@@ -105,18 +88,13 @@ func (c *Controller) wake(obj any) {
 
 func (c *Controller) updateSet(old, obj any) {
 	a, b := old.(*appsv1.ReplicaSet), obj.(*appsv1.ReplicaSet)
-	before, after := metav1.GetControllerOfNoCopy(a), metav1.GetControllerOfNoCopy(b)
-	if before != nil && (after == nil || before.UID != after.UID) {
+	if control.Left(a, b) {
 		c.wake(a)
 	}
 	c.wake(b)
 }
 
-func (c *Controller) deletePod(obj any) {
-	p, ok := control.Gone[*v1.Pod](obj)
-	if !ok {
-		return
-	}
+func (c *Controller) podGone(p *v1.Pod) {
 	ref := metav1.GetControllerOfNoCopy(p)
 	if ref == nil || ref.Kind != "ReplicaSet" {
 		return
@@ -135,15 +113,10 @@ func (c *Controller) deletePod(obj any) {
 }
 
 func (c *Controller) sync(ctx context.Context, key string) error {
-	namespace, name, err := cache.SplitMetaNamespaceKey(key)
-	if err != nil {
-		return nil //nolint:nilerr // not a key of ours; trying again would not help
-	}
-	cached, err := c.deployments.Deployments(namespace).Get(name)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
+	cached, found, err := control.Lookup(key, func(namespace, name string) (*appsv1.Deployment, error) {
+		return c.deployments.Deployments(namespace).Get(name)
+	})
+	if !found {
 		return err
 	}
 	d := cached.DeepCopy()
@@ -182,14 +155,6 @@ func (c *Controller) claim(ctx context.Context, d *appsv1.Deployment) ([]*appsv1
 	if err != nil {
 		return nil, fmt.Errorf("deployment %s/%s: spec.selector: %w", d.Namespace, d.Name, err)
 	}
-	mine, err := control.Indexed[*appsv1.ReplicaSet](c.sets, control.ByController, string(d.UID))
-	if err != nil {
-		return nil, err
-	}
-	orphans, err := control.Indexed[*appsv1.ReplicaSet](c.sets, control.ByOrphan, d.Namespace)
-	if err != nil {
-		return nil, err
-	}
 	claimer := control.Claimer[*appsv1.ReplicaSet]{
 		Owner: d, Kind: kind, Selector: selector,
 		Live: func(ctx context.Context) (metav1.Object, error) {
@@ -200,7 +165,7 @@ func (c *Controller) claim(ctx context.Context, d *appsv1.Deployment) ([]*appsv1
 			return err
 		},
 	}
-	return claimer.Claim(ctx, append(mine, orphans...))
+	return claimer.ClaimFrom(ctx, c.sets)
 }
 
 // notePause keeps the condition Progressing true to whether the Deployment is paused, so

@@ -39,14 +39,6 @@ func (s *Store) Of(ctx context.Context, owner metav1.Object, selector labels.Sel
 	if err != nil {
 		return nil, err
 	}
-	mine, err := control.Indexed[*appsv1.ControllerRevision](indexer, control.ByController, string(owner.GetUID()))
-	if err != nil {
-		return nil, err
-	}
-	orphans, err := control.Indexed[*appsv1.ControllerRevision](indexer, control.ByOrphan, owner.GetNamespace())
-	if err != nil {
-		return nil, err
-	}
 	claimer := control.Claimer[*appsv1.ControllerRevision]{
 		Owner: owner, Kind: s.kind, Selector: selector,
 		Live: func(ctx context.Context) (metav1.Object, error) {
@@ -57,7 +49,7 @@ func (s *Store) Of(ctx context.Context, owner metav1.Object, selector labels.Sel
 			return err
 		},
 	}
-	list, err := claimer.Claim(ctx, append(mine, orphans...))
+	list, err := claimer.ClaimFrom(ctx, indexer)
 	if err != nil {
 		return nil, err
 	}

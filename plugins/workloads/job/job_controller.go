@@ -2,13 +2,11 @@ package job
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	batchlisters "k8s.io/client-go/listers/batch/v1"
 	"k8s.io/client-go/tools/cache"
@@ -29,8 +27,9 @@ type Controller struct {
 	create  control.Pods
 	events  record.EventRecorder
 	jobs    batchlisters.JobLister
+	owners  control.Owners[*batchv1.Job]
 	pods    cache.Indexer
-	synced  []cache.InformerSynced
+	watches control.Watches
 	now     func() time.Time
 
 	backoff  histories
@@ -44,58 +43,48 @@ func New(kit control.Kit) (*Controller, error) {
 		kit: kit, expect: control.NewExpectations(nil), events: kit.Events("job-controller"), jobs: jobs.Lister(),
 		pods: pods.Informer().GetIndexer(), now: time.Now, backoff: histories{m: map[string]history{}}, released: released{m: map[types.UID]bool{}},
 	}
+	c.owners = control.Owners[*batchv1.Job]{Kind: kind, Get: func(namespace, name string) (*batchv1.Job, error) {
+		return c.jobs.Jobs(namespace).Get(name)
+	}}
 	c.create = control.Pods{Client: kit.Client, Expect: c.expect, Events: c.events}
 	c.loop = control.NewLoop("job", kit.Log, c.sync)
 	c.orphans = control.NewLoop("job-orphans", kit.Log, c.syncOrphan)
 	if err := control.IndexOwners(pods.Informer()); err != nil {
 		return nil, err
 	}
-	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
-		jobs.Informer(): cache.ResourceEventHandlerFuncs{AddFunc: c.loop.AddObject, UpdateFunc: c.updateJob, DeleteFunc: c.deleteJob},
-		pods.Informer(): cache.ResourceEventHandlerFuncs{AddFunc: c.addPod, UpdateFunc: c.updatePod, DeleteFunc: c.deletePod},
-	} {
-		registration, err := informer.AddEventHandler(handler)
-		if err != nil {
-			return nil, fmt.Errorf("watch for the Job controller: %w", err)
-		}
-		c.synced = append(c.synced, registration.HasSynced)
+	events := control.PodEvents[*batchv1.Job]{
+		Owners: c.owners, Selecting: c.selecting, Expect: c.expect, Also: c.podSeen,
+		Wake: func(key string) { c.loop.AddAfter(key, batch) },
 	}
-	return c, nil
+	return c, c.watches.Add("the Job controller", control.Handlers{
+		jobs.Informer(): cache.ResourceEventHandlerFuncs{AddFunc: c.loop.AddObject, UpdateFunc: c.updateJob, DeleteFunc: control.OnGone(c.jobGone)},
+		pods.Informer(): events.Handler(),
+	})
 }
 
 // Run works until ctx is cancelled.
 func (c *Controller) Run(ctx context.Context) {
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		return
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() { c.loop.Run(ctx, 5) })
-	wg.Go(func() { c.orphans.Run(ctx, 1) })
-	wg.Wait()
+	c.watches.Run(ctx, c.loop.Workers(5), c.orphans.Workers(1))
 }
 
 func (c *Controller) updateJob(old, obj any) {
 	a, b := old.(*batchv1.Job), obj.(*batchv1.Job)
 	if a.UID != b.UID {
-		c.deleteJob(a)
+		c.jobGone(a)
 	}
 	if over(b) {
 		c.abandon(b)
 	}
 	if a.Generation == b.Generation && a.DeletionTimestamp == nil && b.DeletionTimestamp == nil {
 		// Our own writing of the status, mostly.
-		c.loop.AddAfter(b.Namespace+"/"+b.Name, batch)
+		c.loop.AddAfter(control.KeyOf(b), batch)
 		return
 	}
 	c.loop.AddObject(b)
 }
 
-func (c *Controller) deleteJob(obj any) {
-	job, ok := control.Gone[*batchv1.Job](obj)
-	if !ok {
-		return
-	}
-	key := job.Namespace + "/" + job.Name
+func (c *Controller) jobGone(job *batchv1.Job) {
+	key := control.KeyOf(job)
 	c.expect.Forget(key)
 	c.backoff.set(key, history{})
 	c.abandon(job)
@@ -115,70 +104,24 @@ func (c *Controller) abandon(job *batchv1.Job) {
 	}
 }
 
-// ownerOf returns the Job that controls a pod, nil if none does.
-func (c *Controller) ownerOf(p *v1.Pod) *batchv1.Job {
-	ref := metav1.GetControllerOfNoCopy(p)
-	if ref == nil || ref.Kind != kind.Kind || ref.APIVersion != kind.GroupVersion().String() {
-		return nil
+// selecting returns the Jobs whose selector matches a pod.
+func (c *Controller) selecting(p *v1.Pod) ([]*batchv1.Job, error) {
+	jobs, err := c.jobs.GetPodJobs(p)
+	out := make([]*batchv1.Job, len(jobs))
+	for i := range jobs {
+		out[i] = &jobs[i]
 	}
-	job, err := c.jobs.Jobs(p.Namespace).Get(ref.Name)
-	if err != nil || job.UID != ref.UID {
-		return nil
-	}
-	return job
+	return out, err
 }
 
-func keyOf(job *batchv1.Job) string { return job.Namespace + "/" + job.Name }
-
-func (c *Controller) addPod(obj any) {
-	p := obj.(*v1.Pod)
-	if job := c.ownerOf(p); job != nil && p.DeletionTimestamp == nil {
-		c.expect.Created(keyOf(job), 1)
-	}
-	c.podSeen(p, false)
-}
-
-func (c *Controller) updatePod(oldObj, obj any) {
-	old, p := oldObj.(*v1.Pod), obj.(*v1.Pod)
-	if before, after := c.ownerOf(old), c.ownerOf(p); before != nil && before != after {
-		c.loop.AddAfter(keyOf(before), batch)
-	}
-	c.podSeen(p, false)
-}
-
-func (c *Controller) deletePod(obj any) {
-	if p, ok := control.Gone[*v1.Pod](obj); ok {
-		c.podSeen(p, true)
-	}
-}
-
-// podSeen tells whom it concerns that a pod has changed or is gone.
-func (c *Controller) podSeen(p *v1.Pod, gone bool) {
+// podSeen keeps account of the finalizer of a pod, and sees to it that somebody takes it off.
+func (c *Controller) podSeen(p *v1.Pod, job *batchv1.Job, gone bool) {
 	if gone || !tracked(p) {
 		c.released.forget(p.UID)
-	}
-	job := c.ownerOf(p)
-	if job != nil {
-		if gone || p.DeletionTimestamp != nil {
-			c.expect.Deleted(keyOf(job), p.UID)
-		}
-		c.loop.AddAfter(keyOf(job), batch)
-	}
-	if gone {
 		return
 	}
-	if tracked(p) && (job == nil || over(job)) {
+	if job == nil || over(job) {
 		c.orphans.AddObject(p)
-	}
-	if job != nil || p.DeletionTimestamp != nil || len(p.Labels) == 0 || metav1.GetControllerOfNoCopy(p) != nil {
-		return
-	}
-	jobs, err := c.jobs.GetPodJobs(p)
-	if err != nil {
-		return // none matches
-	}
-	for i := range jobs {
-		c.loop.AddAfter(keyOf(&jobs[i]), batch)
 	}
 }
 

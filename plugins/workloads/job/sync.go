@@ -11,24 +11,19 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 )
 
 func (c *Controller) sync(ctx context.Context, key string) error {
-	namespace, name, err := cache.SplitMetaNamespaceKey(key)
+	job, found, err := control.Lookup(key, c.owners.Get)
 	if err != nil {
-		return nil //nolint:nilerr // not a key of ours; trying again would not help
+		return err
 	}
-	job, err := c.jobs.Jobs(namespace).Get(name)
-	if apierrors.IsNotFound(err) {
+	if !found {
 		c.expect.Forget(key)
 		c.backoff.set(key, history{})
 		return nil
-	}
-	if err != nil {
-		return err
 	}
 	if elsewhere(job) {
 		return nil
@@ -76,25 +71,14 @@ func (c *Controller) claim(ctx context.Context, job *batchv1.Job) ([]*v1.Pod, er
 	if err != nil {
 		return nil, fmt.Errorf("couldn't convert Job selector: %w", err)
 	}
-	candidates, err := control.Indexed[*v1.Pod](c.pods, control.ByController, string(job.UID))
-	if err != nil {
-		return nil, err
-	}
-	if !selector.Empty() {
-		orphans, err := control.Indexed[*v1.Pod](c.pods, control.ByOrphan, job.Namespace)
-		if err != nil {
-			return nil, err
-		}
-		candidates = append(candidates, orphans...)
-	}
 	claimer := control.Claimer[*v1.Pod]{
-		Owner: job, Kind: kind, Selector: selector, Finalizer: batchv1.JobTrackingFinalizer,
+		Owner: job, Kind: kind, Selector: selector, Finalizer: batchv1.JobTrackingFinalizer, Patch: c.kit.PatchPod,
+		Adoptable: func(*v1.Pod) bool { return !selector.Empty() },
 		Live: func(ctx context.Context) (metav1.Object, error) {
 			return c.kit.Client.BatchV1().Jobs(job.Namespace).Get(ctx, job.Name, metav1.GetOptions{})
 		},
-		Patch: c.patchPod,
 	}
-	pods, err := claimer.Claim(ctx, candidates)
+	pods, err := claimer.ClaimFrom(ctx, c.pods)
 	for i, p := range pods {
 		if metav1.GetControllerOfNoCopy(p) == nil && !tracked(p) {
 			// Adopted just now; the cache does not show the finalizer yet.
@@ -103,11 +87,6 @@ func (c *Controller) claim(ctx context.Context, job *batchv1.Job) ([]*v1.Pod, er
 		}
 	}
 	return pods, err
-}
-
-func (c *Controller) patchPod(ctx context.Context, p *v1.Pod, patch []byte) error {
-	_, err := c.kit.Client.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
-	return err
 }
 
 // end deletes the pods of a Job that ends. They keep the finalizer until they are counted.
@@ -127,7 +106,7 @@ func (c *Controller) removeAll(ctx context.Context, key string, r *round, pods [
 	var mu sync.Mutex
 	*failure = control.Each(pods, func(p *v1.Pod) error {
 		if uncounted && tracked(p) {
-			if err := c.patchPod(ctx, p, untrack(p)); err != nil && !apierrors.IsNotFound(err) {
+			if err := c.kit.PatchPod(ctx, p, untrack(p)); err != nil && !apierrors.IsNotFound(err) {
 				c.expect.Deleted(key, p.UID)
 				return fmt.Errorf("removing completion finalizer: %w", err)
 			}
@@ -226,7 +205,7 @@ func (c *Controller) track(ctx context.Context, key string, r *round, changed bo
 // release takes off the finalizer of a pod that has been noted.
 func (c *Controller) release(ctx context.Context, p *v1.Pod) error {
 	c.released.add(p.UID)
-	err := c.patchPod(ctx, p, untrack(p))
+	err := c.kit.PatchPod(ctx, p, untrack(p))
 	switch {
 	case err == nil:
 		return nil
@@ -282,10 +261,10 @@ func (c *Controller) syncOrphan(ctx context.Context, key string) error {
 	if ref := metav1.GetControllerOfNoCopy(p); ref != nil && (ref.Kind != kind.Kind || ref.APIVersion != kind.GroupVersion().String()) {
 		return nil // somebody else's
 	}
-	if job := c.ownerOf(p); job != nil && (elsewhere(job) || !over(job)) {
+	if job, ok := c.owners.Of(p); ok && (elsewhere(job) || !over(job)) {
 		return nil
 	}
-	err = c.patchPod(ctx, p, untrack(p))
+	err = c.kit.PatchPod(ctx, p, untrack(p))
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

@@ -19,12 +19,21 @@ type Set struct {
 	Origin runtime.Object
 }
 
+// Sets returns what each of some objects asks for.
+func Sets[T any](objs []T, view func(obj T) Set) []Set {
+	out := make([]Set, len(objs))
+	for i, obj := range objs {
+		out[i] = view(obj)
+	}
+	return out
+}
+
 // Kind is a kind of objects that ask for replicas.
 type Kind interface {
 	// Get returns an object from the cache, or an error that apierrors.IsNotFound knows.
 	Get(namespace, name string) (Set, error)
-	// Selecting returns the objects whose selector matches a pod.
-	Selecting(p *v1.Pod) []Set
+	// Selecting returns the objects whose selector matches a pod, an error where none does.
+	Selecting(p *v1.Pod) ([]Set, error)
 	// Live reads an object from the API server.
 	Live(ctx context.Context, namespace, name string) (metav1.Object, error)
 	// UpdateStatus writes the status of an object as it was in the cache.

@@ -3,7 +3,6 @@ package replicas
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -18,14 +17,14 @@ import (
 // Controller keeps the replicas of the objects of one kind.
 type Controller struct {
 	Options
-	kit    control.Kit
-	loop   *control.Loop
-	expect *control.Expectations
-	make   control.Pods
-	owned  cache.Indexer // the objects by the UID of their controller
-	pods   cache.Indexer
-	synced []cache.InformerSynced
-	now    func() time.Time
+	kit     control.Kit
+	loop    *control.Loop
+	expect  *control.Expectations
+	make    control.Pods
+	owned   cache.Indexer // the objects by the UID of their controller
+	pods    cache.Indexer
+	watches control.Watches
+	now     func() time.Time
 }
 
 // New returns a controller. The informers of kit must not have been started.
@@ -42,124 +41,26 @@ func New(kit control.Kit, options Options) (*Controller, error) {
 			return nil, err
 		}
 	}
-	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
-		options.Informer: cache.ResourceEventHandlerFuncs{
-			AddFunc: c.loop.AddObject, UpdateFunc: c.updateSet, DeleteFunc: c.deleteSet,
-		},
-		pods: cache.ResourceEventHandlerFuncs{
-			AddFunc: c.addPod, UpdateFunc: c.updatePod, DeleteFunc: c.deletePod,
-		},
-	} {
-		registration, err := informer.AddEventHandler(handler)
-		if err != nil {
-			return nil, fmt.Errorf("watch for the %s controller: %w", options.GVK.Kind, err)
-		}
-		c.synced = append(c.synced, registration.HasSynced)
+	events := control.PodEvents[Set]{
+		Owners: control.Owners[Set]{Kind: options.GVK, Get: options.Kind.Get}, Selecting: options.Kind.Selecting, Expect: c.expect, Wake: c.loop.Add,
 	}
-	return c, nil
+	return c, c.watches.Add("the "+options.GVK.Kind+" controller", control.Handlers{
+		options.Informer: events.Owners.Handler(c.loop, c.expect),
+		pods:             events.Handler(),
+	})
 }
 
 // Run works until ctx is cancelled.
-func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		c.loop.Run(ctx, 5)
-	}
-}
-
-func (c *Controller) updateSet(old, obj any) {
-	a, b := old.(metav1.Object), obj.(metav1.Object)
-	if a.GetUID() != b.GetUID() {
-		c.deleteSet(old)
-	}
-	c.loop.AddObject(obj)
-}
-
-func (c *Controller) deleteSet(obj any) {
-	key, ok := control.Key(obj)
-	if !ok {
-		return
-	}
-	c.expect.Forget(key)
-	c.loop.Add(key)
-}
-
-// ownerOf returns the key of the object of our kind that controls a pod, or "".
-func (c *Controller) ownerOf(p *v1.Pod) string {
-	ref := metav1.GetControllerOfNoCopy(p)
-	if ref == nil || ref.Kind != c.GVK.Kind || ref.APIVersion != c.GVK.GroupVersion().String() {
-		return ""
-	}
-	set, err := c.Kind.Get(p.Namespace, ref.Name)
-	if err != nil || set.UID != ref.UID {
-		return ""
-	}
-	return p.Namespace + "/" + ref.Name
-}
-
-func (c *Controller) addPod(obj any) {
-	p := obj.(*v1.Pod)
-	if p.DeletionTimestamp != nil {
-		c.deletePod(p)
-		return
-	}
-	if key := c.ownerOf(p); key != "" {
-		c.expect.Created(key, 1)
-		c.loop.Add(key)
-		return
-	}
-	c.offer(p)
-}
-
-// offer wakes the objects that may adopt a pod without controller.
-func (c *Controller) offer(p *v1.Pod) {
-	if metav1.GetControllerOfNoCopy(p) != nil || len(p.Labels) == 0 {
-		return
-	}
-	for _, set := range c.Kind.Selecting(p) {
-		c.loop.AddObject(set.ReplicaSet)
-	}
-}
-
-func (c *Controller) updatePod(oldObj, obj any) {
-	old, p := oldObj.(*v1.Pod), obj.(*v1.Pod)
-	if p.DeletionTimestamp != nil {
-		c.deletePod(p)
-		return
-	}
-	before, after := c.ownerOf(old), c.ownerOf(p)
-	if before != "" && before != after {
-		c.loop.Add(before)
-	}
-	if after == "" {
-		c.offer(p)
-		return
-	}
-	c.loop.Add(after)
-}
-
-func (c *Controller) deletePod(obj any) {
-	p, ok := control.Gone[*v1.Pod](obj)
-	if !ok {
-		return
-	}
-	if key := c.ownerOf(p); key != "" {
-		c.expect.Deleted(key, p.UID)
-		c.loop.Add(key)
-	}
-}
+func (c *Controller) Run(ctx context.Context) { c.watches.Run(ctx, c.loop.Workers(5)) }
 
 func (c *Controller) sync(ctx context.Context, key string) error {
-	namespace, name, err := cache.SplitMetaNamespaceKey(key)
-	if err != nil {
-		return nil //nolint:nilerr // not a key of ours; trying again would not help
-	}
-	set, err := c.Kind.Get(namespace, name)
-	if apierrors.IsNotFound(err) {
-		c.expect.Forget(key)
-		return nil
-	}
+	set, found, err := control.Lookup(key, c.Kind.Get)
 	if err != nil {
 		return err
+	}
+	if !found {
+		c.expect.Forget(key)
+		return nil
 	}
 	satisfied := c.expect.Satisfied(key)
 	all, err := c.claim(ctx, set)
@@ -199,31 +100,13 @@ func (c *Controller) claim(ctx context.Context, set Set) ([]*v1.Pod, error) {
 		c.kit.Log.Warn(c.GVK.Kind+" with a selector that selects everything or can't be read is left alone", c.Name, set.Namespace+"/"+set.ReplicaSet.Name, "err", err)
 		return nil, nil
 	}
-	mine, err := control.Indexed[*v1.Pod](c.pods, control.ByController, string(set.UID))
-	if err != nil {
-		return nil, err
-	}
-	orphans, err := control.Indexed[*v1.Pod](c.pods, control.ByOrphan, set.Namespace)
-	if err != nil {
-		return nil, err
-	}
 	claimer := control.Claimer[*v1.Pod]{
-		Owner: set, Kind: c.GVK, Selector: selector,
+		Owner: set, Kind: c.GVK, Selector: selector, Adoptable: control.PodActive, Patch: c.kit.PatchPod,
 		Live: func(ctx context.Context) (metav1.Object, error) {
 			return c.Kind.Live(ctx, set.Namespace, set.ReplicaSet.Name)
 		},
-		Patch: func(ctx context.Context, p *v1.Pod, patch []byte) error {
-			_, err := c.kit.Client.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
-			return err
-		},
 	}
-	candidates := mine
-	for _, p := range orphans {
-		if control.PodActive(p) {
-			candidates = append(candidates, p)
-		}
-	}
-	return claimer.Claim(ctx, candidates)
+	return claimer.ClaimFrom(ctx, c.pods)
 }
 
 // manage makes and deletes pods.

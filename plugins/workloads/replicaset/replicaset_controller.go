@@ -33,21 +33,16 @@ var _ replicas.Kind = kind{}
 // Get satisfies replicas.Kind.
 func (k kind) Get(namespace, name string) (replicas.Set, error) {
 	rs, err := k.sets.ReplicaSets(namespace).Get(name)
-	return replicas.Set{ReplicaSet: rs, Origin: rs}, err
+	return view(rs), err
 }
 
 // Selecting satisfies replicas.Kind.
-func (k kind) Selecting(p *v1.Pod) []replicas.Set {
+func (k kind) Selecting(p *v1.Pod) ([]replicas.Set, error) {
 	sets, err := k.sets.GetPodReplicaSets(p)
-	if err != nil {
-		return nil // no ReplicaSet matches
-	}
-	out := make([]replicas.Set, len(sets))
-	for i, rs := range sets {
-		out[i] = replicas.Set{ReplicaSet: rs, Origin: rs}
-	}
-	return out
+	return replicas.Sets(sets, view), err
 }
+
+func view(rs *appsv1.ReplicaSet) replicas.Set { return replicas.Set{ReplicaSet: rs, Origin: rs} }
 
 // Live satisfies replicas.Kind.
 func (k kind) Live(ctx context.Context, namespace, name string) (metav1.Object, error) {

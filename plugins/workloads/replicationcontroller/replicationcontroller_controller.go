@@ -41,16 +41,9 @@ func (k kind) Get(namespace, name string) (replicas.Set, error) {
 }
 
 // Selecting satisfies replicas.Kind.
-func (k kind) Selecting(p *v1.Pod) []replicas.Set {
+func (k kind) Selecting(p *v1.Pod) ([]replicas.Set, error) {
 	rcs, err := k.rcs.GetPodControllers(p)
-	if err != nil {
-		return nil // none matches
-	}
-	out := make([]replicas.Set, len(rcs))
-	for i, rc := range rcs {
-		out[i] = view(rc)
-	}
-	return out
+	return replicas.Sets(rcs, view), err
 }
 
 // Live satisfies replicas.Kind.

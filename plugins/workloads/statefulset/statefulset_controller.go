@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 	appslisters "k8s.io/client-go/listers/apps/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
@@ -32,8 +31,9 @@ type Controller struct {
 	sets    appslisters.StatefulSetLister
 	pods    cache.Indexer
 	claims  *control.Lazy
+	owners  control.Owners[*appsv1.StatefulSet]
 	history *history.Store
-	synced  []cache.InformerSynced
+	watches control.Watches
 	now     func() time.Time
 }
 
@@ -47,135 +47,46 @@ func New(kit control.Kit) (*Controller, error) {
 		sets: sets.Lister(), pods: pods.GetIndexer(), now: time.Now,
 	}
 	c.loop = control.NewLoop("statefulset", kit.Log, c.sync)
+	c.owners = control.Owners[*appsv1.StatefulSet]{Kind: kind, Get: func(namespace, name string) (*appsv1.StatefulSet, error) {
+		return c.sets.StatefulSets(namespace).Get(name)
+	}}
 	c.history = history.NewStore(kit, kind, c.live, nil)
 	c.claims = control.NewLazy(kit, func() cache.SharedIndexInformer {
 		return kit.Informers.Core().V1().PersistentVolumeClaims().Informer()
-	}, nil, cache.ResourceEventHandlerFuncs{DeleteFunc: c.deleteClaim})
+	}, nil, cache.ResourceEventHandlerFuncs{DeleteFunc: control.OnGone(c.claimGone)})
 	if err := control.IndexOwners(pods); err != nil {
 		return nil, err
 	}
-	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
-		sets.Informer(): cache.ResourceEventHandlerFuncs{
-			AddFunc: c.loop.AddObject, UpdateFunc: c.updateSet, DeleteFunc: c.deleteSet,
-		},
-		pods: cache.ResourceEventHandlerFuncs{
-			AddFunc: c.addPod, UpdateFunc: c.updatePod, DeleteFunc: c.deletePod,
-		},
-	} {
-		registration, err := informer.AddEventHandler(handler)
-		if err != nil {
-			return nil, fmt.Errorf("watch for the StatefulSet controller: %w", err)
-		}
-		c.synced = append(c.synced, registration.HasSynced)
+	events := control.PodEvents[*appsv1.StatefulSet]{
+		Owners: c.owners, Selecting: c.sets.GetPodStatefulSets, Expect: c.expect, Wake: c.loop.Add, Also: c.nameFreed,
 	}
-	return c, nil
+	return c, c.watches.Add("the StatefulSet controller", control.Handlers{
+		sets.Informer(): c.owners.Handler(c.loop, c.expect),
+		pods:            events.Handler(),
+	})
 }
 
 // Run works until ctx is cancelled.
-func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		c.loop.Run(ctx, 5)
-	}
-}
+func (c *Controller) Run(ctx context.Context) { c.watches.Run(ctx, c.loop.Workers(5)) }
 
 func (c *Controller) live(ctx context.Context, namespace, name string) (metav1.Object, error) {
 	return c.kit.Client.AppsV1().StatefulSets(namespace).Get(ctx, name, metav1.GetOptions{})
 }
 
-func (c *Controller) updateSet(old, obj any) {
-	a, b := old.(*appsv1.StatefulSet), obj.(*appsv1.StatefulSet)
-	if a.UID != b.UID {
-		c.deleteSet(a)
-	}
-	c.loop.AddObject(b)
-}
-
-func (c *Controller) deleteSet(obj any) {
-	if key, ok := control.Key(obj); ok {
-		c.expect.Forget(key)
-	}
-}
-
-// ownerOf returns the key of the StatefulSet that controls a pod, or "".
-func (c *Controller) ownerOf(p *v1.Pod) string {
-	ref := metav1.GetControllerOfNoCopy(p)
-	if ref == nil || ref.Kind != kind.Kind || ref.APIVersion != kind.GroupVersion().String() {
-		return ""
-	}
-	set, err := c.sets.StatefulSets(p.Namespace).Get(ref.Name)
-	if err != nil || set.UID != ref.UID {
-		return ""
-	}
-	return p.Namespace + "/" + ref.Name
-}
-
-func (c *Controller) addPod(obj any) {
-	p := obj.(*v1.Pod)
-	if key := c.ownerOf(p); key != "" {
-		c.expect.Created(key, 1)
-		if p.DeletionTimestamp != nil {
-			c.expect.Deleted(key, p.UID)
-		}
-		c.loop.Add(key)
+// nameFreed wakes the StatefulSet that may need the name of a pod that is gone and was not
+// its own.
+func (c *Controller) nameFreed(p *v1.Pod, owner *appsv1.StatefulSet, gone bool) {
+	cut := strings.LastIndexByte(p.Name, '-')
+	if !gone || owner != nil || cut <= 0 {
 		return
 	}
-	c.offer(p)
-}
-
-// offer wakes the StatefulSets that may adopt a pod without controller.
-func (c *Controller) offer(p *v1.Pod) {
-	if metav1.GetControllerOfNoCopy(p) != nil || len(p.Labels) == 0 {
-		return
-	}
-	sets, err := c.sets.GetPodStatefulSets(p)
-	if err != nil {
-		return // none matches
-	}
-	for _, set := range sets {
+	if set, err := c.sets.StatefulSets(p.Namespace).Get(p.Name[:cut]); err == nil {
 		c.loop.AddObject(set)
 	}
 }
 
-func (c *Controller) updatePod(oldObj, obj any) {
-	old, p := oldObj.(*v1.Pod), obj.(*v1.Pod)
-	before, after := c.ownerOf(old), c.ownerOf(p)
-	if before != "" && before != after {
-		c.loop.Add(before)
-	}
-	if after == "" {
-		c.offer(p)
-		return
-	}
-	if p.DeletionTimestamp != nil {
-		c.expect.Deleted(after, p.UID)
-	}
-	c.loop.Add(after)
-}
-
-func (c *Controller) deletePod(obj any) {
-	p, ok := control.Gone[*v1.Pod](obj)
-	if !ok {
-		return
-	}
-	if key := c.ownerOf(p); key != "" {
-		c.expect.Deleted(key, p.UID)
-		c.loop.Add(key)
-		return
-	}
-	// A pod that is not the set's may have had a name that the set needs.
-	if cut := strings.LastIndexByte(p.Name, '-'); cut > 0 {
-		if set, err := c.sets.StatefulSets(p.Namespace).Get(p.Name[:cut]); err == nil {
-			c.loop.AddObject(set)
-		}
-	}
-}
-
-// deleteClaim wakes the StatefulSets that may wait for a claim to go or must make another.
-func (c *Controller) deleteClaim(obj any) {
-	claim, ok := control.Gone[*v1.PersistentVolumeClaim](obj)
-	if !ok {
-		return
-	}
+// claimGone wakes the StatefulSets that may wait for a claim to go or must make another.
+func (c *Controller) claimGone(claim *v1.PersistentVolumeClaim) {
 	sets, err := c.sets.StatefulSets(claim.Namespace).List(labels.Everything())
 	if err != nil {
 		return // a cache does not fail
@@ -191,17 +102,13 @@ func (c *Controller) deleteClaim(obj any) {
 }
 
 func (c *Controller) sync(ctx context.Context, key string) error {
-	namespace, name, err := cache.SplitMetaNamespaceKey(key)
-	if err != nil {
-		return nil //nolint:nilerr // not a key of ours; trying again would not help
-	}
-	set, err := c.sets.StatefulSets(namespace).Get(name)
-	if apierrors.IsNotFound(err) {
-		c.expect.Forget(key)
-		return nil
-	}
+	set, found, err := control.Lookup(key, c.owners.Get)
 	if err != nil {
 		return err
+	}
+	if !found {
+		c.expect.Forget(key)
+		return nil
 	}
 	selector, err := metav1.LabelSelectorAsSelector(set.Spec.Selector)
 	if err != nil || selector.Empty() {
@@ -267,27 +174,15 @@ func cachedClaim(indexer cache.Indexer, namespace, name string) *v1.PersistentVo
 
 // claimPods returns the pods of a set, adopting and releasing where needed.
 func (c *Controller) claimPods(ctx context.Context, set *appsv1.StatefulSet, selector labels.Selector) ([]*v1.Pod, error) {
-	mine, err := control.Indexed[*v1.Pod](c.pods, control.ByController, string(set.UID))
-	if err != nil {
-		return nil, err
-	}
-	orphans, err := control.Indexed[*v1.Pod](c.pods, control.ByOrphan, set.Namespace)
-	if err != nil {
-		return nil, err
-	}
 	claimer := control.Claimer[*v1.Pod]{
-		Owner: set, Kind: kind, Selector: selector,
+		Owner: set, Kind: kind, Selector: selector, Patch: c.kit.PatchPod,
 		Belongs: func(p *v1.Pod) bool {
 			_, ok := ordinalOf(set, p.Name)
 			return ok
 		},
 		Live: func(ctx context.Context) (metav1.Object, error) { return c.live(ctx, set.Namespace, set.Name) },
-		Patch: func(ctx context.Context, p *v1.Pod, patch []byte) error {
-			_, err := c.kit.Client.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
-			return err
-		},
 	}
-	return claimer.Claim(ctx, append(mine, orphans...))
+	return claimer.ClaimFrom(ctx, c.pods)
 }
 
 func (c *Controller) writeStatus(ctx context.Context, set *appsv1.StatefulSet, s appsv1.StatefulSetStatus) error {
