@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	v1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
@@ -18,11 +17,11 @@ const byClaim = "claim"
 
 // Claims protects PersistentVolumeClaims.
 type Claims struct {
-	kit    control.Kit
-	loop   *control.Loop
-	claims corelisters.PersistentVolumeClaimLister
-	pods   cache.Indexer
-	synced []cache.InformerSynced
+	kit     control.Kit
+	loop    *control.Loop
+	claims  corelisters.PersistentVolumeClaimLister
+	pods    cache.Indexer
+	watches control.Watches
 }
 
 // NewClaims returns the controller. The informers of kit must not have been started.
@@ -39,13 +38,12 @@ func NewClaims(kit control.Kit) (*Claims, error) {
 	if err != nil {
 		return nil, fmt.Errorf("index pods by claim: %w", err)
 	}
-	seen := func(obj any) {
-		if claim := obj.(*v1.PersistentVolumeClaim); next(claim, claimFinalizer) != nothing {
-			c.loop.AddObject(claim)
-		}
-	}
-	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
-		claims.Informer(): cache.ResourceEventHandlerFuncs{AddFunc: seen, UpdateFunc: func(_, obj any) { seen(obj) }},
+	return c, c.watches.Add("the protection of claims", control.Handlers{
+		claims.Informer(): control.Seen(func(claim *v1.PersistentVolumeClaim) {
+			if next(claim, claimFinalizer) != nothing {
+				c.loop.AddObject(claim)
+			}
+		}),
 		pods.Informer(): cache.ResourceEventHandlerFuncs{
 			AddFunc: func(obj any) { c.podChanged(obj.(*v1.Pod), false) },
 			UpdateFunc: func(old, obj any) {
@@ -55,28 +53,13 @@ func NewClaims(kit control.Kit) (*Claims, error) {
 				}
 				c.podChanged(b, false)
 			},
-			DeleteFunc: func(obj any) {
-				if p, ok := control.Gone[*v1.Pod](obj); ok {
-					c.podChanged(p, true)
-				}
-			},
+			DeleteFunc: control.OnGone(func(p *v1.Pod) { c.podChanged(p, true) }),
 		},
-	} {
-		registration, err := informer.AddEventHandler(handler)
-		if err != nil {
-			return nil, fmt.Errorf("watch for the protection of claims: %w", err)
-		}
-		c.synced = append(c.synced, registration.HasSynced)
-	}
-	return c, nil
+	})
 }
 
 // Run works until ctx is cancelled.
-func (c *Claims) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		c.loop.Run(ctx, 1)
-	}
-}
+func (c *Claims) Run(ctx context.Context) { c.watches.Run(ctx, c.loop.Workers(1)) }
 
 // claimsOf returns the keys of the claims that a pod names.
 func claimsOf(p *v1.Pod) []string {
@@ -131,29 +114,24 @@ func uses(p *v1.Pod, claim *v1.PersistentVolumeClaim) bool {
 }
 
 func (c *Claims) sync(ctx context.Context, key string) error {
-	namespace, name, err := cache.SplitMetaNamespaceKey(key)
-	if err != nil {
-		return nil //nolint:nilerr // not a key of ours; trying again would not help
-	}
-	claim, err := c.claims.PersistentVolumeClaims(namespace).Get(name)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
+	claim, found, err := control.Lookup(key, func(namespace, name string) (*v1.PersistentVolumeClaim, error) {
+		return c.claims.PersistentVolumeClaims(namespace).Get(name)
+	})
+	if !found {
 		return err
 	}
-	todo := next(claim, claimFinalizer)
-	if todo == nothing {
+	needed := next(claim, claimFinalizer)
+	if needed == nothing {
 		return nil
 	}
-	if todo == release {
+	if needed == release {
 		used, err := c.used(ctx, claim)
 		if used || err != nil {
 			return err
 		}
 	}
-	return write(ctx, claim, claimFinalizer, todo, func(ctx context.Context, name string, patch []byte) error {
-		_, err := c.kit.Client.CoreV1().PersistentVolumeClaims(namespace).Patch(ctx, name, patchType, patch, metav1.PatchOptions{})
+	return write(ctx, claim, claimFinalizer, needed, func(ctx context.Context, name string, patch []byte) error {
+		_, err := c.kit.Client.CoreV1().PersistentVolumeClaims(claim.Namespace).Patch(ctx, name, patchType, patch, metav1.PatchOptions{})
 		return err
 	})
 }
