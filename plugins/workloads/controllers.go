@@ -53,7 +53,7 @@ const eventTTL = time.Hour
 // makers is the list of all controllers.
 func makers() []maker {
 	return []maker{
-		{"serviceaccount", func(p parts) (runner, error) { return defaults.NewServiceAccounts(p.Kit), nil }},
+		{"serviceaccount", func(p parts) (runner, error) { return defaults.NewServiceAccounts(p.Kit) }},
 		{"rootca", rootCA},
 		{"replicaset", func(p parts) (runner, error) { return replicaset.New(p.Kit) }},
 		{"replicationcontroller-controller", func(p parts) (runner, error) { return replicationcontroller.New(p.Kit) }},

@@ -133,5 +133,5 @@ func rootCA(p parts) (runner, error) {
 		p.Log.Warn("no root CA is published: settings have no rootCA and the connection to the API server has none")
 		return nil, nil
 	}
-	return defaults.NewRootCA(p.Kit, pem), nil
+	return defaults.NewRootCA(p.Kit, pem)
 }

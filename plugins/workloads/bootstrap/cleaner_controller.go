@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 	corelisters "k8s.io/client-go/listers/core/v1"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 )
@@ -21,7 +20,7 @@ type Cleaner struct {
 	loop    *control.Loop
 	factory informers.SharedInformerFactory
 	secrets corelisters.SecretLister
-	synced  cache.InformerSynced
+	watches control.Watches
 	now     func() time.Time
 }
 
@@ -31,35 +30,19 @@ func NewCleaner(kit control.Kit) (*Cleaner, error) {
 	secrets := factory.Core().V1().Secrets()
 	c := &Cleaner{kit: kit, factory: factory, secrets: secrets.Lister(), now: time.Now}
 	c.loop = control.NewLoop("tokencleaner", kit.Log, c.sync)
-	registration, err := secrets.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: c.loop.AddObject, UpdateFunc: func(_, obj any) { c.loop.AddObject(obj) },
-	})
-	if err != nil {
-		return nil, fmt.Errorf("watch for the cleaning of tokens: %w", err)
-	}
-	c.synced = registration.HasSynced
-	return c, nil
+	return c, c.watches.Add("the cleaning of tokens", control.Handlers{secrets.Informer(): control.Seen(c.loop.AddObject)})
 }
 
 // Run works until ctx is cancelled.
 func (c *Cleaner) Run(ctx context.Context) {
 	c.factory.StartWithContext(ctx)
 	defer c.factory.Shutdown()
-	if cache.WaitForCacheSync(ctx.Done(), c.synced) {
-		c.loop.Run(ctx, 1)
-	}
+	c.watches.Run(ctx, c.loop.Workers(1))
 }
 
 func (c *Cleaner) sync(ctx context.Context, key string) error {
-	namespace, name, err := cache.SplitMetaNamespaceKey(key)
-	if err != nil {
-		return nil //nolint:nilerr // not a key of ours; trying again would not help
-	}
-	s, err := c.secrets.Secrets(namespace).Get(name)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil || !isToken(s) {
+	s, found, err := control.Lookup(key, func(namespace, name string) (*v1.Secret, error) { return c.secrets.Secrets(namespace).Get(name) })
+	if !found || !isToken(s) {
 		return err
 	}
 	at, ends := expiration(s)

@@ -25,7 +25,7 @@ type Signer struct {
 	loop    *control.Loop
 	factory informers.SharedInformerFactory
 	info    corelisters.ConfigMapLister
-	synced  cache.InformerSynced
+	watches control.Watches
 	tokens  *control.Lazy
 	now     func() time.Time
 }
@@ -41,25 +41,17 @@ func NewSigner(kit control.Kit) (*Signer, error) {
 	info := factory.Core().V1().ConfigMaps()
 	c := &Signer{kit: kit, factory: factory, info: info.Lister(), now: time.Now}
 	c.loop = control.NewLoop("bootstrapsigner", kit.Log, c.sync)
-	poke := func(any) { c.loop.Add(infoKey) }
-	changed := cache.ResourceEventHandlerFuncs{AddFunc: poke, UpdateFunc: func(_, _ any) { c.loop.Add(infoKey) }, DeleteFunc: poke}
-	registration, err := info.Informer().AddEventHandler(changed)
-	if err != nil {
-		return nil, fmt.Errorf("watch for the signing of cluster-info: %w", err)
-	}
-	c.synced = registration.HasSynced
+	changed := control.Touched(func(any) { c.loop.Add(infoKey) })
 	tokens := control.Kit{Client: kit.Client, Informers: secretsOf(kit), Events: kit.Events, Log: kit.Log}
 	c.tokens = control.NewLazy(tokens, func() cache.SharedIndexInformer { return tokens.Informers.Core().V1().Secrets().Informer() }, nil, changed)
-	return c, nil
+	return c, c.watches.Add("the signing of cluster-info", control.Handlers{info.Informer(): changed})
 }
 
 // Run works until ctx is cancelled.
 func (c *Signer) Run(ctx context.Context) {
 	c.factory.StartWithContext(ctx)
 	defer c.factory.Shutdown()
-	if cache.WaitForCacheSync(ctx.Done(), c.synced) {
-		c.loop.Run(ctx, 1)
-	}
+	c.watches.Run(ctx, c.loop.Workers(1))
 }
 
 func (c *Signer) sync(ctx context.Context, _ string) error {

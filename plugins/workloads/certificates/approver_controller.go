@@ -16,7 +16,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	certificateslisters "k8s.io/client-go/listers/certificates/v1"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 )
@@ -29,7 +28,7 @@ type Approver struct {
 	kit      control.Kit
 	loop     *control.Loop
 	requests certificateslisters.CertificateSigningRequestLister
-	synced   cache.InformerSynced
+	watches  control.Watches
 	now      func() time.Time
 }
 
@@ -38,25 +37,17 @@ func NewApprover(kit control.Kit) (*Approver, error) {
 	requests := kit.Informers.Certificates().V1().CertificateSigningRequests()
 	c := &Approver{kit: kit, requests: requests.Lister(), now: time.Now}
 	c.loop = control.NewLoop("csrapproving", kit.Log, c.sync)
-	seen := func(obj any) {
-		if r := obj.(*certificatesv1.CertificateSigningRequest); undecided(r) && r.Spec.SignerName == certificatesv1.KubeAPIServerClientKubeletSignerName {
-			c.loop.AddObject(r)
-		}
-	}
-	registration, err := requests.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: seen, UpdateFunc: func(_, obj any) { seen(obj) }})
-	if err != nil {
-		return nil, fmt.Errorf("watch for the approval of certificates: %w", err)
-	}
-	c.synced = registration.HasSynced
-	return c, nil
+	return c, c.watches.Add("the approval of certificates", control.Handlers{
+		requests.Informer(): control.Seen(func(r *certificatesv1.CertificateSigningRequest) {
+			if undecided(r) && r.Spec.SignerName == certificatesv1.KubeAPIServerClientKubeletSignerName {
+				c.loop.AddObject(r)
+			}
+		}),
+	})
 }
 
 // Run works until ctx is cancelled.
-func (c *Approver) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced) {
-		c.loop.Run(ctx, 1)
-	}
-}
+func (c *Approver) Run(ctx context.Context) { c.watches.Run(ctx, c.loop.Workers(1)) }
 
 // undecided reports whether nobody has said yet what is to become of a request.
 func undecided(r *certificatesv1.CertificateSigningRequest) bool {

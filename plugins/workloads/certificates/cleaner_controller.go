@@ -11,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	certificateslisters "k8s.io/client-go/listers/certificates/v1"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 )
@@ -28,7 +27,7 @@ type Cleaner struct {
 	kit      control.Kit
 	loop     *control.Loop
 	requests certificateslisters.CertificateSigningRequestLister
-	synced   cache.InformerSynced
+	watches  control.Watches
 	now      func() time.Time
 }
 
@@ -37,26 +36,17 @@ func NewCleaner(kit control.Kit) (*Cleaner, error) {
 	requests := kit.Informers.Certificates().V1().CertificateSigningRequests()
 	c := &Cleaner{kit: kit, requests: requests.Lister(), now: time.Now}
 	c.loop = control.NewLoop("csrcleaner", kit.Log, c.sync)
-	seen := func(obj any) {
-		r := obj.(*certificatesv1.CertificateSigningRequest)
-		if end, ok := until(r); ok {
-			c.loop.AddAfter(r.Name, end.Sub(c.now()))
-		}
-	}
-	registration, err := requests.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: seen, UpdateFunc: func(_, obj any) { seen(obj) }})
-	if err != nil {
-		return nil, fmt.Errorf("watch for the cleaning of certificate requests: %w", err)
-	}
-	c.synced = registration.HasSynced
-	return c, nil
+	return c, c.watches.Add("the cleaning of certificate requests", control.Handlers{
+		requests.Informer(): control.Seen(func(r *certificatesv1.CertificateSigningRequest) {
+			if end, ok := until(r); ok {
+				c.loop.AddAfter(r.Name, end.Sub(c.now()))
+			}
+		}),
+	})
 }
 
 // Run works until ctx is cancelled.
-func (c *Cleaner) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced) {
-		c.loop.Run(ctx, 1)
-	}
-}
+func (c *Cleaner) Run(ctx context.Context) { c.watches.Run(ctx, c.loop.Workers(1)) }
 
 // until is when a request is to be deleted, false if that can't be told.
 func until(r *certificatesv1.CertificateSigningRequest) (end time.Time, ok bool) {

@@ -26,7 +26,7 @@ type Controller struct {
 	events   record.EventRecorder
 	cronJobs batchlisters.CronJobLister
 	jobs     cache.Indexer
-	synced   []cache.InformerSynced
+	watches  control.Watches
 	now      func() time.Time
 }
 
@@ -38,54 +38,35 @@ func New(kit control.Kit) (*Controller, error) {
 	if err := control.IndexOwners(jobs.Informer()); err != nil {
 		return nil, err
 	}
-	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
-		cronJobs.Informer(): cache.ResourceEventHandlerFuncs{AddFunc: c.loop.AddObject, UpdateFunc: func(_, obj any) { c.loop.AddObject(obj) }},
+	return c, c.watches.Add("the CronJob controller", control.Handlers{
+		cronJobs.Informer(): control.Seen(c.loop.AddObject),
 		jobs.Informer(): cache.ResourceEventHandlerFuncs{
-			AddFunc: c.jobChanged, DeleteFunc: c.jobChanged,
+			AddFunc: func(obj any) { c.jobChanged(obj.(*batchv1.Job)) }, DeleteFunc: control.OnGone(c.jobChanged),
 			UpdateFunc: func(old, obj any) {
-				if a, b := metav1.GetControllerOfNoCopy(old.(*batchv1.Job)), metav1.GetControllerOfNoCopy(obj.(*batchv1.Job)); a != nil && (b == nil || a.UID != b.UID) {
-					c.jobChanged(old)
+				a, b := old.(*batchv1.Job), obj.(*batchv1.Job)
+				if control.Left(a, b) {
+					c.jobChanged(a)
 				}
-				c.jobChanged(obj)
+				c.jobChanged(b)
 			},
 		},
-	} {
-		registration, err := informer.AddEventHandler(handler)
-		if err != nil {
-			return nil, fmt.Errorf("watch for the CronJob controller: %w", err)
-		}
-		c.synced = append(c.synced, registration.HasSynced)
-	}
-	return c, nil
+	})
 }
 
 // Run works until ctx is cancelled.
-func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		c.loop.Run(ctx, 3)
-	}
-}
+func (c *Controller) Run(ctx context.Context) { c.watches.Run(ctx, c.loop.Workers(3)) }
 
-func (c *Controller) jobChanged(obj any) {
-	job, ok := control.Gone[*batchv1.Job](obj)
-	if !ok {
-		return
-	}
+func (c *Controller) jobChanged(job *batchv1.Job) {
 	if ref := metav1.GetControllerOfNoCopy(job); ref != nil && ref.Kind == kind.Kind && ref.APIVersion == kind.GroupVersion().String() {
 		c.loop.Add(job.Namespace + "/" + ref.Name)
 	}
 }
 
 func (c *Controller) sync(ctx context.Context, key string) error {
-	namespace, name, err := cache.SplitMetaNamespaceKey(key)
-	if err != nil {
-		return nil //nolint:nilerr // not a key of ours; trying again would not help
-	}
-	shared, err := c.cronJobs.CronJobs(namespace).Get(name)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
+	shared, found, err := control.Lookup(key, func(namespace, name string) (*batchv1.CronJob, error) {
+		return c.cronJobs.CronJobs(namespace).Get(name)
+	})
+	if !found {
 		return err
 	}
 	cj := shared.DeepCopy()
@@ -99,7 +80,7 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 	}
 	again, failure := c.reconcile(ctx, cj, jobs)
 	if !apiequality.Semantic.DeepEqual(shared.Status, cj.Status) {
-		_, err := c.kit.Client.BatchV1().CronJobs(namespace).UpdateStatus(ctx, cj, metav1.UpdateOptions{})
+		_, err := c.kit.Client.BatchV1().CronJobs(cj.Namespace).UpdateStatus(ctx, cj, metav1.UpdateOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("status of CronJob %s: %w", key, err)
 		}

@@ -20,32 +20,31 @@ type Controller struct {
 	loop       *control.Loop
 	namespaces corelisters.NamespaceLister
 	objects    cache.SharedIndexInformer
-	synced     []cache.InformerSynced
+	watches    control.Watches
 }
 
 // NewServiceAccounts returns the controller of the default ServiceAccounts.
-func NewServiceAccounts(kit control.Kit) *Controller {
+func NewServiceAccounts(kit control.Kit) (*Controller, error) {
 	c := &Controller{}
 	c.objects = named(kit, ServiceAccount, func(k control.Kit, tweak func(*metav1.ListOptions)) cache.SharedIndexInformer {
 		return coreinformers.NewFilteredServiceAccountInformer(k.Client, metav1.NamespaceAll, 0, cache.Indexers{}, tweak)
 	})
-	c.init(kit, "serviceaccount", func(ctx context.Context, namespace string, present any) error {
+	return c, c.init(kit, "serviceaccount", func(ctx context.Context, namespace string, present any) error {
 		if present != nil {
 			return nil
 		}
 		_, err := kit.Client.CoreV1().ServiceAccounts(namespace).Create(ctx, serviceAccount(namespace), metav1.CreateOptions{})
 		return err
 	})
-	return c
 }
 
 // NewRootCA returns the controller that publishes a PEM bundle to every namespace.
-func NewRootCA(kit control.Kit, pem string) *Controller {
+func NewRootCA(kit control.Kit, pem string) (*Controller, error) {
 	c := &Controller{}
 	c.objects = named(kit, RootCA, func(k control.Kit, tweak func(*metav1.ListOptions)) cache.SharedIndexInformer {
 		return coreinformers.NewFilteredConfigMapInformer(k.Client, metav1.NamespaceAll, 0, cache.Indexers{}, tweak)
 	})
-	c.init(kit, "rootca", func(ctx context.Context, namespace string, present any) error {
+	return c, c.init(kit, "rootca", func(ctx context.Context, namespace string, present any) error {
 		maps := kit.Client.CoreV1().ConfigMaps(namespace)
 		if present == nil {
 			_, err := maps.Create(ctx, rootCA(namespace, pem), metav1.CreateOptions{})
@@ -59,7 +58,6 @@ func NewRootCA(kit control.Kit, pem string) *Controller {
 		_, err := maps.Update(ctx, want, metav1.UpdateOptions{})
 		return err
 	})
-	return c
 }
 
 func named(kit control.Kit, name string, newInformer func(control.Kit, func(*metav1.ListOptions)) cache.SharedIndexInformer) cache.SharedIndexInformer {
@@ -71,7 +69,7 @@ func named(kit control.Kit, name string, newInformer func(control.Kit, func(*met
 	return informer
 }
 
-func (c *Controller) init(kit control.Kit, name string, ensure func(ctx context.Context, namespace string, present any) error) {
+func (c *Controller) init(kit control.Kit, name string, ensure func(ctx context.Context, namespace string, present any) error) error {
 	namespaces := kit.Informers.Core().V1().Namespaces()
 	c.namespaces = namespaces.Lister()
 	object := ServiceAccount
@@ -95,23 +93,10 @@ func (c *Controller) init(kit control.Kit, name string, ensure func(ctx context.
 		}
 		return fmt.Errorf("%s of namespace %s: %w", object, namespace, err)
 	})
-	handle := func(source cache.SharedIndexInformer, h cache.ResourceEventHandler) {
-		if reg, err := source.AddEventHandler(h); err == nil {
-			c.synced = append(c.synced, reg.HasSynced)
-		}
-	}
-	handle(namespaces.Informer(), cache.ResourceEventHandlerFuncs{
-		AddFunc:    c.loop.AddObject,
-		UpdateFunc: func(_, obj any) { c.loop.AddObject(obj) },
-	})
-	owner := func(obj any) {
-		if m, ok := control.Gone[metav1.Object](obj); ok {
-			c.loop.Add(m.GetNamespace())
-		}
-	}
-	handle(c.objects, cache.ResourceEventHandlerFuncs{
-		UpdateFunc: func(_, obj any) { owner(obj) },
-		DeleteFunc: owner,
+	owner := func(m metav1.Object) { c.loop.Add(m.GetNamespace()) }
+	return c.watches.Add("the controller of "+object, control.Handlers{
+		namespaces.Informer(): control.Seen(c.loop.AddObject),
+		c.objects:             cache.ResourceEventHandlerFuncs{UpdateFunc: func(_, obj any) { owner(obj.(metav1.Object)) }, DeleteFunc: control.OnGone(owner)},
 	})
 }
 
@@ -122,8 +107,6 @@ func (c *Controller) Run(ctx context.Context) {
 		defer close(stopped)
 		c.objects.RunWithContext(ctx)
 	}()
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		c.loop.Run(ctx, 2)
-	}
+	c.watches.Run(ctx, c.loop.Workers(2))
 	<-stopped
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/pintle-dev/pintle/plugins/workloads/defaults"
 )
 
-func build(kit control.Kit) ([]controltest.Runner, error) {
-	return []controltest.Runner{defaults.NewServiceAccounts(kit), defaults.NewRootCA(kit, "PEM")}, nil
-}
+var build = controltest.All(controltest.One(defaults.NewServiceAccounts), controltest.One(func(kit control.Kit) (*defaults.Controller, error) {
+	return defaults.NewRootCA(kit, "PEM")
+}))
 
 func namespace(name string, phase v1.NamespacePhase) *v1.Namespace {
 	return &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: v1.NamespaceStatus{Phase: phase}}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -29,7 +28,7 @@ type Controller struct {
 	budgets policylisters.PodDisruptionBudgetLister
 	pods    corelisters.PodLister
 	owners  owners
-	synced  []cache.InformerSynced
+	watches control.Watches
 	now     func() time.Time
 }
 
@@ -46,44 +45,23 @@ func New(kit control.Kit) (*Controller, error) {
 	}
 	c.loop = control.NewLoop("disruption", kit.Log, c.sync)
 	c.pardon = control.NewLoop("disruption-stale", kit.Log, c.syncStale)
-	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
-		budgets.Informer(): cache.ResourceEventHandlerFuncs{
-			AddFunc: c.loop.AddObject, UpdateFunc: func(_, obj any) { c.loop.AddObject(obj) },
-		},
+	return c, c.watches.Add("the disruption controller", control.Handlers{
+		budgets.Informer(): control.Seen(c.loop.AddObject),
 		pods.Informer(): cache.ResourceEventHandlerFuncs{
-			AddFunc: func(obj any) { c.podChanged(nil, obj.(*v1.Pod)) },
-			UpdateFunc: func(old, obj any) {
-				c.podChanged(old.(*v1.Pod), obj.(*v1.Pod))
-			},
-			DeleteFunc: func(obj any) {
-				if p, ok := control.Gone[*v1.Pod](obj); ok {
-					c.wake(p)
-				}
-			},
+			AddFunc:    func(obj any) { c.podChanged(nil, obj.(*v1.Pod)) },
+			UpdateFunc: func(old, obj any) { c.podChanged(old.(*v1.Pod), obj.(*v1.Pod)) },
+			DeleteFunc: control.OnGone(c.wake),
 		},
-		apps.ReplicaSets().Informer():            cache.ResourceEventHandlerFuncs{},
-		apps.Deployments().Informer():            cache.ResourceEventHandlerFuncs{},
-		apps.StatefulSets().Informer():           cache.ResourceEventHandlerFuncs{},
-		core.ReplicationControllers().Informer(): cache.ResourceEventHandlerFuncs{},
-	} {
-		registration, err := informer.AddEventHandler(handler)
-		if err != nil {
-			return nil, fmt.Errorf("watch for the disruption controller: %w", err)
-		}
-		c.synced = append(c.synced, registration.HasSynced)
-	}
-	return c, nil
+		apps.ReplicaSets().Informer():            nil,
+		apps.Deployments().Informer():            nil,
+		apps.StatefulSets().Informer():           nil,
+		core.ReplicationControllers().Informer(): nil,
+	})
 }
 
 // Run works until ctx is cancelled.
 func (c *Controller) Run(ctx context.Context) {
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		return
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() { c.loop.Run(ctx, 1) })
-	wg.Go(func() { c.pardon.Run(ctx, 1) })
-	wg.Wait()
+	c.watches.Run(ctx, c.loop.Workers(1), c.pardon.Workers(1))
 }
 
 func (c *Controller) podChanged(old, p *v1.Pod) {
@@ -109,15 +87,10 @@ func (c *Controller) wake(p *v1.Pod) {
 }
 
 func (c *Controller) sync(ctx context.Context, key string) error {
-	namespace, name, err := cache.SplitMetaNamespaceKey(key)
-	if err != nil {
-		return nil //nolint:nilerr // not a key of ours; trying again would not help
-	}
-	pdb, err := c.budgets.PodDisruptionBudgets(namespace).Get(name)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
+	pdb, found, err := control.Lookup(key, func(namespace, name string) (*policyv1.PodDisruptionBudget, error) {
+		return c.budgets.PodDisruptionBudgets(namespace).Get(name)
+	})
+	if !found {
 		return err
 	}
 	next, again, err := c.next(ctx, pdb)
@@ -126,7 +99,7 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 		next, again = failed(pdb, err), 0
 	}
 	if next != nil {
-		_, err := c.kit.Client.PolicyV1().PodDisruptionBudgets(namespace).UpdateStatus(ctx, next, metav1.UpdateOptions{})
+		_, err := c.kit.Client.PolicyV1().PodDisruptionBudgets(pdb.Namespace).UpdateStatus(ctx, next, metav1.UpdateOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("status of PodDisruptionBudget %s: %w", key, err)
 		}
@@ -177,15 +150,8 @@ func (c *Controller) next(ctx context.Context, pdb *policyv1.PodDisruptionBudget
 
 // syncStale takes back the announcement of a disruption that did not come.
 func (c *Controller) syncStale(ctx context.Context, key string) error {
-	namespace, name, err := cache.SplitMetaNamespaceKey(key)
-	if err != nil {
-		return nil //nolint:nilerr // not a key of ours; trying again would not help
-	}
-	p, err := c.pods.Pods(namespace).Get(name)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
+	p, found, err := control.Lookup(key, func(namespace, name string) (*v1.Pod, error) { return c.pods.Pods(namespace).Get(name) })
+	if !found {
 		return err
 	}
 	after, ok := stale(p, c.now())
@@ -206,7 +172,7 @@ func (c *Controller) syncStale(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.kit.Client.CoreV1().Pods(namespace).Patch(ctx, name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	_, err = c.kit.Client.CoreV1().Pods(p.Namespace).Patch(ctx, p.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

@@ -30,8 +30,8 @@ func NewEndpoints(kit control.Kit) (*Endpoints, error) {
 		return nil, err
 	}
 	// Those whose Service went while nobody looked are found by their own first listing.
-	return c, c.watch(informer.Informer(), cache.ResourceEventHandlerFuncs{
-		AddFunc: c.loop.AddObject, DeleteFunc: c.loop.AddObject,
+	return c, c.watches.Add("endpoints", control.Handlers{
+		informer.Informer(): cache.ResourceEventHandlerFuncs{AddFunc: c.loop.AddObject, DeleteFunc: c.loop.AddObject},
 	})
 }
 

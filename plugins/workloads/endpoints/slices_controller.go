@@ -45,26 +45,25 @@ func NewSlices(kit control.Kit) (*Slices, error) {
 	if err := c.init(kit, "endpointslice", c.sync); err != nil {
 		return nil, err
 	}
-	// Endpoints of pods on nodes that are not known yet wait for the node.
-	if err := c.watch(nodes.Informer(), cache.ResourceEventHandlerFuncs{}); err != nil {
-		return nil, err
-	}
-	return c, c.watch(informer.Informer(), cache.ResourceEventHandlerFuncs{
-		AddFunc: func(obj any) { c.sliceChanged(obj.(*discoveryv1.EndpointSlice)) },
-		UpdateFunc: func(old, obj any) {
-			a, b := old.(*discoveryv1.EndpointSlice), obj.(*discoveryv1.EndpointSlice)
-			if a.Labels[discoveryv1.LabelServiceName] != b.Labels[discoveryv1.LabelServiceName] || c.reconciler.ManagedByChanged(a, b) {
-				c.wake(a)
-				c.wake(b)
-				return
-			}
-			c.sliceChanged(b)
-		},
-		DeleteFunc: func(obj any) {
-			s, ok := control.Gone[*discoveryv1.EndpointSlice](obj)
-			if ok && c.reconciler.ManagedByController(s) && c.tracker.Has(s) && !c.tracker.HandleDeletion(s) {
-				c.wake(s)
-			}
+	return c, c.watches.Add("endpoints", control.Handlers{
+		// Endpoints of pods on nodes that are not known yet wait for the node.
+		nodes.Informer(): nil,
+		informer.Informer(): cache.ResourceEventHandlerFuncs{
+			AddFunc: func(obj any) { c.sliceChanged(obj.(*discoveryv1.EndpointSlice)) },
+			UpdateFunc: func(old, obj any) {
+				a, b := old.(*discoveryv1.EndpointSlice), obj.(*discoveryv1.EndpointSlice)
+				if a.Labels[discoveryv1.LabelServiceName] != b.Labels[discoveryv1.LabelServiceName] || c.reconciler.ManagedByChanged(a, b) {
+					c.wake(a)
+					c.wake(b)
+					return
+				}
+				c.sliceChanged(b)
+			},
+			DeleteFunc: control.OnGone(func(s *discoveryv1.EndpointSlice) {
+				if c.reconciler.ManagedByController(s) && c.tracker.Has(s) && !c.tracker.HandleDeletion(s) {
+					c.wake(s)
+				}
+			}),
 		},
 	})
 }

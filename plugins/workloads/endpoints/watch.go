@@ -2,7 +2,6 @@ package endpoints
 
 import (
 	"context"
-	"fmt"
 
 	v1 "k8s.io/api/core/v1"
 	corelisters "k8s.io/client-go/listers/core/v1"
@@ -19,7 +18,7 @@ type base struct {
 	loop     *control.Loop
 	services corelisters.ServiceLister
 	pods     corelisters.PodLister
-	synced   []cache.InformerSynced
+	watches  control.Watches
 }
 
 func (b *base) init(kit control.Kit, name string, sync func(ctx context.Context, namespace, name string) error) error {
@@ -32,29 +31,14 @@ func (b *base) init(kit control.Kit, name string, sync func(ctx context.Context,
 		}
 		return sync(ctx, namespace, name)
 	})
-	if err := b.watch(services.Informer(), cache.ResourceEventHandlerFuncs{
-		AddFunc: b.loop.AddObject, UpdateFunc: func(_, obj any) { b.loop.AddObject(obj) }, DeleteFunc: b.loop.AddObject,
-	}); err != nil {
-		return err
-	}
-	return b.watch(pods.Informer(), cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { b.podChanged(nil, obj) },
-		UpdateFunc: b.podChanged,
-		DeleteFunc: func(obj any) {
-			if p, ok := control.Gone[*v1.Pod](obj); ok {
-				b.podChanged(nil, p)
-			}
+	return b.watches.Add("endpoints", control.Handlers{
+		services.Informer(): control.Touched(b.loop.AddObject),
+		pods.Informer(): cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(obj any) { b.podChanged(nil, obj) },
+			UpdateFunc: b.podChanged,
+			DeleteFunc: control.OnGone(func(p *v1.Pod) { b.podChanged(nil, p) }),
 		},
 	})
-}
-
-func (b *base) watch(informer cache.SharedIndexInformer, h cache.ResourceEventHandler) error {
-	registration, err := informer.AddEventHandler(h)
-	if err != nil {
-		return fmt.Errorf("watch for endpoints: %w", err)
-	}
-	b.synced = append(b.synced, registration.HasSynced)
-	return nil
 }
 
 // podChanged asks for attention to the Services that a pod belongs or belonged to.
@@ -73,8 +57,4 @@ func (b *base) podChanged(old, obj any) {
 }
 
 // Run works until ctx is cancelled.
-func (b *base) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), b.synced...) {
-		b.loop.Run(ctx, 3)
-	}
-}
+func (b *base) Run(ctx context.Context) { b.watches.Run(ctx, b.loop.Workers(3)) }

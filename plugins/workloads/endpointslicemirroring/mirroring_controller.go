@@ -28,7 +28,7 @@ type Controller struct {
 	services  corelisters.ServiceLister
 	slices    discoverylisters.EndpointSliceLister
 	tracker   *util.EndpointSliceTracker
-	synced    []cache.InformerSynced
+	watches   control.Watches
 }
 
 // New returns the controller. The informers of kit must not have been started.
@@ -40,47 +40,31 @@ func New(kit control.Kit) (*Controller, error) {
 		slices: slices.Lister(), tracker: util.NewEndpointSliceTracker(),
 	}
 	c.loop = control.NewLoop("endpointslicemirroring", kit.Log, c.sync)
-	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
+	return c, c.watches.Add("the mirroring of Endpoints", control.Handlers{
 		endpoints.Informer(): cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(obj any) { c.changed(nil, obj.(*v1.Endpoints)) },
 			UpdateFunc: func(old, obj any) { c.changed(old.(*v1.Endpoints), obj.(*v1.Endpoints)) },
-			DeleteFunc: func(obj any) {
-				if e, ok := control.Gone[*v1.Endpoints](obj); ok {
-					c.changed(nil, e)
-				}
-			},
+			DeleteFunc: control.OnGone(func(e *v1.Endpoints) { c.changed(nil, e) }),
 		},
 		services.Informer(): cache.ResourceEventHandlerFuncs{
-			AddFunc:    c.serviceChanged,
+			AddFunc:    func(obj any) { c.serviceChanged(obj.(*v1.Service)) },
 			UpdateFunc: func(old, obj any) { c.serviceUpdated(old.(*v1.Service), obj.(*v1.Service)) },
-			DeleteFunc: c.serviceChanged,
+			DeleteFunc: control.OnGone(c.serviceChanged),
 		},
 		slices.Informer(): cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(obj any) { c.sliceChanged(obj.(*discoveryv1.EndpointSlice)) },
 			UpdateFunc: func(old, obj any) { c.sliceUpdated(old.(*discoveryv1.EndpointSlice), obj.(*discoveryv1.EndpointSlice)) },
-			DeleteFunc: func(obj any) {
-				s, ok := control.Gone[*discoveryv1.EndpointSlice](obj)
-				if ok && mine(s) && c.tracker.Has(s) && !c.tracker.HandleDeletion(s) {
+			DeleteFunc: control.OnGone(func(s *discoveryv1.EndpointSlice) {
+				if mine(s) && c.tracker.Has(s) && !c.tracker.HandleDeletion(s) {
 					c.wake(s)
 				}
-			},
+			}),
 		},
-	} {
-		registration, err := informer.AddEventHandler(handler)
-		if err != nil {
-			return nil, fmt.Errorf("watch for the mirroring of Endpoints: %w", err)
-		}
-		c.synced = append(c.synced, registration.HasSynced)
-	}
-	return c, nil
+	})
 }
 
 // Run works until ctx is cancelled.
-func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		c.loop.Run(ctx, 2)
-	}
-}
+func (c *Controller) Run(ctx context.Context) { c.watches.Run(ctx, c.loop.Workers(2)) }
 
 func (c *Controller) changed(old, e *v1.Endpoints) {
 	if mirrored(e) || (old != nil && mirrored(old)) {
@@ -88,8 +72,8 @@ func (c *Controller) changed(old, e *v1.Endpoints) {
 	}
 }
 
-func (c *Controller) serviceChanged(obj any) {
-	if s, ok := control.Gone[*v1.Service](obj); ok && s.Spec.Selector == nil {
+func (c *Controller) serviceChanged(s *v1.Service) {
+	if s.Spec.Selector == nil {
 		c.loop.AddObject(s)
 	}
 }

@@ -10,10 +10,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
@@ -167,17 +165,7 @@ func (m *monitors) start(ctx context.Context, wg *sync.WaitGroup, r schema.Group
 			}
 		}
 	}
-	client := m.client.Resource(r)
-	lw := &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return client.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return client.Watch(ctx, o)
-		},
-	}
-	reflector := cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, m.client), &metav1.PartialObjectMetadata{}, sink,
-		cache.ReflectorOptions{Name: "garbagecollector/" + r.Resource, TypeDescription: r.String()})
+	reflector := control.NewReflector(m.client, r, "garbagecollector/"+r.Resource, sink)
 	wg.Go(func() { reflector.RunWithContext(ctx) })
 	return &monitor{kind: kind, stop: cancel, synced: sink.synced}
 }
@@ -197,11 +185,7 @@ func (m *monitors) attach(informer cache.SharedIndexInformer, kind schema.GroupV
 			}
 			set(obj)
 		},
-		DeleteFunc: func(obj any) {
-			if o, ok := control.Gone[metav1.Object](obj); ok {
-				m.graph.remove(o.GetUID())
-			}
-		},
+		DeleteFunc: control.OnGone(func(o metav1.Object) { m.graph.remove(o.GetUID()) }),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("watch %s: %w", kind, err)

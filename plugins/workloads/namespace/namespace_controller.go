@@ -14,7 +14,6 @@ import (
 	"k8s.io/client-go/discovery"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 )
@@ -28,7 +27,7 @@ type Controller struct {
 	metadata   metadata.Interface
 	loop       *control.Loop
 	namespaces corelisters.NamespaceLister
-	synced     cache.InformerSynced
+	watches    control.Watches
 	now        func() time.Time
 }
 
@@ -37,27 +36,17 @@ func New(kit control.Kit, disco discovery.DiscoveryInterface, client metadata.In
 	informer := kit.Informers.Core().V1().Namespaces()
 	c := &Controller{kit: kit, disco: disco, metadata: client, namespaces: informer.Lister(), now: time.Now}
 	c.loop = control.NewLoop("namespace", kit.Log, c.sync)
-	offer := func(obj any) {
-		if ns, ok := obj.(*v1.Namespace); ok && ns.DeletionTimestamp != nil {
-			c.loop.Add(ns.Name)
-		}
-	}
-	registration, err := informer.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: offer, UpdateFunc: func(_, obj any) { offer(obj) },
+	return c, c.watches.Add("namespaces", control.Handlers{
+		informer.Informer(): control.Seen(func(ns *v1.Namespace) {
+			if ns.DeletionTimestamp != nil {
+				c.loop.Add(ns.Name)
+			}
+		}),
 	})
-	if err != nil {
-		return nil, fmt.Errorf("watch namespaces: %w", err)
-	}
-	c.synced = registration.HasSynced
-	return c, nil
 }
 
 // Run works until ctx is cancelled.
-func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced) {
-		c.loop.Run(ctx, 4)
-	}
-}
+func (c *Controller) Run(ctx context.Context) { c.watches.Run(ctx, c.loop.Workers(4)) }
 
 func (c *Controller) sync(ctx context.Context, name string) error {
 	cached, err := c.namespaces.Get(name)

@@ -56,8 +56,7 @@ func leave(t *v1.Taint, tolerations []v1.Toleration, since func(v1.Taint) time.T
 	return since(*t).Add(time.Duration(shortest) * time.Second), true
 }
 
-func (c *Controller) podChanged(obj any) {
-	p := obj.(*v1.Pod)
+func (c *Controller) podChanged(p *v1.Pod) {
 	if p.Spec.NodeName == "" || p.DeletionTimestamp != nil {
 		return
 	}

@@ -27,14 +27,14 @@ const byNode = "node"
 
 // Controller watches over nodes.
 type Controller struct {
-	kit    control.Kit
-	loop   *control.Loop
-	evict  *control.Loop
-	events record.EventRecorder
-	nodes  corelisters.NodeLister
-	pods   cache.Indexer
-	leases cache.SharedIndexInformer
-	synced []cache.InformerSynced
+	kit     control.Kit
+	loop    *control.Loop
+	evict   *control.Loop
+	events  record.EventRecorder
+	nodes   corelisters.NodeLister
+	pods    cache.Indexer
+	leases  cache.SharedIndexInformer
+	watches control.Watches
 	// period is how often nodes are looked at, grace how long one may be silent.
 	period, grace time.Duration
 	now           func() time.Time
@@ -75,34 +75,25 @@ func New(kit control.Kit, period, grace time.Duration) (*Controller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("index of pods: %w", err)
 	}
-	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
+	return c, c.watches.Add("the life cycle of nodes", control.Handlers{
 		nodes.Informer(): cache.ResourceEventHandlerFuncs{
 			AddFunc: c.nodeChanged, UpdateFunc: func(_, obj any) { c.nodeChanged(obj) }, DeleteFunc: c.nodeGone,
 		},
-		pods.Informer(): cache.ResourceEventHandlerFuncs{
-			AddFunc: c.podChanged, UpdateFunc: func(_, obj any) { c.podChanged(obj) },
-		},
-		c.leases: cache.ResourceEventHandlerFuncs{},
-	} {
-		registration, err := informer.AddEventHandler(handler)
-		if err != nil {
-			return nil, fmt.Errorf("watch for the life cycle of nodes: %w", err)
-		}
-		c.synced = append(c.synced, registration.HasSynced)
-	}
-	return c, nil
+		pods.Informer(): control.Seen(c.podChanged),
+		c.leases:        nil,
+	})
 }
 
 // Run works until ctx is cancelled.
 func (c *Controller) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	defer wg.Wait()
 	wg.Go(func() { c.leases.RunWithContext(ctx) })
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		return
-	}
-	wg.Go(func() { c.loop.Run(ctx, 4) })
-	wg.Go(func() { c.evict.Run(ctx, 4) })
+	c.watches.Run(ctx, c.lookAlways, c.loop.Workers(4), c.evict.Workers(4))
+	wg.Wait()
+}
+
+// lookAlways has all nodes looked at now and then.
+func (c *Controller) lookAlways(ctx context.Context) {
 	ticker := time.NewTicker(c.period)
 	defer ticker.Stop()
 	for {

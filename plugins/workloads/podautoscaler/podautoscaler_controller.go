@@ -46,7 +46,7 @@ type Controller struct {
 	events  record.EventRecorder
 	scalers autoscalinglisters.HorizontalPodAutoscalerLister
 	pods    corelisters.PodLister
-	synced  []cache.InformerSynced
+	watches control.Watches
 	scales  Scales
 	metrics metrics
 	now     func() time.Time
@@ -76,29 +76,23 @@ func New(kit control.Kit, o Options) (*Controller, error) {
 		metrics: metrics{kit.Client.Discovery(), o.Metrics}, now: time.Now, past: map[string]*past{}, selectors: map[string]labels.Selector{},
 	}
 	c.loop = control.NewLoop("horizontalpodautoscaler", kit.Log, c.sync)
-	registration, err := informer.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: c.loop.AddObject,
-		UpdateFunc: func(old, obj any) {
-			// Its own status is no reason to look again.
-			if a, b := old.(*autoscalingv2.HorizontalPodAutoscaler), obj.(*autoscalingv2.HorizontalPodAutoscaler); !apiequality.Semantic.DeepEqual(a.Spec, b.Spec) {
-				c.loop.AddObject(b)
-			}
+	return c, c.watches.Add("the HorizontalPodAutoscaler controller", control.Handlers{
+		informer.Informer(): cache.ResourceEventHandlerFuncs{
+			AddFunc: c.loop.AddObject,
+			UpdateFunc: func(old, obj any) {
+				// Its own status is no reason to look again.
+				if a, b := old.(*autoscalingv2.HorizontalPodAutoscaler), obj.(*autoscalingv2.HorizontalPodAutoscaler); !apiequality.Semantic.DeepEqual(a.Spec, b.Spec) {
+					c.loop.AddObject(b)
+				}
+			},
+			DeleteFunc: c.loop.AddObject,
 		},
-		DeleteFunc: c.loop.AddObject,
+		pods.Informer(): nil,
 	})
-	if err != nil {
-		return nil, fmt.Errorf("watch for the HorizontalPodAutoscaler controller: %w", err)
-	}
-	c.synced = []cache.InformerSynced{registration.HasSynced, pods.Informer().HasSynced}
-	return c, nil
 }
 
 // Run works until ctx is cancelled.
-func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		c.loop.Run(ctx, 3)
-	}
-}
+func (c *Controller) Run(ctx context.Context) { c.watches.Run(ctx, c.loop.Workers(3)) }
 
 // memory returns what is remembered of an autoscaler.
 func (c *Controller) memory(key string) *past {
@@ -113,20 +107,18 @@ func (c *Controller) memory(key string) *past {
 }
 
 func (c *Controller) sync(ctx context.Context, key string) error {
-	namespace, name, err := cache.SplitMetaNamespaceKey(key)
+	shared, found, err := control.Lookup(key, func(namespace, name string) (*autoscalingv2.HorizontalPodAutoscaler, error) {
+		return c.scalers.HorizontalPodAutoscalers(namespace).Get(name)
+	})
 	if err != nil {
-		return nil // not a key of ours; trying again would not help
+		return err
 	}
-	shared, err := c.scalers.HorizontalPodAutoscalers(namespace).Get(name)
-	if apierrors.IsNotFound(err) {
+	if !found {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.past, key)
 		delete(c.selectors, key)
 		return nil
-	}
-	if err != nil {
-		return err
 	}
 	c.loop.AddAfter(key, period)
 	hpa := shared.DeepCopy()
@@ -138,12 +130,12 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 	if apiequality.Semantic.DeepEqual(shared.Status, hpa.Status) {
 		return nil
 	}
-	_, err = c.kit.Client.AutoscalingV2().HorizontalPodAutoscalers(namespace).UpdateStatus(ctx, hpa, metav1.UpdateOptions{})
+	_, err = c.kit.Client.AutoscalingV2().HorizontalPodAutoscalers(hpa.Namespace).UpdateStatus(ctx, hpa, metav1.UpdateOptions{})
 	if err == nil || apierrors.IsNotFound(err) {
 		return nil
 	}
 	c.events.Event(hpa, v1.EventTypeWarning, "FailedUpdateStatus", err.Error())
-	return fmt.Errorf("failed to update status for %s: %w", name, err)
+	return fmt.Errorf("failed to update status for %s: %w", hpa.Name, err)
 }
 
 // reconcile scales the target of an autoscaler and brings its status up to date.

@@ -10,9 +10,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
@@ -171,17 +169,7 @@ func (m *monitors) start(ctx context.Context, gr schema.GroupResource) (stop fun
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	client := m.meta.Resource(gvr)
-	lw := &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return client.List(ctx, o)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return client.Watch(ctx, o)
-		},
-	}
-	reflector := cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, m.meta), &metav1.PartialObjectMetadata{},
-		&feed{gr: gr, notify: m.notify}, cache.ReflectorOptions{Name: "resourcequota/" + gr.String(), TypeDescription: gvr.String()})
+	reflector := control.NewReflector(m.meta, gvr, "resourcequota/"+gr.String(), &feed{gr: gr, notify: m.notify})
 	m.wg.Go(func() { reflector.RunWithContext(ctx) })
 	return cancel, nil
 }
@@ -198,11 +186,7 @@ func (m *monitors) attach(informer cache.SharedIndexInformer, gr schema.GroupRes
 				m.notify(gr, o.GetNamespace(), what)
 			}
 		},
-		DeleteFunc: func(obj any) {
-			if o, ok := control.Gone[metav1.Object](obj); ok {
-				m.notify(gr, o.GetNamespace(), gone)
-			}
-		},
+		DeleteFunc: control.OnGone(func(o metav1.Object) { m.notify(gr, o.GetNamespace(), gone) }),
 	})
 	if err != nil {
 		return nil, err

@@ -2,7 +2,6 @@ package resourcequota
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -34,7 +33,7 @@ type Controller struct {
 	quotas   corelisters.ResourceQuotaLister
 	counter  *counter
 	monitors *monitors
-	synced   cache.InformerSynced
+	watches  control.Watches
 
 	mu   sync.Mutex
 	seen map[string]observation
@@ -56,21 +55,14 @@ func New(kit control.Kit, meta metadata.Interface) (*Controller, error) {
 		},
 		wanted: map[string][]schema.GroupResource{}, running: map[schema.GroupResource]func(){},
 	}
-	registration, err := core.ResourceQuotas().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: c.loop.AddObject, UpdateFunc: c.update, DeleteFunc: c.loop.AddObject,
+	return c, c.watches.Add("the ResourceQuota controller", control.Handlers{
+		core.ResourceQuotas().Informer(): cache.ResourceEventHandlerFuncs{AddFunc: c.loop.AddObject, UpdateFunc: c.update, DeleteFunc: c.loop.AddObject},
 	})
-	if err != nil {
-		return nil, fmt.Errorf("watch for the ResourceQuota controller: %w", err)
-	}
-	c.synced = registration.HasSynced
-	return c, nil
 }
 
 // Run works until ctx is cancelled.
 func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced) {
-		c.loop.Run(ctx, 5)
-	}
+	c.watches.Run(ctx, c.loop.Workers(5))
 	c.monitors.wg.Wait()
 }
 

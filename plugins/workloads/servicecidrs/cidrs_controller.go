@@ -35,13 +35,13 @@ const (
 
 // CIDRs says which ServiceCIDRs are ready and lets go of those that nothing needs.
 type CIDRs struct {
-	kit    control.Kit
-	loop   *control.Loop
-	cidrs  networkinglisters.ServiceCIDRLister
-	ips    networkinglisters.IPAddressLister
-	events record.EventRecorder
-	synced []cache.InformerSynced
-	now    func() time.Time
+	kit     control.Kit
+	loop    *control.Loop
+	cidrs   networkinglisters.ServiceCIDRLister
+	ips     networkinglisters.IPAddressLister
+	events  record.EventRecorder
+	watches control.Watches
+	now     func() time.Time
 }
 
 // NewCIDRs returns the controller. The informers of kit must not have been started.
@@ -49,7 +49,7 @@ func NewCIDRs(kit control.Kit) (*CIDRs, error) {
 	cidrs, ips := kit.Informers.Networking().V1().ServiceCIDRs(), kit.Informers.Networking().V1().IPAddresses()
 	c := &CIDRs{kit: kit, cidrs: cidrs.Lister(), ips: ips.Lister(), events: kit.Events(cidrsName), now: time.Now}
 	c.loop = control.NewLoop(cidrsName, kit.Log, c.sync)
-	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
+	return c, c.watches.Add("ServiceCIDRs and IPAddresses", control.Handlers{
 		cidrs.Informer(): cache.ResourceEventHandlerFuncs{
 			// Another range may free one that is to go, or be what it has been waiting with.
 			AddFunc:    func(obj any) { c.loop.AddObject(obj); c.terminating() },
@@ -60,22 +60,11 @@ func NewCIDRs(kit control.Kit) (*CIDRs, error) {
 			AddFunc:    func(any) { c.terminating() },
 			DeleteFunc: func(any) { c.terminating() },
 		},
-	} {
-		registration, err := informer.AddEventHandler(handler)
-		if err != nil {
-			return nil, fmt.Errorf("watch ServiceCIDRs and IPAddresses: %w", err)
-		}
-		c.synced = append(c.synced, registration.HasSynced)
-	}
-	return c, nil
+	})
 }
 
 // Run works until ctx is cancelled.
-func (c *CIDRs) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		c.loop.Run(ctx, 1)
-	}
-}
+func (c *CIDRs) Run(ctx context.Context) { c.watches.Run(ctx, c.loop.Workers(1)) }
 
 // terminating looks again at the ServiceCIDRs that are to go.
 func (c *CIDRs) terminating() {

@@ -43,7 +43,7 @@ type Repair struct {
 	cidrs    networkinglisters.ServiceCIDRLister
 	ips      networkinglisters.IPAddressLister
 	events   record.EventRecorder
-	synced   []cache.InformerSynced
+	watches  control.Watches
 	now      func() time.Time
 }
 
@@ -53,11 +53,10 @@ func NewRepair(kit control.Kit) (*Repair, error) {
 	c := &Repair{
 		kit: kit, services: services.Lister(), cidrs: networking.ServiceCIDRs().Lister(), ips: networking.IPAddresses().Lister(),
 		events: kit.Events(repairName), now: time.Now,
-		synced: []cache.InformerSynced{networking.ServiceCIDRs().Informer().HasSynced},
 	}
 	c.byIP = control.NewLoop(repairName+"/ipaddresses", kit.Log, c.syncIP)
 	c.byName = control.NewLoop(repairName+"/services", kit.Log, c.syncService)
-	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
+	return c, c.watches.Add("services and IPAddresses", control.Handlers{
 		services.Informer(): cache.ResourceEventHandlerFuncs{
 			AddFunc: c.byName.AddObject,
 			UpdateFunc: func(old, obj any) {
@@ -67,39 +66,24 @@ func NewRepair(kit control.Kit) (*Repair, error) {
 					c.released(was, is)
 				}
 			},
-			DeleteFunc: func(obj any) {
-				if s, ok := control.Gone[*v1.Service](obj); ok {
-					c.released(s, nil)
-				}
-			},
+			DeleteFunc: control.OnGone(func(s *v1.Service) { c.released(s, nil) }),
 		},
 		networking.IPAddresses().Informer(): cache.ResourceEventHandlerFuncs{
 			AddFunc:    c.byIP.AddObject,
 			UpdateFunc: func(_, obj any) { c.byIP.AddObject(obj) },
-			DeleteFunc: func(obj any) {
-				if ip, ok := control.Gone[*networkingv1.IPAddress](obj); ok {
-					c.lost(ip)
-				}
-			},
+			DeleteFunc: control.OnGone(c.lost),
 		},
-	} {
-		registration, err := informer.AddEventHandler(handler)
-		if err != nil {
-			return nil, fmt.Errorf("watch services and IPAddresses: %w", err)
-		}
-		c.synced = append(c.synced, registration.HasSynced)
-	}
-	return c, nil
+		networking.ServiceCIDRs().Informer(): nil,
+	})
 }
 
 // Run works until ctx is cancelled.
 func (c *Repair) Run(ctx context.Context) {
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		return
-	}
-	done := make(chan struct{}, 2)
-	go func() { c.byIP.Run(ctx, workers); done <- struct{}{} }()
-	go func() { c.byName.Run(ctx, workers); done <- struct{}{} }()
+	c.watches.Run(ctx, c.comparePortsAlways, c.byIP.Workers(workers), c.byName.Workers(workers))
+}
+
+// comparePortsAlways compares node ports now and then.
+func (c *Repair) comparePortsAlways(ctx context.Context) {
 	ticker := time.NewTicker(portsPeriod)
 	defer ticker.Stop()
 	for c.comparePorts(); ctx.Err() == nil; {
@@ -109,8 +93,6 @@ func (c *Repair) Run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
-	<-done
-	<-done
 }
 
 // released looks later at the addresses that a service has no more: the server deletes them.
@@ -135,15 +117,8 @@ func (c *Repair) lost(ip *networkingv1.IPAddress) {
 
 // syncService sees to it that each address of a service has an IPAddress of it.
 func (c *Repair) syncService(ctx context.Context, key string) error {
-	namespace, name, err := cache.SplitMetaNamespaceKey(key)
-	if err != nil {
-		return nil //nolint:nilerr // not a key of ours; trying again would not help
-	}
-	s, err := c.services.Services(namespace).Get(name)
-	if apierrors.IsNotFound(err) || err == nil && !hasIPs(s) {
-		return nil
-	}
-	if err != nil {
+	s, found, err := control.Lookup(key, func(namespace, name string) (*v1.Service, error) { return c.services.Services(namespace).Get(name) })
+	if !found || !hasIPs(s) {
 		return err
 	}
 	for _, text := range s.Spec.ClusterIPs {

@@ -2,7 +2,6 @@ package ttlafterfinished
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -10,18 +9,17 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	batchlisters "k8s.io/client-go/listers/batch/v1"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 )
 
 // Controller deletes Jobs whose time is over.
 type Controller struct {
-	kit    control.Kit
-	loop   *control.Loop
-	jobs   batchlisters.JobLister
-	synced cache.InformerSynced
-	now    func() time.Time
+	kit     control.Kit
+	loop    *control.Loop
+	jobs    batchlisters.JobLister
+	watches control.Watches
+	now     func() time.Time
 }
 
 // New returns the controller. The informers of kit must not have been started.
@@ -29,26 +27,17 @@ func New(kit control.Kit) (*Controller, error) {
 	jobs := kit.Informers.Batch().V1().Jobs()
 	c := &Controller{kit: kit, jobs: jobs.Lister(), now: time.Now}
 	c.loop = control.NewLoop("ttlafterfinished", kit.Log, c.sync)
-	seen := func(obj any) {
-		job := obj.(*batchv1.Job)
-		if left, ok := remaining(job, c.now()); ok {
-			c.loop.AddAfter(job.Namespace+"/"+job.Name, left)
-		}
-	}
-	registration, err := jobs.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: seen, UpdateFunc: func(_, obj any) { seen(obj) }})
-	if err != nil {
-		return nil, fmt.Errorf("watch for the controller of finished Jobs: %w", err)
-	}
-	c.synced = registration.HasSynced
-	return c, nil
+	return c, c.watches.Add("the controller of finished Jobs", control.Handlers{
+		jobs.Informer(): control.Seen(func(job *batchv1.Job) {
+			if left, ok := remaining(job, c.now()); ok {
+				c.loop.AddAfter(control.KeyOf(job), left)
+			}
+		}),
+	})
 }
 
 // Run works until ctx is cancelled.
-func (c *Controller) Run(ctx context.Context) {
-	if cache.WaitForCacheSync(ctx.Done(), c.synced) {
-		c.loop.Run(ctx, 1)
-	}
-}
+func (c *Controller) Run(ctx context.Context) { c.watches.Run(ctx, c.loop.Workers(1)) }
 
 // remaining is how long a Job is to stay, false if nothing limits that.
 func remaining(job *batchv1.Job, now time.Time) (time.Duration, bool) {
@@ -64,18 +53,13 @@ func remaining(job *batchv1.Job, now time.Time) (time.Duration, bool) {
 }
 
 func (c *Controller) sync(ctx context.Context, key string) error {
-	namespace, name, err := cache.SplitMetaNamespaceKey(key)
-	if err != nil {
-		return nil //nolint:nilerr // not a key of ours; trying again would not help
-	}
-	if job, err := c.jobs.Jobs(namespace).Get(name); err != nil || c.waits(key, job) {
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
+	cached, found, err := control.Lookup(key, func(namespace, name string) (*batchv1.Job, error) { return c.jobs.Jobs(namespace).Get(name) })
+	if !found || c.waits(key, cached) {
 		return err
 	}
 	// The cache may not show yet that somebody has given it more time.
-	job, err := c.kit.Client.BatchV1().Jobs(namespace).Get(ctx, name, metav1.GetOptions{})
+	client := c.kit.Client.BatchV1().Jobs(cached.Namespace)
+	job, err := client.Get(ctx, cached.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -83,7 +67,7 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 		return err
 	}
 	foreground := metav1.DeletePropagationForeground
-	err = c.kit.Client.BatchV1().Jobs(namespace).Delete(ctx, name, metav1.DeleteOptions{
+	err = client.Delete(ctx, cached.Name, metav1.DeleteOptions{
 		PropagationPolicy: &foreground, Preconditions: &metav1.Preconditions{UID: &job.UID, ResourceVersion: version(job)},
 	})
 	if apierrors.IsNotFound(err) {
