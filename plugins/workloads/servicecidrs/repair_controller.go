@@ -235,11 +235,6 @@ func (c *Repair) syncIP(ctx context.Context, name string) error {
 		if c.wait(name, age, orphanGrace) {
 			return nil
 		}
-		if used, err := c.used(ctx, p, ip); used || err != nil {
-			return err
-		}
-		c.warn(o, "IPAddressNotAllocated", "IPAddress: %s for Service %s/%s appears to have leaked: cleaning up", o.Name, p.Namespace, p.Name)
-		return c.remove(ctx, o)
 	case err != nil:
 		return err
 	case slices.ContainsFunc(s.Spec.ClusterIPs, same(ip)):
@@ -249,23 +244,19 @@ func (c *Repair) syncIP(ctx context.Context, name string) error {
 	case c.wait(name, age, settle):
 		return nil // so may others, and what was written may be taken back
 	}
-	if used, err := c.used(ctx, p, ip); used || err != nil {
-		return err
+	// The cache may lag behind.
+	s, err = c.kit.Client.CoreV1().Services(p.Namespace).Get(ctx, p.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		c.warn(o, "IPAddressNotAllocated", "IPAddress: %s for Service %s/%s appears to have leaked: cleaning up", o.Name, p.Namespace, p.Name)
+	case err != nil:
+		return fmt.Errorf("read service %s/%s: %w", p.Namespace, p.Name, err)
+	case slices.ContainsFunc(s.Spec.ClusterIPs, same(ip)):
+		return nil
+	default:
+		c.warn(o, "IPAddressWrongReference", "IPAddress: %s for Service %s/%s has a wrong reference; cleaning up", o.Name, s.Namespace, s.Name)
 	}
-	c.warn(o, "IPAddressWrongReference", "IPAddress: %s for Service %s/%s has a wrong reference; cleaning up", o.Name, s.Namespace, s.Name)
 	return c.remove(ctx, o)
-}
-
-// used asks the API server whether a service has an address: the cache may lag behind.
-func (c *Repair) used(ctx context.Context, p *networkingv1.ParentReference, ip netip.Addr) (bool, error) {
-	s, err := c.kit.Client.CoreV1().Services(p.Namespace).Get(ctx, p.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read service %s/%s: %w", p.Namespace, p.Name, err)
-	}
-	return slices.ContainsFunc(s.Spec.ClusterIPs, same(ip)), nil
 }
 
 // wait puts an IPAddress off that is younger than what it is given, first for a moment: most
