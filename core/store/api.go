@@ -26,6 +26,9 @@ type Write struct {
 	Delete     bool
 	// Expect guards the write: MustNotExist, Any, or the revision the object must have.
 	Expect Expectation
+	// Check, with neither Data nor Delete, only guards: nothing is written. It is for
+	// transactions.
+	Check bool
 }
 
 // Expectation is a revision the object must have, or one of the two constants.
@@ -39,7 +42,8 @@ const (
 
 // ListOptions says which part of a bucket is read.
 type ListOptions struct {
-	// Revision to read at; 0 means the newest applied.
+	// Revision to read at; 0 means the newest applied. One inside a transaction means the
+	// end of that.
 	Revision uint64
 	// After is the key to start behind, for pages.
 	After Key
@@ -99,7 +103,10 @@ var (
 	ErrUnknownOutcome = errors.New("outcome of the write is unknown")
 	// ErrNoSpace: the disk is nearly full; the write was not applied.
 	ErrNoSpace = errors.New("not enough disk space")
-	// ErrTooLarge: the object has more than MaxObjectBytes.
+	// ErrWithheld: the write was not applied because of another one in its transaction.
+	ErrWithheld = errors.New("another write of the transaction was refused")
+	// ErrTooLarge: the object has more than MaxObjectBytes, or a transaction more than
+	// MaxTransactionBytes.
 	ErrTooLarge = errors.New("object is too large")
 	// ErrClosed: the store is closed.
 	ErrClosed = errors.New("store is closed")

@@ -235,24 +235,14 @@ func (s *Store) Write(ctx context.Context, w Write) (Object, error) {
 
 // admit checks what can be refused before anything is proposed.
 func (s *Store) admit(w Write) (*proposal, error) {
-	key := string(w.Key)
 	switch {
 	case s.isClosed():
 		return nil, ErrClosed
-	case strings.Count(key, "/") != 2 || strings.HasPrefix(key, "/") || strings.HasSuffix(key, "/"):
-		return nil, errors.New("a key is \"bucket/namespace/name\"")
-	case len(key) > maxKeyBytes:
-		return nil, fmt.Errorf("a key has at most %d bytes, this one %d", maxKeyBytes, len(key))
-	case len(w.Data) > MaxObjectBytes:
-		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(w.Data), MaxObjectBytes)
-	case w.Delete != (w.Data == nil):
-		return nil, errors.New("exactly one of Data and Delete must be set")
-	case w.Delete && w.Expect == MustNotExist:
-		return nil, errors.New("a deletion can't expect that the object does not exist")
-	case w.Expect < Any:
-		return nil, fmt.Errorf("expected revision %d is negative", w.Expect)
-	case !w.Delete && w.RevisionAt > len(w.Data):
-		return nil, fmt.Errorf("RevisionAt %d is behind the %d bytes of Data", w.RevisionAt, len(w.Data))
+	case w.Check:
+		return nil, errors.New("only a transaction can check without writing")
+	}
+	if err := checkWrite(&w); err != nil {
+		return nil, err
 	}
 	if s.raft.State() != raft.Leader {
 		return nil, s.notLeader()
@@ -260,9 +250,36 @@ func (s *Store) admit(w Write) (*proposal, error) {
 	if err := s.room.check(w.Delete); err != nil {
 		return nil, err
 	}
-	return &proposal{done: make(chan outcome, 1), write: command.Write{
-		Key: key, Data: w.Data, RevisionAt: w.RevisionAt, Delete: w.Delete, Expect: int64(w.Expect),
-	}}, nil
+	return &proposal{done: make(chan outcome, 1), write: commandOf(&w)}, nil
+}
+
+func commandOf(w *Write) command.Write {
+	return command.Write{Key: string(w.Key), Data: w.Data, RevisionAt: w.RevisionAt, Delete: w.Delete,
+		Expect: int64(w.Expect), Check: w.Check}
+}
+
+// checkWrite says what is wrong with a write by itself.
+func checkWrite(w *Write) error {
+	key := string(w.Key)
+	switch {
+	case strings.Count(key, "/") != 2 || strings.HasPrefix(key, "/") || strings.HasSuffix(key, "/"):
+		return errors.New("a key is \"bucket/namespace/name\"")
+	case len(key) > maxKeyBytes:
+		return fmt.Errorf("a key has at most %d bytes, this one %d", maxKeyBytes, len(key))
+	case len(w.Data) > MaxObjectBytes:
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(w.Data), MaxObjectBytes)
+	case w.Check && (w.Delete || w.Data != nil || w.Expect == Any):
+		return errors.New("a check has neither Data nor Delete, and expects something")
+	case w.Delete != (w.Data == nil) && !w.Check:
+		return errors.New("exactly one of Data and Delete must be set")
+	case w.Delete && w.Expect == MustNotExist:
+		return errors.New("a deletion can't expect that the object does not exist")
+	case w.Expect < Any:
+		return fmt.Errorf("expected revision %d is negative", w.Expect)
+	case !w.Delete && w.RevisionAt > len(w.Data):
+		return fmt.Errorf("RevisionAt %d is behind the %d bytes of Data", w.RevisionAt, len(w.Data))
+	}
+	return nil
 }
 
 func (s *Store) answer(key Key, o outcome) (Object, error) {

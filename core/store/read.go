@@ -67,7 +67,8 @@ func (s *Store) readError(err error) error {
 	return err
 }
 
-// List reads a prefix, "bucket/" or "bucket/namespace/", in key order.
+// List reads a prefix, "bucket/" or "bucket/namespace/", in key order. At a revision inside a
+// transaction it reads at the transaction's last one, which Snapshot.Revision then is.
 func (s *Store) List(ctx context.Context, prefix Key, opts ListOptions) (Snapshot, error) {
 	var objects []Object
 	snap, err := s.Range(ctx, prefix, opts, func(o Object) error {
@@ -89,7 +90,6 @@ func (s *Store) Range(ctx context.Context, prefix Key, opts ListOptions, fn func
 	if opts.Revision == 0 || opts.Revision == view.Revision {
 		return s.rangeView(ctx, view, snap, prefix, opts, fn)
 	}
-	snap.Revision = opts.Revision
 	if opts.Revision > view.Revision {
 		return Snapshot{}, fmt.Errorf("list of %s at revision %d: %w: the newest is %d",
 			prefix, opts.Revision, ErrFutureRevision, view.Revision)
@@ -97,6 +97,11 @@ func (s *Store) Range(ctx context.Context, prefix Key, opts ListOptions, fn func
 	if err := s.checkHorizon(prefix, opts.Revision); err != nil {
 		return Snapshot{}, err
 	}
+	var err error
+	if opts.Revision, err = s.engine.SpanEnd(opts.Revision); err != nil {
+		return Snapshot{}, fmt.Errorf("list of %s: %w", prefix, s.readError(err))
+	}
+	snap.Revision = opts.Revision
 	if view.Changed <= opts.Revision {
 		return s.rangeView(ctx, view, snap, prefix, opts, fn)
 	}

@@ -18,6 +18,8 @@ const (
 	Writes Kind = 1
 	// Compact moves the history's horizon.
 	Compact Kind = 2
+	// Transaction is a list of guarded writes that are applied together or not at all.
+	Transaction Kind = 3
 )
 
 // ErrVersion says that the entry was written by a newer Pintle.
@@ -29,6 +31,7 @@ var errMalformed = errors.New("malformed entry")
 const (
 	flagDelete     = 1 << 0
 	flagRevisionAt = 1 << 1
+	flagCheck      = 1 << 2 // only in a transaction
 
 	headerLen = 2
 )
@@ -40,6 +43,8 @@ type Write struct {
 	RevisionAt int
 	Delete     bool
 	Expect     int64
+	// Check is a guard without a change, which only a transaction may have.
+	Check bool
 }
 
 // Size is an upper bound of what Append adds for w.
@@ -48,19 +53,25 @@ func (w *Write) Size() int { return 1 + 4*binary.MaxVarintLen64 + len(w.Key) + l
 // BeginWrites starts an entry of writes in dst.
 func BeginWrites(dst []byte) []byte { return append(dst, Version, byte(Writes)) }
 
-// Append adds one write to an entry begun with BeginWrites.
+// BeginTransaction starts an entry in dst whose writes are applied together or not at all.
+func BeginTransaction(dst []byte) []byte { return append(dst, Version, byte(Transaction)) }
+
+// Append adds one write to an entry begun with BeginWrites or BeginTransaction.
 func (w *Write) Append(dst []byte) []byte {
 	var flags byte
-	if w.Delete {
+	switch {
+	case w.Check:
+		flags |= flagCheck
+	case w.Delete:
 		flags |= flagDelete
-	} else if w.RevisionAt >= 0 {
+	case w.RevisionAt >= 0:
 		flags |= flagRevisionAt
 	}
 	dst = append(dst, flags)
 	dst = binary.AppendVarint(dst, w.Expect)
 	dst = binary.AppendUvarint(dst, uint64(len(w.Key)))
 	dst = append(dst, w.Key...)
-	if w.Delete {
+	if w.Delete || w.Check {
 		return dst
 	}
 	if flags&flagRevisionAt != 0 {
@@ -90,7 +101,7 @@ func Parse(b []byte) (Entry, error) {
 		return Entry{}, fmt.Errorf("%w: version %d, this server knows %d", ErrVersion, b[0], Version)
 	}
 	k := Kind(b[1])
-	if k != Writes && k != Compact {
+	if k != Writes && k != Compact && k != Transaction {
 		return Entry{}, fmt.Errorf("%w: kind %d", ErrVersion, b[1])
 	}
 	return Entry{Kind: k, rest: b[headerLen:]}, nil
@@ -103,11 +114,15 @@ func (e *Entry) More() bool { return len(e.rest) > 0 }
 func (e *Entry) Next(w *Write) error {
 	r := reader{b: e.rest}
 	flags := r.byte()
-	w.Delete = flags&flagDelete != 0
+	known := byte(flagDelete | flagRevisionAt)
+	if e.Kind == Transaction {
+		known |= flagCheck
+	}
+	w.Delete, w.Check = flags&flagDelete != 0, flags&flagCheck != 0
 	w.Expect = r.varint()
 	w.Key = string(r.bytes())
 	w.RevisionAt, w.Data = -1, nil
-	if !w.Delete {
+	if !w.Delete && !w.Check {
 		at := uint64(0)
 		if flags&flagRevisionAt != 0 {
 			at = r.uvarint()
@@ -119,7 +134,7 @@ func (e *Entry) Next(w *Write) error {
 			w.RevisionAt = int(at)
 		}
 	}
-	if r.bad || flags&^(flagDelete|flagRevisionAt) != 0 {
+	if r.bad || flags&^known != 0 || w.Check && flags != flagCheck {
 		return fmt.Errorf("%w: write at %d bytes from the end", errMalformed, len(e.rest))
 	}
 	e.rest = r.b

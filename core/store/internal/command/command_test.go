@@ -55,6 +55,52 @@ func TestWritesComeBack(t *testing.T) {
 	})
 }
 
+func TestTransactionsComeBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		writes := rapid.SliceOf(rapid.Custom(func(t *rapid.T) command.Write {
+			w := drawWrite(t)
+			if rapid.Bool().Draw(t, "check") {
+				w = command.Write{Key: w.Key, Expect: w.Expect, Check: true, RevisionAt: -1}
+			}
+			return w
+		})).Draw(t, "writes")
+		b := command.BeginTransaction(nil)
+		for i := range writes {
+			b = writes[i].Append(b)
+		}
+		e, err := command.Parse(b)
+		if err != nil || e.Kind != command.Transaction {
+			t.Fatal(e.Kind, err)
+		}
+		for _, want := range writes {
+			var got command.Write
+			if err := e.Next(&got); err != nil {
+				t.Fatal(err)
+			}
+			if got.Key != want.Key || got.Expect != want.Expect || got.Delete != want.Delete || got.Check != want.Check ||
+				got.RevisionAt != want.RevisionAt || !bytes.Equal(got.Data, want.Data) {
+				t.Fatalf("got %+v, want %+v", got, want)
+			}
+		}
+		if e.More() {
+			t.Fatal("something is left")
+		}
+	})
+}
+
+// TestChecksAreOfTransactions: a server from before transactions must not meet the flag in an
+// entry that it believes to know.
+func TestChecksAreOfTransactions(t *testing.T) {
+	w := command.Write{Key: "pods/a/x", Expect: 5, Check: true}
+	e, err := command.Parse(w.Append(command.BeginWrites(nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Next(&w); err == nil {
+		t.Fatal("a check outside a transaction was read")
+	}
+}
+
 func TestCompactComesBack(t *testing.T) {
 	e, err := command.Parse(command.AppendCompact(nil, 1<<60))
 	if err != nil || e.Kind != command.Compact {
@@ -78,6 +124,8 @@ func FuzzEntry(f *testing.F) {
 	w := command.Write{Key: "pods/a/x", Data: []byte("{}"), RevisionAt: 1, Expect: 5}
 	f.Add(w.Append(command.BeginWrites(nil)))
 	f.Add(command.AppendCompact(nil, 7))
+	c := command.Write{Key: "pods/a/y", Check: true, Expect: 5}
+	f.Add(c.Append(w.Append(command.BeginTransaction(nil))))
 	f.Add([]byte{1, 1, 2, 0, 1, 'k', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := command.Parse(b)
@@ -92,6 +140,9 @@ func FuzzEntry(f *testing.F) {
 			var w command.Write
 			if e.Next(&w) != nil {
 				return
+			}
+			if w.Check && (e.Kind != command.Transaction || w.Delete || w.Data != nil) {
+				t.Fatalf("a check that does something: %+v", w)
 			}
 			if w.RevisionAt < -1 || w.RevisionAt > len(w.Data) {
 				t.Fatalf("revision at %d of %d bytes", w.RevisionAt, len(w.Data))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -37,6 +38,9 @@ type Engine struct {
 	// pins the revisions that a snapshot still needs.
 	discard uint64
 	pins    map[uint64]int
+
+	// spans is unset where there are certainly none of transactions.
+	spans atomic.Bool
 }
 
 // Open locks dir and opens the state in it, making an empty one where there is none.
@@ -59,6 +63,7 @@ func Open(dir string, log *slog.Logger) (_ *Engine, err error) {
 	if e.trusted, err = startRun(dir); err != nil {
 		return nil, fmt.Errorf("store directory %s: %w", dir, err)
 	}
+	e.spans.Store(true)
 	fresh := e.name == ""
 	if fresh {
 		e.name = following("")
@@ -183,6 +188,9 @@ type Record struct {
 	Key      string
 	Revision uint64
 	Value    value.Value
+	// First is set in the last record of a transaction of several: the revision of its
+	// first one.
+	First uint64
 }
 
 // Commit writes records. meta describes a state that was complete before this call: the
@@ -193,6 +201,11 @@ func (e *Engine) Commit(records []Record, meta Meta) error {
 	defer e.mu.RUnlock()
 	if e.db == nil {
 		return badger.ErrDBClosed
+	}
+	for i := range records {
+		if records[i].First != 0 {
+			e.spans.Store(true)
+		}
 	}
 	return write(e.db, records, meta)
 }
@@ -226,6 +239,9 @@ func write(db *badger.DB, records []Record, meta Meta) error {
 			entries[i].Value, entries[i].UserMeta = p.pack(r.Value)
 			err = wb.SetEntryAt(&entries[i], r.Revision)
 		}
+		if err == nil && r.First != 0 {
+			err = writeSpan(wb, r)
+		}
 		if err != nil {
 			return fmt.Errorf("writing %s at revision %d: %w", r.Key, r.Revision, err)
 		}
@@ -252,6 +268,7 @@ func (e *Engine) Sync() error {
 
 // SetDiscard allows versions that are older than the newest at revision to go.
 func (e *Engine) SetDiscard(revision uint64) {
+	e.forgetSpans(revision)
 	e.pinMu.Lock()
 	defer e.pinMu.Unlock()
 	e.discard = max(e.discard, revision)

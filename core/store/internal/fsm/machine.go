@@ -35,6 +35,9 @@ type Change struct {
 	Value value.Value
 	// Prev is the value before, nil where there was none.
 	Prev value.Value
+	// First is set in the last change of a transaction of several: the revision of its
+	// first one. Between the two nobody may read.
+	First uint64
 }
 
 // Outcome of a write.
@@ -50,13 +53,18 @@ const (
 	Conflict
 	// NotFound: there is no object.
 	NotFound
+	// Withheld: nothing speaks against the write itself, but against another one of its
+	// transaction.
+	Withheld
+	// Repeated: its transaction has another write of the same object before it.
+	Repeated
 )
 
 // Result answers one write.
 type Result struct {
 	Outcome  Outcome
 	Revision uint64
-	// Value as stored, where Done.
+	// Value as stored, where Done; nil of what was only checked.
 	Value value.Value
 	// Item is the current object of Exists and Conflict.
 	Item *index.Item
@@ -151,6 +159,13 @@ func (m *Machine) applyEntry(e Entry, next *engine.Meta) ([]Result, error) {
 		next.Horizon = max(next.Horizon, min(r, next.Revision))
 		return nil, nil
 	}
+	if cmd.Kind == command.Transaction {
+		results, err := m.applyTransaction(&cmd, next)
+		if err != nil {
+			return nil, fmt.Errorf("entry %d: %w", e.Index, err)
+		}
+		return results, nil
+	}
 	var (
 		results []Result
 		w       command.Write
@@ -224,7 +239,7 @@ func (m *Machine) commit(next engine.Meta) error {
 		records := make([]engine.Record, len(m.pending))
 		for i := range m.pending {
 			c := &m.pending[i]
-			records[i] = engine.Record{Key: c.Key, Revision: c.Revision}
+			records[i] = engine.Record{Key: c.Key, Revision: c.Revision, First: c.First}
 			if c.New != nil {
 				records[i].Value = c.Value
 			}
