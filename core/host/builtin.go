@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"github.com/pintle-dev/pintle/sdk/controller"
+	"github.com/pintle-dev/pintle/sdk/kms"
 	"github.com/pintle-dev/pintle/sdk/network"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/protocol"
@@ -40,6 +41,9 @@ func (s *supervisor) embed(env protocol.Environment) (*guest, error) {
 	}
 	if n, ok := impl.(network.Network); ok {
 		g.points, g.network = append(g.points, protocol.PointNetwork), n
+	}
+	if k, ok := impl.(kms.KeyManager); ok {
+		g.points, g.keys = append(g.points, protocol.PointKeyManager), k
 	}
 	if b, ok := impl.(resource.Bundle); ok {
 		g.points = append(g.points, protocol.PointResource)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/pintle-dev/pintle/sdk/controller"
+	"github.com/pintle-dev/pintle/sdk/kms"
 	"github.com/pintle-dev/pintle/sdk/network"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/protocol"
@@ -19,6 +20,7 @@ type guest struct {
 	controller controller.Controller
 	scheduler  scheduler.Scheduler
 	network    network.Network
+	keys       kms.KeyManager
 	bundle     func(context.Context) (guestBundle, error)
 	env        plugin.Env
 

@@ -138,6 +138,9 @@ func (s *supervisor) meet(ctx context.Context, rpc goplugin.ClientProtocol, env 
 	if g.network, ok = c.Network(); !ok {
 		g.network = nil
 	}
+	if g.keys, ok = c.KeyManager(); !ok {
+		g.keys = nil
+	}
 	if sched, ok, err := c.Scheduler(ctx); err != nil {
 		return nil, err
 	} else if ok {

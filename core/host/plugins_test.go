@@ -17,6 +17,7 @@ import (
 
 	"github.com/pintle-dev/pintle/crd"
 	crdschema "github.com/pintle-dev/pintle/crd/schema"
+	"github.com/pintle-dev/pintle/sdk/kms"
 	"github.com/pintle-dev/pintle/sdk/network"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/resource"
@@ -54,6 +55,8 @@ func play(kind, name string) {
 		serve.Serve(&testController{base: base, fails: true})
 	case "types":
 		serve.Serve(&testTypes{base: base})
+	case "keys":
+		serve.Serve(&testKeyManager{base: base})
 	case "network":
 		serve.Serve(&testNetwork{base: base})
 	default:
@@ -202,3 +205,29 @@ func (n *testNetwork) Detach(_ context.Context, pod network.Pod) error {
 }
 func (n *testNetwork) Check(context.Context, network.Pod) error { return nil }
 func (n *testNetwork) Teardown(context.Context) error           { return n.append("teardown") }
+
+// testKeyManager wraps by turning bits over, which is enough to see that calls arrive.
+type testKeyManager struct{ base }
+
+func (*testKeyManager) Status(context.Context) (kms.Status, error) {
+	return kms.Status{KeyID: "k1"}, nil
+}
+
+func (*testKeyManager) Wrap(_ context.Context, key []byte) (kms.Wrapped, error) {
+	if string(key) == "refuse" {
+		return kms.Wrapped{}, errors.New("no more keys today")
+	}
+	return kms.Wrapped{KeyID: "k1", Data: turned(key)}, nil
+}
+
+func (*testKeyManager) Unwrap(_ context.Context, w kms.Wrapped) ([]byte, error) {
+	return turned(w.Data), nil
+}
+
+func turned(b []byte) []byte {
+	out := make([]byte, len(b))
+	for i := range b {
+		out[i] = ^b[i]
+	}
+	return out
+}

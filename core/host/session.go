@@ -90,6 +90,10 @@ func (s *supervisor) live(ctx context.Context, g *guest) (time.Duration, error) 
 		}
 		defer s.network.detach()
 	}
+	if g.keys != nil {
+		s.keys.attach(g.keys)
+		defer s.keys.detach()
+	}
 	failed := make(chan error, 4) // one of each that may fail
 	if g.bundle != nil {
 		if err := s.offer(ctx, g, failed); err != nil {

@@ -22,6 +22,7 @@ type supervisor struct {
 	log     *slog.Logger
 	out     *output
 	network *networkProxy
+	keys    *keyManagerProxy
 	bundle  *remote.Bundle
 
 	restarts chan struct{} // a restart was asked for
@@ -56,6 +57,7 @@ func newSupervisor(h *Host, spec Spec) (*supervisor, error) {
 		},
 	}
 	s.network = newNetworkProxy(s)
+	s.keys = newKeyManagerProxy(s)
 	if spec.Disabled {
 		s.status.Health, s.status.Reason = HealthDisabled, "disabled by its configuration"
 	}

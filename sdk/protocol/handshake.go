@@ -37,6 +37,7 @@ const (
 	PointScheduler  Point = "scheduler"
 	PointNetwork    Point = "network"
 	PointResource   Point = "resource"
+	PointKeyManager Point = "keymanager"
 )
 
 // PointVersions gives the versions of each point's protocol that this SDK speaks, oldest
@@ -47,5 +48,6 @@ func PointVersions() map[Point][]int32 {
 		PointScheduler:  {1},
 		PointNetwork:    {1},
 		PointResource:   {1},
+		PointKeyManager: {1},
 	}
 }

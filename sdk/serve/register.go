@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/pintle-dev/pintle/sdk/controller"
+	"github.com/pintle-dev/pintle/sdk/kms"
 	"github.com/pintle-dev/pintle/sdk/network"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	pluginv1 "github.com/pintle-dev/pintle/sdk/proto/plugin/v1"
@@ -37,6 +38,9 @@ func Register(s grpc.ServiceRegistrar, impl plugin.Plugin, log *slog.Logger) {
 	if b, ok := impl.(resource.Bundle); ok {
 		pluginv1.RegisterResourceServer(s, &resourceServer{impl: b})
 	}
+	if k, ok := impl.(kms.KeyManager); ok {
+		pluginv1.RegisterKeyManagerServer(s, &keyManagerServer{impl: k})
+	}
 }
 
 // pointsOf lists the extension points that impl implements.
@@ -53,6 +57,9 @@ func pointsOf(impl plugin.Plugin) []protocol.Point {
 	}
 	if _, ok := impl.(resource.Bundle); ok {
 		out = append(out, protocol.PointResource)
+	}
+	if _, ok := impl.(kms.KeyManager); ok {
+		out = append(out, protocol.PointKeyManager)
 	}
 	return out
 }

@@ -227,7 +227,7 @@ func (x *PolicyRule) GetNonResourceUrls() []string {
 // ExtensionPoint says that the plugin implements a point.
 type ExtensionPoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "controller", "scheduler", "network", "resource".
+	// "controller", "scheduler", "network", "resource", "keymanager".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Versions of the point's protocol that the plugin speaks.
 	Versions []int32 `protobuf:"varint,2,rep,packed,name=versions,proto3" json:"versions,omitempty"`
