@@ -49,7 +49,7 @@ func TestReceivedSnapshotIsAbsorbedAfterACrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	var stream bytes.Buffer
-	if err := leader.engine.WriteStream(&stream, meta); err != nil {
+	if _, err := leader.engine.WriteStream(t.Context(), &stream, meta); err != nil {
 		t.Fatal(err)
 	}
 	if size, r, err := leader.engine.OpenStream(meta); err != nil || size != int64(stream.Len()) {
@@ -109,7 +109,7 @@ func TestDamagedStreamIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	var good bytes.Buffer
-	if err := e.WriteStream(&good, meta); err != nil {
+	if _, err := e.WriteStream(t.Context(), &good, meta); err != nil {
 		t.Fatal(err)
 	}
 	for i := range good.Len() {

@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"github.com/pintle-dev/pintle/core/store/internal/value"
 )
 
@@ -40,7 +42,8 @@ func (e *Engine) OpenStream(meta Meta) (size int64, _ io.ReadCloser, err error) 
 	r, w := io.Pipe()
 	go func() {
 		defer release()
-		_ = w.CloseWithError(e.WriteStream(w, meta))
+		_, err := e.WriteStream(context.Background(), w, meta)
+		_ = w.CloseWithError(err)
 	}()
 	return size, r, nil
 }
@@ -62,8 +65,16 @@ func (e *Engine) streamSize(meta Meta) (int64, error) {
 	return n + 1 + uvarintLen(count) + crc32.Size, err
 }
 
-// WriteStream writes the state at meta.Revision to w.
-func (e *Engine) WriteStream(w io.Writer, meta Meta) error {
+// ErrReplaced says that the state was replaced by another one while it was read.
+var ErrReplaced = errors.New("the state was replaced while it was read")
+
+// WriteStream writes the state at meta.Revision, which the caller pins, to w and returns how
+// many objects it has. It holds on to the state for a piece at a time, never while it writes:
+// a slow reader keeps nobody from closing or replacing it.
+func (e *Engine) WriteStream(ctx context.Context, w io.Writer, meta Meta) (count uint64, err error) {
+	e.mu.RLock()
+	db := e.db
+	e.mu.RUnlock()
 	sum := crc32.New(castagnoli)
 	bw := bufio.NewWriterSize(w, 64<<10)
 	out := io.MultiWriter(bw, sum)
@@ -71,36 +82,67 @@ func (e *Engine) WriteStream(w io.Writer, meta Meta) error {
 	head = binary.AppendUvarint(head, meta.Applied)
 	head = binary.AppendUvarint(head, meta.Revision)
 	if _, err := out.Write(head); err != nil {
-		return err
+		return 0, err
 	}
-	var count uint64
-	err := e.Scan(context.Background(), "", "", meta.Revision,
-		func(key string, version uint64, load func() (value.Value, error)) (bool, error) {
-			v, err := load()
-			if err != nil {
-				return false, err
-			}
-			count++
-			head = binary.AppendUvarint(head[:0], uint64(len(key)))
-			head = append(head, key...)
-			head = binary.AppendUvarint(head, version)
-			head = binary.AppendUvarint(head, uint64(len(v)))
+	for after, more := "", true; more; {
+		var piece []Record
+		if piece, more, err = e.piece(ctx, db, after, meta.Revision); err != nil {
+			return 0, fmt.Errorf("streaming the state: %w", err)
+		}
+		for i := range piece {
+			r := &piece[i]
+			head = binary.AppendUvarint(head[:0], uint64(len(r.Key)))
+			head = append(head, r.Key...)
+			head = binary.AppendUvarint(head, r.Revision)
+			head = binary.AppendUvarint(head, uint64(len(r.Value)))
 			if _, err := out.Write(head); err != nil {
-				return false, err
+				return 0, err
 			}
-			_, err = out.Write(v)
-			return err == nil, err
-		})
-	if err != nil {
-		return fmt.Errorf("streaming the state: %w", err)
+			if _, err := out.Write(r.Value); err != nil {
+				return 0, err
+			}
+			after = r.Key
+		}
+		count += uint64(len(piece))
 	}
 	if _, err := out.Write(binary.AppendUvarint([]byte{0}, count)); err != nil {
-		return err
+		return 0, err
 	}
 	if _, err := bw.Write(binary.BigEndian.AppendUint32(nil, sum.Sum32())); err != nil {
-		return err
+		return 0, err
 	}
-	return bw.Flush()
+	return count, bw.Flush()
+}
+
+// pieceBytes of objects are read at a time.
+const pieceBytes = 256 << 10
+
+// piece reads the next objects behind after, as long as db is still the state.
+func (e *Engine) piece(ctx context.Context, db *badger.DB, after string, revision uint64) (records []Record, more bool, err error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	switch {
+	case e.db == nil:
+		return nil, false, badger.ErrDBClosed
+	case e.db != db:
+		return nil, false, ErrReplaced
+	}
+	size := 0
+	err = scan(ctx, db, "", after, revision,
+		func(key string, version uint64, load func() (value.Value, error)) (bool, error) {
+			if size >= pieceBytes {
+				more = true
+				return false, nil
+			}
+			v, err := load()
+			if err != nil {
+				return false, fmt.Errorf("%s at revision %d: %w", key, version, err)
+			}
+			records = append(records, Record{Key: key, Revision: version, Value: v})
+			size += len(key) + len(v)
+			return true, nil
+		})
+	return records, more, err
 }
 
 // Replace makes the state in a stream this engine's state: it is built beside the old one
@@ -147,8 +189,7 @@ func (e *Engine) build(path string, r io.Reader) (_ Meta, err error) {
 			_ = db.Close()
 		}
 	}()
-	in := &summed{r: bufio.NewReaderSize(r, 64<<10), sum: crc32.New(castagnoli)}
-	meta, err := readStream(in, func(records []Record) error { return write(db, records, Meta{}) })
+	meta, err := ReadStream(r, func(records []Record) error { return write(db, records, Meta{}) })
 	if err != nil {
 		return Meta{}, fmt.Errorf("reading a snapshot: %w", err)
 	}
@@ -160,6 +201,13 @@ func (e *Engine) build(path string, r io.Reader) (_ Meta, err error) {
 		return Meta{}, err
 	}
 	return meta, syncFiles(path)
+}
+
+// ReadStream reads a stream to its end and checks it, and calls put with its objects, some at
+// a time, in the order of their keys. What put has been given counts for nothing where the
+// stream turns out to be damaged.
+func ReadStream(r io.Reader, put func([]Record) error) (Meta, error) {
+	return readStream(&summed{r: bufio.NewReaderSize(r, 64<<10), sum: crc32.New(castagnoli)}, put)
 }
 
 func readStream(in *summed, put func([]Record) error) (meta Meta, err error) {
