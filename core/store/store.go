@@ -169,6 +169,9 @@ func (s *Store) openRaft() (err error) {
 	conf.NotifyCh = changes
 	s.leading.notify = changes
 
+	if err := s.adoptRestored(); err != nil {
+		return err
+	}
 	exists, err := raft.HasExistingState(s.logs, s.logs, s.snapshots)
 	if err != nil {
 		return fmt.Errorf("reading the Raft log in %s: %w", dir, err)
