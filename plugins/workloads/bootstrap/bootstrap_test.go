@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/bootstrap"
-	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 )
 
@@ -42,10 +41,7 @@ func expires(text string) func(*v1.Secret) {
 }
 
 func TestCleaner(t *testing.T) {
-	build := func(kit control.Kit) ([]controltest.Runner, error) {
-		c, err := bootstrap.NewCleaner(kit)
-		return []controltest.Runner{c}, err
-	}
+	build := controltest.One(bootstrap.NewCleaner)
 	elsewhere := token("elsewh", expires("1999-01-01T00:00:00Z"))
 	elsewhere.Namespace = "default"
 	objects := []runtime.Object{
@@ -61,8 +57,7 @@ func TestCleaner(t *testing.T) {
 		if !there("kube-system", "lastng") || there("kube-system", "past00") || there("kube-system", "broken") || !there("kube-system", "future") || !there("default", "elsewh") {
 			e.Error("the wrong tokens have gone")
 		}
-		time.Sleep(time.Hour) // virtual
-		e.Settle()
+		e.Pass(time.Hour)
 		if there("kube-system", "future") {
 			e.Error("still there after it has expired")
 		}
@@ -70,10 +65,7 @@ func TestCleaner(t *testing.T) {
 }
 
 func TestSigner(t *testing.T) {
-	build := func(kit control.Kit) ([]controltest.Runner, error) {
-		c, err := bootstrap.NewSigner(kit)
-		return []controltest.Runner{c}, err
-	}
+	build := controltest.One(bootstrap.NewSigner)
 	info := &v1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "cluster-info", Namespace: "kube-public"}, Data: map[string]string{"kubeconfig": "text", "jws-kubeconfig-oldone": "x"}}
 	objects := []runtime.Object{
 		info, token("aaaaaa"), token("bbbbbb", func(s *v1.Secret) { delete(s.Data, "usage-bootstrap-signing") }),
@@ -82,12 +74,8 @@ func TestSigner(t *testing.T) {
 	}
 	controltest.Run(t, objects, build, func(e *controltest.Env) {
 		keys := func() []string {
-			time.Sleep(time.Second) // virtual
-			e.Settle()
-			got, err := e.Client.CoreV1().ConfigMaps("kube-public").Get(e.Ctx, "cluster-info", metav1.GetOptions{})
-			if err != nil {
-				e.Fatal(err)
-			}
+			e.Pass(time.Second)
+			got := controltest.Get(e, e.Client.CoreV1().ConfigMaps("kube-public"), "cluster-info")
 			return slices.Sorted(maps.Keys(got.Data))
 		}
 		if got := keys(); !slices.Equal(got, []string{"jws-kubeconfig-aaaaaa", "jws-kubeconfig-ffffff", "kubeconfig"}) {
@@ -97,9 +85,7 @@ func TestSigner(t *testing.T) {
 		if got := keys(); !slices.Equal(got, []string{"jws-kubeconfig-aaaaaa", "kubeconfig"}) {
 			e.Errorf("after one has expired: %v", got)
 		}
-		if _, err := e.Client.CoreV1().Secrets("kube-system").Create(e.Ctx, token("gggggg"), metav1.CreateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Create(e, e.Client.CoreV1().Secrets("kube-system"), token("gggggg"))
 		if got := keys(); !slices.Equal(got, []string{"jws-kubeconfig-aaaaaa", "jws-kubeconfig-gggggg", "kubeconfig"}) {
 			e.Errorf("with a new one: %v", got)
 		}

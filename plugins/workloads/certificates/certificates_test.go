@@ -20,7 +20,6 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/certificates"
-	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 )
 
@@ -74,10 +73,7 @@ func TestApproves(t *testing.T) {
 		{"more usages", "system:node:n1", certificatesv1.KubeAPIServerClientKubeletSignerName, x509.CertificateRequest{Subject: node}, append(client, certificatesv1.UsageServerAuth), "selfnodeclient", ""},
 		{"not of the nodes", "system:node:n1", certificatesv1.KubeAPIServerClientKubeletSignerName, x509.CertificateRequest{Subject: pkix.Name{CommonName: "system:node:n1"}}, client, "nodeclient", ""},
 	}
-	build := func(kit control.Kit) ([]controltest.Runner, error) {
-		c, err := certificates.NewApprover(kit)
-		return []controltest.Runner{c}, err
-	}
+	build := controltest.One(certificates.NewApprover)
 	for _, tt := range tests {
 		request := csr(t, tt.template)
 		t.Run(tt.name, func(t *testing.T) {
@@ -95,10 +91,7 @@ func TestApproves(t *testing.T) {
 					e.Fatal(err)
 				}
 				e.Settle()
-				got, err := e.Client.CertificatesV1().CertificateSigningRequests().Get(e.Ctx, "r", metav1.GetOptions{})
-				if err != nil {
-					e.Fatal(err)
-				}
+				got := controltest.Get(e, e.Client.CertificatesV1().CertificateSigningRequests(), "r")
 				message := ""
 				for _, c := range got.Status.Conditions {
 					if c.Type == certificatesv1.CertificateApproved && c.Reason == "AutoApproved" {
@@ -127,10 +120,7 @@ func TestCleans(t *testing.T) {
 		{"signed for a short time", certificatesv1.CertificateApproved, 20 * time.Minute, 20 * time.Minute},
 		{"approved and never signed", certificatesv1.CertificateApproved, 0, 24 * time.Hour},
 	}
-	build := func(kit control.Kit) ([]controltest.Runner, error) {
-		c, err := certificates.NewCleaner(kit)
-		return []controltest.Runner{c}, err
-	}
+	build := controltest.One(certificates.NewCleaner)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			controltest.Run(t, nil, build, func(e *controltest.Env) {

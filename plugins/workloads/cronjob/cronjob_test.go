@@ -9,25 +9,20 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
-	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 	"github.com/pintle-dev/pintle/plugins/workloads/cronjob"
 )
 
-func build(kit control.Kit) ([]controltest.Runner, error) {
-	c, err := cronjob.New(kit)
-	return []controltest.Runner{c}, err
-}
-
-func ptr[T any](v T) *T { return &v }
+var build = controltest.One(cronjob.New)
 
 func made(schedule string, created time.Time, change ...func(*batchv1.CronJob)) *batchv1.CronJob {
 	cj := &batchv1.CronJob{
 		ObjectMeta: metav1.ObjectMeta{Name: "c", Namespace: "default", UID: "cj", CreationTimestamp: metav1.NewTime(created)},
 		Spec: batchv1.CronJobSpec{
-			Schedule: schedule, ConcurrencyPolicy: batchv1.AllowConcurrent, Suspend: ptr(false),
-			SuccessfulJobsHistoryLimit: ptr[int32](2), FailedJobsHistoryLimit: ptr[int32](1),
+			Schedule: schedule, ConcurrencyPolicy: batchv1.AllowConcurrent, Suspend: ptr.To(false),
+			SuccessfulJobsHistoryLimit: ptr.To[int32](2), FailedJobsHistoryLimit: ptr.To[int32](1),
 			JobTemplate: batchv1.JobTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"a": "b"}}},
 		},
 	}
@@ -59,10 +54,10 @@ func TestWhen(t *testing.T) {
 		{"late", made("0 * * * *", day), day.Add(70 * time.Minute), day.Add(time.Hour), 50 * time.Minute, ""},
 		{"several missed", made("0 * * * *", day), day.Add(10*time.Hour + time.Minute), day.Add(10 * time.Hour), 59 * time.Minute, ""},
 		{"done already", made("0 * * * *", day, func(cj *batchv1.CronJob) { cj.Status.LastScheduleTime = &metav1.Time{Time: day.Add(time.Hour)} }), day.Add(70 * time.Minute), time.Time{}, 50 * time.Minute, ""},
-		{"past the deadline", made("0 * * * *", day, func(cj *batchv1.CronJob) { cj.Spec.StartingDeadlineSeconds = ptr[int64](60) }), day.Add(70 * time.Minute), time.Time{}, 50 * time.Minute, ""},
+		{"past the deadline", made("0 * * * *", day, func(cj *batchv1.CronJob) { cj.Spec.StartingDeadlineSeconds = ptr.To[int64](60) }), day.Add(70 * time.Minute), time.Time{}, 50 * time.Minute, ""},
 		{"working days only", made("30 6-16/4 * * 1-5", day), at("2026-03-09T06:00:00Z"), at("2026-03-06T14:30:00Z"), 30 * time.Minute, ""},
 		{"every so often", made("@every 1h", day.Add(time.Minute)), day.Add(5 * time.Hour), day.Add(4*time.Hour + time.Minute), time.Minute, ""},
-		{"in a time zone", made("0 1 * * *", day, func(cj *batchv1.CronJob) { cj.Spec.TimeZone = ptr("Asia/Tokyo") }), day.Add(17 * time.Hour), day.Add(16 * time.Hour), 23 * time.Hour, ""},
+		{"in a time zone", made("0 1 * * *", day, func(cj *batchv1.CronJob) { cj.Spec.TimeZone = ptr.To("Asia/Tokyo") }), day.Add(17 * time.Hour), day.Add(16 * time.Hour), 23 * time.Hour, ""},
 		{"never", made("59 23 31 2 *", day.AddDate(-1, 0, 0)), day, time.Time{}, 0, "time difference between two schedules is less than 1 second"},
 		{"nonsense", made("x y z", day), day, time.Time{}, 0, "expected exactly 5 fields"},
 		{"a zone that the library can't take", made("TZ=0", day), day, time.Time{}, 0, "invalid schedule format"},
@@ -86,23 +81,15 @@ func TestWhen(t *testing.T) {
 type cluster struct{ *controltest.Env }
 
 func (e cluster) wait(d time.Duration) {
-	time.Sleep(d) // virtual
-	e.Settle()
+	e.Pass(d)
 }
 
 func (e cluster) get() *batchv1.CronJob {
-	cj, err := e.Client.BatchV1().CronJobs("default").Get(e.Ctx, "c", metav1.GetOptions{})
-	if err != nil {
-		e.Fatal(err)
-	}
-	return cj
+	return controltest.Get(e, e.Client.BatchV1().CronJobs("default"), "c")
 }
 
 func (e cluster) jobs() []batchv1.Job {
-	list, err := e.Client.BatchV1().Jobs("default").List(e.Ctx, metav1.ListOptions{})
-	if err != nil {
-		e.Fatal(err)
-	}
+	list := controltest.List(e, e.Client.BatchV1().Jobs("default"))
 	slices.SortFunc(list.Items, func(a, b batchv1.Job) int { return strings.Compare(a.Name, b.Name) })
 	return list.Items
 }
@@ -112,9 +99,7 @@ func (e cluster) end(job batchv1.Job, typ batchv1.JobConditionType) {
 	start := job.CreationTimestamp
 	job.Status.StartTime, job.Status.CompletionTime = &start, &now
 	job.Status.Conditions = []batchv1.JobCondition{{Type: typ, Status: v1.ConditionTrue, LastTransitionTime: now}}
-	if _, err := e.Client.BatchV1().Jobs("default").UpdateStatus(e.Ctx, &job, metav1.UpdateOptions{}); err != nil {
-		e.Fatal(err)
-	}
+	controltest.UpdateStatus(e, e.Client.BatchV1().Jobs("default"), &job)
 	e.Settle()
 }
 
@@ -125,9 +110,7 @@ func (e cluster) event(text string) bool {
 func run(t *testing.T, schedule string, change func(*batchv1.CronJob), body func(e cluster)) {
 	t.Helper()
 	controltest.Run(t, nil, build, func(e *controltest.Env) {
-		if _, err := e.Client.BatchV1().CronJobs("default").Create(e.Ctx, made(schedule, time.Now(), change), metav1.CreateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Create(e, e.Client.BatchV1().CronJobs("default"), made(schedule, time.Now(), change))
 		e.Settle()
 		body(cluster{e})
 	})
@@ -223,8 +206,8 @@ func TestStandsStill(t *testing.T) {
 		change func(*batchv1.CronJob)
 		event  string
 	}{
-		{"suspended", func(cj *batchv1.CronJob) { cj.Spec.Suspend = ptr(true) }, ""},
-		{"no such zone", func(cj *batchv1.CronJob) { cj.Spec.TimeZone = ptr("Mars/Base") }, "Warning UnknownTimeZone"},
+		{"suspended", func(cj *batchv1.CronJob) { cj.Spec.Suspend = ptr.To(true) }, ""},
+		{"no such zone", func(cj *batchv1.CronJob) { cj.Spec.TimeZone = ptr.To("Mars/Base") }, "Warning UnknownTimeZone"},
 		{"no schedule", func(cj *batchv1.CronJob) { cj.Spec.Schedule = "whenever" }, "Warning UnparseableSchedule"},
 	}
 	for _, tt := range tests {
@@ -242,9 +225,7 @@ func TestStandsStill(t *testing.T) {
 func TestAJobThatVanished(t *testing.T) {
 	run(t, "* * * * *", func(*batchv1.CronJob) {}, func(e cluster) {
 		e.wait(time.Minute + time.Second)
-		if err := e.Client.BatchV1().Jobs("default").Delete(e.Ctx, e.jobs()[0].Name, metav1.DeleteOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Delete(e, e.Client.BatchV1().Jobs("default"), e.jobs()[0].Name)
 		e.wait(time.Second)
 		if s := e.get().Status; len(s.Active) != 0 || !e.event("Normal MissingJob Active job went missing") {
 			e.Errorf("%+v, events %v", s, e.Events())

@@ -12,13 +12,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 )
 
 func TestOnePodOnEachNode(t *testing.T) {
 	run(t, []runtime.Object{newSet(), node("a"), node("b")}, func(w world) {
 		w.wantImages(map[string][]string{"a": {"one"}, "b": {"one"}})
-		p := w.pods()[0]
-		revision := w.revisions()[0]
+		p := w.Pods()[0]
+		revision := w.Revisions()[0]
 		hash := revision.Labels["controller-revision-hash"]
 		if p.Labels["controller-revision-hash"] != hash || revision.Name != "agent-"+hash || p.Labels["pod-template-generation"] != "1" {
 			w.Errorf("labels %v, revision %s %v", p.Labels, revision.Name, revision.Labels)
@@ -34,18 +36,14 @@ func TestOnePodOnEachNode(t *testing.T) {
 			s.UpdatedNumberScheduled != 2 || s.NumberUnavailable != 0 || s.NumberMisscheduled != 0 || s.ObservedGeneration != 1 {
 			w.Errorf("status: %+v", s)
 		}
-		if _, err := w.Client.CoreV1().Nodes().Create(w.Ctx, node("c"), metav1.CreateOptions{}); err != nil {
-			w.Fatal(err)
-		}
-		w.settle()
+		controltest.Create(w, w.Client.CoreV1().Nodes(), node("c"))
+		w.SettleLate()
 		if len(w.images()["c"]) != 1 {
 			w.Error("the new node got no pod")
 		}
 		// Pods that were never bound don't outlive the node they were made for.
-		if err := w.Client.CoreV1().Nodes().Delete(w.Ctx, "c", metav1.DeleteOptions{}); err != nil {
-			w.Fatal(err)
-		}
-		w.settle()
+		controltest.Delete(w, w.Client.CoreV1().Nodes(), "c")
+		w.SettleLate()
 		w.wantImages(map[string][]string{"a": {"one"}, "b": {"one"}})
 	})
 }
@@ -96,8 +94,8 @@ func TestWhichNodes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			n := node("n", tt.node)
 			run(t, []runtime.Object{newSet(tt.set), n}, func(w world) {
-				if got := len(w.pods()) == 1; got != tt.runs {
-					w.Errorf("%d pods", len(w.pods()))
+				if got := len(w.Pods()) == 1; got != tt.runs {
+					w.Errorf("%d pods", len(w.Pods()))
 				}
 			})
 			ds := newSet(tt.set)
@@ -109,8 +107,8 @@ func TestWhichNodes(t *testing.T) {
 			}
 			ds.Spec.UpdateStrategy = appsv1.DaemonSetUpdateStrategy{Type: appsv1.OnDeleteDaemonSetStrategyType}
 			run(t, []runtime.Object{ds, n.DeepCopy(), there}, func(w world) {
-				if got := len(w.pods()) == 1; got != tt.stays {
-					w.Errorf("%d pods of one that was there", len(w.pods()))
+				if got := len(w.Pods()) == 1; got != tt.stays {
+					w.Errorf("%d pods of one that was there", len(w.Pods()))
 				}
 				s := w.set().Status
 				if wrong := s.NumberMisscheduled == 1; wrong != (tt.stays && !tt.runs) {
@@ -173,19 +171,19 @@ func TestRollingUpdateReplacesBrokenPodsFirst(t *testing.T) {
 func TestRollbackKeepsPodsThatHaveTheTemplate(t *testing.T) {
 	run(t, []runtime.Object{newSet(), node("a"), node("b")}, func(w world) {
 		w.start("one", v1.ConditionTrue)
-		kept := w.pods()
+		kept := w.Pods()
 		w.image("broken")
 		w.wantImages(map[string][]string{"a": {"broken"}, "b": {"one"}})
 		w.image("one")
 		w.wantImages(map[string][]string{"a": {"one"}, "b": {"one"}})
 		survived := false
-		for _, p := range w.pods() {
+		for _, p := range w.Pods() {
 			survived = survived || slices.ContainsFunc(kept, func(q v1.Pod) bool { return q.UID == p.UID })
 		}
 		if !survived {
 			w.Error("the pod that had the template already was restarted")
 		}
-		list := w.revisions()
+		list := w.Revisions()
 		if len(list) != 2 || list[0].Revision != 2 || list[1].Revision != 3 {
 			w.Errorf("revisions: %v", list)
 		}
@@ -212,8 +210,8 @@ func TestSurgeWaitsForMinReadySeconds(t *testing.T) {
 		w.image("two")
 		w.start("two", v1.ConditionTrue)
 		w.wantImages(map[string][]string{"a": {"one", "two"}})
-		time.Sleep(31 * time.Second) // virtual
-		w.settle()
+		w.Pass(31 * time.Second)
+		w.SettleLate()
 		w.wantImages(map[string][]string{"a": {"two"}})
 	})
 }
@@ -229,9 +227,7 @@ func TestSurgeReplacesBrokenPods(t *testing.T) {
 func TestSurgeKeepsMisplacedPodsUntilOthersWork(t *testing.T) {
 	run(t, []runtime.Object{newSet(rolling(0, 1)), node("a")}, func(w world) {
 		w.start("one", v1.ConditionTrue)
-		if _, err := w.Client.CoreV1().Nodes().Create(w.Ctx, node("b"), metav1.CreateOptions{}); err != nil {
-			w.Fatal(err)
-		}
+		controltest.Create(w, w.Client.CoreV1().Nodes(), node("b"))
 		tainted := node("a")
 		taint("k", v1.TaintEffectNoSchedule)(tainted)
 		w.changeNode(tainted)
@@ -249,10 +245,8 @@ func TestOnDelete(t *testing.T) {
 		w.start("one", v1.ConditionTrue)
 		w.image("two")
 		w.wantImages(map[string][]string{"a": {"one"}})
-		if err := w.Client.CoreV1().Pods("default").Delete(w.Ctx, w.pods()[0].Name, metav1.DeleteOptions{}); err != nil {
-			w.Fatal(err)
-		}
-		w.settle()
+		controltest.Delete(w, w.Client.CoreV1().Pods("default"), w.Pods()[0].Name)
+		w.SettleLate()
 		w.wantImages(map[string][]string{"a": {"two"}})
 	})
 }
@@ -260,25 +254,22 @@ func TestOnDelete(t *testing.T) {
 func TestFailedPodsAreReplacedEverMoreSlowly(t *testing.T) {
 	run(t, []runtime.Object{newSet(), node("a")}, func(w world) {
 		fail := func() string {
-			p := w.pods()[0]
+			p := w.Pods()[0]
 			p.Spec.NodeName, p.Status.Phase = "a", v1.PodFailed
-			if _, err := w.Client.CoreV1().Pods("default").Update(w.Ctx, &p, metav1.UpdateOptions{}); err != nil {
-				w.Fatal(err)
-			}
+			controltest.Update(w, w.Client.CoreV1().Pods("default"), &p)
 			w.Settle()
 			return p.Name
 		}
 		first := fail()
-		if w.pods()[0].Name == first {
+		if w.Pods()[0].Name == first {
 			w.Error("the first was not replaced at once")
 		}
 		second := fail()
-		if w.pods()[0].Name != second {
+		if w.Pods()[0].Name != second {
 			w.Error("the second was replaced at once")
 		}
-		time.Sleep(2 * time.Second) // virtual
-		w.Settle()
-		if w.pods()[0].Name == second {
+		w.Pass(2 * time.Second)
+		if w.Pods()[0].Name == second {
 			w.Error("the second was not replaced after 2 s")
 		}
 		if !slices.ContainsFunc(w.Events(), func(e string) bool {
@@ -303,7 +294,7 @@ func TestAdoptsAndPrunes(t *testing.T) {
 		ds.Spec.UpdateStrategy = appsv1.DaemonSetUpdateStrategy{Type: appsv1.OnDeleteDaemonSetStrategyType}
 	})
 	run(t, []runtime.Object{ds, node("a"), young, old}, func(w world) {
-		list := w.pods()
+		list := w.Pods()
 		if len(list) != 1 || list[0].Name != "old" || metav1.GetControllerOf(&list[0]) == nil {
 			w.Errorf("pods: %v", list)
 		}
@@ -317,7 +308,7 @@ func TestHistoryHasALimit(t *testing.T) {
 			w.image(image)
 			w.start(image, v1.ConditionTrue)
 		}
-		list := w.revisions()
+		list := w.Revisions()
 		if len(list) != 2 || list[0].Revision != 2 || list[1].Revision != 3 {
 			w.Errorf("revisions: %v", list)
 		}
@@ -332,7 +323,7 @@ func TestHistoryKeepsWhatPodsHave(t *testing.T) {
 		w.image("two")
 		w.image("three")
 		// The pod has the first; it counts as the one that is kept.
-		list := w.revisions()
+		list := w.Revisions()
 		if len(list) != 2 || list[0].Revision != 1 || list[1].Revision != 3 {
 			w.Errorf("revisions: %v", list)
 		}
@@ -345,8 +336,8 @@ func TestAvailableAfterMinReadySeconds(t *testing.T) {
 		if s := w.set().Status; s.NumberReady != 1 || s.NumberAvailable != 0 || s.NumberUnavailable != 1 {
 			w.Errorf("status: %+v", s)
 		}
-		time.Sleep(30 * time.Second) // virtual
-		w.settle()
+		w.Pass(30 * time.Second)
+		w.SettleLate()
 		if s := w.set().Status; s.NumberAvailable != 1 {
 			w.Errorf("status: %+v", s)
 		}
@@ -364,11 +355,8 @@ func TestCreationThatFailsIsTriedAFewTimesAtOnce(t *testing.T) {
 			attempts++
 			return true, nil, errors.New("exceeded quota")
 		})
-		if _, err := w.Client.AppsV1().DaemonSets("default").Create(w.Ctx, newSet(), metav1.CreateOptions{}); err != nil {
-			w.Fatal(err)
-		}
-		time.Sleep(200 * time.Millisecond)
-		w.Settle()
+		controltest.Create(w, w.Client.AppsV1().DaemonSets("default"), newSet())
+		w.Pass(200 * time.Millisecond)
 		if attempts == 0 || attempts > 10 {
 			w.Errorf("%d attempts", attempts)
 		}

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	v1 "k8s.io/api/core/v1"
@@ -12,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 	"github.com/pintle-dev/pintle/plugins/workloads/daemonset"
 )
@@ -68,42 +66,21 @@ type world struct{ *controltest.Env }
 
 func run(t *testing.T, objects []runtime.Object, body func(w world)) {
 	t.Helper()
-	build := func(kit control.Kit) ([]controltest.Runner, error) {
-		c, err := daemonset.New(kit)
-		return []controltest.Runner{c}, err
-	}
-	controltest.Run(t, objects, build, func(e *controltest.Env) {
-		w := world{e}
-		w.settle() // for what is watched only when needed
-		body(w)
+	controltest.Run(t, objects, controltest.One(daemonset.New), func(e *controltest.Env) {
+		e.SettleLate() // for what is watched only when needed
+		body(world{e})
 	})
-}
-
-// settle waits until nothing moves any more.
-func (w world) settle() {
-	// Whoever waits for a first listing looks for it every 100 ms.
-	time.Sleep(time.Second)
-	w.Settle()
 }
 
 func (w world) set() *appsv1.DaemonSet {
 	w.Helper()
-	ds, err := w.Client.AppsV1().DaemonSets("default").Get(w.Ctx, "agent", metav1.GetOptions{})
-	if err != nil {
-		w.Fatal(err)
-	}
-	return ds
+	return controltest.Get(w, w.Client.AppsV1().DaemonSets("default"), "agent")
 }
 
 func (w world) update(change func(*appsv1.DaemonSet)) {
 	w.Helper()
-	ds := w.set()
-	change(ds)
-	ds.Generation++
-	if _, err := w.Client.AppsV1().DaemonSets("default").Update(w.Ctx, ds, metav1.UpdateOptions{}); err != nil {
-		w.Fatal(err)
-	}
-	w.settle()
+	controltest.Change(w, w.Client.AppsV1().DaemonSets("default"), "agent", change)
+	w.SettleLate()
 }
 
 func (w world) image(image string) {
@@ -112,15 +89,6 @@ func (w world) image(image string) {
 		ds.Spec.Template.Spec.Containers[0].Image = image
 		ds.Annotations[appsv1.DeprecatedTemplateGeneration] += "1"
 	})
-}
-
-func (w world) pods() []v1.Pod {
-	w.Helper()
-	list, err := w.Client.CoreV1().Pods("default").List(w.Ctx, metav1.ListOptions{})
-	if err != nil {
-		w.Fatal(err)
-	}
-	return list.Items
 }
 
 // target returns the node that a pod is pinned to.
@@ -136,7 +104,7 @@ func target(p *v1.Pod) string {
 func (w world) images() map[string][]string {
 	w.Helper()
 	out := map[string][]string{}
-	for _, p := range w.pods() {
+	for _, p := range w.Pods() {
 		out[target(&p)] = append(out[target(&p)], p.Spec.Containers[0].Image)
 	}
 	for _, list := range out {
@@ -155,7 +123,7 @@ func (w world) wantImages(want map[string][]string) {
 // bind binds and starts all pods of an image that are not bound yet.
 func (w world) start(image string, ready v1.ConditionStatus) {
 	w.Helper()
-	for _, p := range w.pods() {
+	for _, p := range w.Pods() {
 		if p.Spec.NodeName != "" && ready == v1.ConditionTrue && p.Status.Conditions[0].Status == ready {
 			continue
 		}
@@ -165,27 +133,13 @@ func (w world) start(image string, ready v1.ConditionStatus) {
 		p.Spec.NodeName = target(&p)
 		p.Status.Phase = v1.PodRunning
 		p.Status.Conditions = []v1.PodCondition{{Type: v1.PodReady, Status: ready, LastTransitionTime: metav1.Now()}}
-		if _, err := w.Client.CoreV1().Pods("default").Update(w.Ctx, &p, metav1.UpdateOptions{}); err != nil {
-			w.Fatal(err)
-		}
+		controltest.Update(w, w.Client.CoreV1().Pods("default"), &p)
 	}
-	w.settle()
+	w.SettleLate()
 }
 
 func (w world) changeNode(n *v1.Node) {
 	w.Helper()
-	if _, err := w.Client.CoreV1().Nodes().Update(w.Ctx, n, metav1.UpdateOptions{}); err != nil {
-		w.Fatal(err)
-	}
-	w.settle()
-}
-
-func (w world) revisions() []appsv1.ControllerRevision {
-	w.Helper()
-	list, err := w.Client.AppsV1().ControllerRevisions("default").List(w.Ctx, metav1.ListOptions{})
-	if err != nil {
-		w.Fatal(err)
-	}
-	slices.SortFunc(list.Items, func(a, b appsv1.ControllerRevision) int { return int(a.Revision - b.Revision) })
-	return list.Items
+	controltest.Update(w, w.Client.CoreV1().Nodes(), n)
+	w.SettleLate()
 }

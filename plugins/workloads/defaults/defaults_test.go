@@ -24,9 +24,7 @@ func namespace(name string, phase v1.NamespacePhase) *v1.Namespace {
 func TestEveryNamespaceHasItsDefaults(t *testing.T) {
 	objects := []runtime.Object{namespace("old", v1.NamespaceActive), namespace("going", v1.NamespaceTerminating)}
 	controltest.Run(t, objects, build, func(e *controltest.Env) {
-		if _, err := e.Client.CoreV1().Namespaces().Create(e.Ctx, namespace("new", ""), metav1.CreateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Create(e, e.Client.CoreV1().Namespaces(), namespace("new", ""))
 		e.Settle()
 		for _, ns := range []string{"old", "new"} {
 			if _, err := e.Client.CoreV1().ServiceAccounts(ns).Get(e.Ctx, "default", metav1.GetOptions{}); err != nil {
@@ -45,17 +43,10 @@ func TestEveryNamespaceHasItsDefaults(t *testing.T) {
 
 func TestDefaultsComeBack(t *testing.T) {
 	controltest.Run(t, []runtime.Object{namespace("n", v1.NamespaceActive)}, build, func(e *controltest.Env) {
-		if err := e.Client.CoreV1().ServiceAccounts("n").Delete(e.Ctx, "default", metav1.DeleteOptions{}); err != nil {
-			e.Fatal(err)
-		}
-		cm, err := e.Client.CoreV1().ConfigMaps("n").Get(e.Ctx, "kube-root-ca.crt", metav1.GetOptions{})
-		if err != nil {
-			e.Fatal(err)
-		}
+		controltest.Delete(e, e.Client.CoreV1().ServiceAccounts("n"), "default")
+		cm := controltest.Get(e, e.Client.CoreV1().ConfigMaps("n"), "kube-root-ca.crt")
 		cm.Data["ca.crt"] = "forged"
-		if _, err := e.Client.CoreV1().ConfigMaps("n").Update(e.Ctx, cm, metav1.UpdateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Update(e, e.Client.CoreV1().ConfigMaps("n"), cm)
 		e.Settle()
 		if _, err := e.Client.CoreV1().ServiceAccounts("n").Get(e.Ctx, "default", metav1.GetOptions{}); err != nil {
 			e.Error(err)

@@ -15,15 +15,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"pgregory.net/rapid"
 
-	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 	"github.com/pintle-dev/pintle/plugins/workloads/deployment"
 )
 
-func build(kit control.Kit) ([]controltest.Runner, error) {
-	c, err := deployment.New(kit)
-	return []controltest.Runner{c}, err
-}
+var build = controltest.One(deployment.New)
 
 var appLabels = map[string]string{"app": "a"}
 
@@ -47,10 +43,7 @@ func rolling(replicas int32, surge, unavailable string) *appsv1.Deployment {
 }
 
 func sets(e *controltest.Env) map[string]*appsv1.ReplicaSet {
-	list, err := e.Client.AppsV1().ReplicaSets("default").List(e.Ctx, metav1.ListOptions{})
-	if err != nil {
-		e.Fatal(err)
-	}
+	list := controltest.List(e, e.Client.AppsV1().ReplicaSets("default"))
 	out := map[string]*appsv1.ReplicaSet{}
 	for i := range list.Items {
 		out[list.Items[i].Spec.Template.Spec.Containers[0].Image] = &list.Items[i]
@@ -59,22 +52,12 @@ func sets(e *controltest.Env) map[string]*appsv1.ReplicaSet {
 }
 
 func get(e *controltest.Env) *appsv1.Deployment {
-	d, err := e.Client.AppsV1().Deployments("default").Get(e.Ctx, "d", metav1.GetOptions{})
-	if err != nil {
-		e.Fatal(err)
-	}
-	return d
+	return controltest.Get(e, e.Client.AppsV1().Deployments("default"), "d")
 }
 
 func change(e *controltest.Env, f func(d *appsv1.Deployment)) {
-	d := get(e)
-	f(d)
-	d.Generation++
-	if _, err := e.Client.AppsV1().Deployments("default").Update(e.Ctx, d, metav1.UpdateOptions{}); err != nil {
-		e.Fatal(err)
-	}
-	time.Sleep(time.Second) // virtual; creation times have seconds
-	e.Settle()
+	controltest.Change(e, e.Client.AppsV1().Deployments("default"), "d", f)
+	e.Pass(time.Second) // creation times have seconds
 }
 
 // fulfil plays the ReplicaSet controller and the nodes: all pods that are wanted become
@@ -89,9 +72,7 @@ func fulfil(e *controltest.Env) {
 			}
 			changed = true
 			rs.Status = appsv1.ReplicaSetStatus{Replicas: want, ReadyReplicas: want, AvailableReplicas: want, ObservedGeneration: rs.Generation}
-			if _, err := e.Client.AppsV1().ReplicaSets("default").UpdateStatus(e.Ctx, rs, metav1.UpdateOptions{}); err != nil {
-				e.Fatal(err)
-			}
+			controltest.UpdateStatus(e, e.Client.AppsV1().ReplicaSets("default"), rs)
 		}
 		e.Settle()
 		if !changed {
@@ -182,8 +163,7 @@ func TestPauseAndDeadline(t *testing.T) {
 		if sets(e)["two"] == nil {
 			e.Error("a resumed Deployment doesn't roll out")
 		}
-		time.Sleep(11 * time.Minute) // virtual
-		e.Settle()
+		e.Pass(11 * time.Minute)
 		if r := reason(get(e), appsv1.DeploymentProgressing); r != "False ProgressDeadlineExceeded" {
 			e.Errorf("after the deadline: Progressing is %s", r)
 		}
@@ -202,18 +182,14 @@ func TestRecreateWaitsForOldPods(t *testing.T) {
 		one := sets(e)["one"]
 		p := &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "default", Labels: appLabels,
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(one, appsv1.SchemeGroupVersion.WithKind("ReplicaSet"))}}}
-		if _, err := e.Client.CoreV1().Pods("default").Create(e.Ctx, p, metav1.CreateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Create(e, e.Client.CoreV1().Pods("default"), p)
 		e.Settle()
 		change(e, func(d *appsv1.Deployment) { d.Spec.Template.Spec.Containers[0].Image = "two" })
 		fulfil(e)
 		if all := sets(e); *all["one"].Spec.Replicas != 0 || all["two"] != nil {
 			e.Error("the new one is there before the old pods are gone")
 		}
-		if err := e.Client.CoreV1().Pods("default").Delete(e.Ctx, "p", metav1.DeleteOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Delete(e, e.Client.CoreV1().Pods("default"), "p")
 		e.Settle()
 		if two := sets(e)["two"]; two == nil || *two.Spec.Replicas != 2 {
 			e.Errorf("the new one: %+v", two)
@@ -225,29 +201,17 @@ func TestCollisionOfNames(t *testing.T) {
 	controltest.Run(t, nil, build, func(e *controltest.Env) {
 		d := rolling(1, "1", "0")
 		// Find out the name, take it, and see that another one is found.
-		if _, err := e.Client.AppsV1().Deployments("default").Create(e.Ctx, d, metav1.CreateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Create(e, e.Client.AppsV1().Deployments("default"), d)
 		e.Settle()
 		taken := sets(e)["one"]
-		if err := e.Client.AppsV1().Deployments("default").Delete(e.Ctx, "d", metav1.DeleteOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Delete(e, e.Client.AppsV1().Deployments("default"), "d")
 		taken.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: "other", UID: "other", Controller: new(bool)}}
 		*taken.OwnerReferences[0].Controller = true
-		if _, err := e.Client.AppsV1().ReplicaSets("default").Update(e.Ctx, taken, metav1.UpdateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Update(e, e.Client.AppsV1().ReplicaSets("default"), taken)
 		e.Settle()
-		if _, err := e.Client.AppsV1().Deployments("default").Create(e.Ctx, rolling(1, "1", "0"), metav1.CreateOptions{}); err != nil {
-			e.Fatal(err)
-		}
-		time.Sleep(time.Second) // virtual, for the second try
-		e.Settle()
-		list, err := e.Client.AppsV1().ReplicaSets("default").List(e.Ctx, metav1.ListOptions{})
-		if err != nil {
-			e.Fatal(err)
-		}
+		controltest.Create(e, e.Client.AppsV1().Deployments("default"), rolling(1, "1", "0"))
+		e.Pass(time.Second) // for the second try
+		list := controltest.List(e, e.Client.AppsV1().ReplicaSets("default"))
 		if c := get(e).Status.CollisionCount; len(list.Items) != 2 || c == nil || *c != 1 {
 			e.Errorf("%d ReplicaSets, %v collisions", len(list.Items), c)
 		}

@@ -19,15 +19,11 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 
-	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 	"github.com/pintle-dev/pintle/plugins/workloads/disruption"
 )
 
-func build(kit control.Kit) ([]controltest.Runner, error) {
-	c, err := disruption.New(kit)
-	return []controltest.Runner{c}, err
-}
+var build = controltest.One(disruption.New)
 
 var appLabels = map[string]string{"app": "a"}
 
@@ -86,11 +82,7 @@ func fleet() []runtime.Object {
 }
 
 func status(e *controltest.Env) policyv1.PodDisruptionBudgetStatus {
-	pdb, err := e.Client.PolicyV1().PodDisruptionBudgets("default").Get(e.Ctx, "pdb", metav1.GetOptions{})
-	if err != nil {
-		e.Fatal(err)
-	}
-	return pdb.Status
+	return controltest.Get(e, e.Client.PolicyV1().PodDisruptionBudgets("default"), "pdb").Status
 }
 
 func TestStatus(t *testing.T) {
@@ -141,23 +133,17 @@ func TestFollowsItsPods(t *testing.T) {
 		if s := status(e); s.DisruptionsAllowed != 0 {
 			e.Errorf("with one pod: %+v", s)
 		}
-		if _, err := e.Client.CoreV1().Pods("default").Create(e.Ctx, pod("b", true), metav1.CreateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Create(e, e.Client.CoreV1().Pods("default"), pod("b", true))
 		e.Settle()
 		if s := status(e); s.DisruptionsAllowed != 1 {
 			e.Errorf("with two: %+v", s)
 		}
-		if _, err := e.Client.CoreV1().Pods("default").UpdateStatus(e.Ctx, pod("a", false), metav1.UpdateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.UpdateStatus(e, e.Client.CoreV1().Pods("default"), pod("a", false))
 		e.Settle()
 		if s := status(e); s.DisruptionsAllowed != 0 || s.CurrentHealthy != 1 {
 			e.Errorf("when one is not ready: %+v", s)
 		}
-		if err := e.Client.CoreV1().Pods("default").Delete(e.Ctx, "a", metav1.DeleteOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Delete(e, e.Client.CoreV1().Pods("default"), "a")
 		e.Settle()
 		if s := status(e); s.ExpectedPods != 1 {
 			e.Errorf("when one is gone: %+v", s)
@@ -169,15 +155,12 @@ func TestDisruptedPodsThatStay(t *testing.T) {
 	pdb := budget(minAvailable("1"))
 	controltest.Run(t, []runtime.Object{pod("a", true), pod("b", true), pod("c", true)}, build, func(e *controltest.Env) {
 		pdb.Status.DisruptedPods = map[string]metav1.Time{"a": metav1.Now(), "gone": metav1.Now()}
-		if _, err := e.Client.PolicyV1().PodDisruptionBudgets("default").Create(e.Ctx, pdb, metav1.CreateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Create(e, e.Client.PolicyV1().PodDisruptionBudgets("default"), pdb)
 		e.Settle()
 		if s := status(e); s.CurrentHealthy != 2 || s.DisruptionsAllowed != 1 || len(s.DisruptedPods) != 1 {
 			e.Errorf("with a pod that is about to go: %+v", s)
 		}
-		time.Sleep(2*time.Minute + time.Second) // virtual
-		e.Settle()
+		e.Pass(2*time.Minute + time.Second)
 		if s := status(e); s.CurrentHealthy != 3 || s.DisruptionsAllowed != 2 || len(s.DisruptedPods) != 0 {
 			e.Errorf("when it stayed: %+v", s)
 		}
@@ -195,15 +178,10 @@ func TestTakesBackDisruptionTarget(t *testing.T) {
 	}
 	controltest.Run(t, nil, build, func(e *controltest.Env) {
 		for _, p := range []*v1.Pod{mark("evicted", "EvictionByEvictionAPI"), mark("by-kubelet", v1.PodReasonTerminationByKubelet)} {
-			if _, err := e.Client.CoreV1().Pods("default").Create(e.Ctx, p, metav1.CreateOptions{}); err != nil {
-				e.Fatal(err)
-			}
+			controltest.Create(e, e.Client.CoreV1().Pods("default"), p)
 		}
 		is := func(name string) v1.ConditionStatus {
-			p, err := e.Client.CoreV1().Pods("default").Get(e.Ctx, name, metav1.GetOptions{})
-			if err != nil {
-				e.Fatal(err)
-			}
+			p := controltest.Get(e, e.Client.CoreV1().Pods("default"), name)
 			for _, c := range p.Status.Conditions {
 				if c.Type == v1.DisruptionTarget {
 					return c.Status
@@ -211,13 +189,11 @@ func TestTakesBackDisruptionTarget(t *testing.T) {
 			}
 			return ""
 		}
-		time.Sleep(time.Minute) // virtual
-		e.Settle()
+		e.Pass(time.Minute)
 		if is("evicted") != v1.ConditionTrue {
 			e.Error("taken back too early")
 		}
-		time.Sleep(2 * time.Minute)
-		e.Settle()
+		e.Pass(2 * time.Minute)
 		if is("evicted") != v1.ConditionFalse || is("by-kubelet") != v1.ConditionTrue {
 			e.Errorf("evicted: %s, by the kubelet: %s", is("evicted"), is("by-kubelet"))
 		}

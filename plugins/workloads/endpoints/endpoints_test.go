@@ -12,19 +12,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 	"github.com/pintle-dev/pintle/plugins/workloads/endpoints"
 )
 
-func build(kit control.Kit) ([]controltest.Runner, error) {
-	old, err := endpoints.NewEndpoints(kit)
-	if err != nil {
-		return nil, err
-	}
-	slices, err := endpoints.NewSlices(kit)
-	return []controltest.Runner{old, slices}, err
-}
+var build = controltest.All(controltest.One(endpoints.NewEndpoints), controltest.One(endpoints.NewSlices))
 
 func service(change ...func(*v1.Service)) *v1.Service {
 	s := &v1.Service{
@@ -126,20 +118,13 @@ func TestSlicesFollowThePods(t *testing.T) {
 		}
 		p := pod(2, true, 8080)
 		p.ResourceVersion = "2"
-		if _, err := e.Client.CoreV1().Pods("default").UpdateStatus(e.Ctx, p, metav1.UpdateOptions{}); err != nil {
-			e.Fatal(err)
-		}
-		if err := e.Client.CoreV1().Pods("default").Delete(e.Ctx, "p1", metav1.DeleteOptions{}); err != nil {
-			e.Fatal(err)
-		}
-		time.Sleep(time.Second) // virtual, for a retry where the cache lags behind
-		e.Settle()
+		controltest.UpdateStatus(e, e.Client.CoreV1().Pods("default"), p)
+		controltest.Delete(e, e.Client.CoreV1().Pods("default"), "p1")
+		e.Pass(time.Second) // for a retry where the cache lags behind
 		if got := addresses(e); fmt.Sprint(got) != "map[10.1.0.2:true]" {
 			e.Errorf("then: %v", got)
 		}
-		if err := e.Client.CoreV1().Services("default").Delete(e.Ctx, "s", metav1.DeleteOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Delete(e, e.Client.CoreV1().Services("default"), "s")
 		e.Settle()
 		if got := text(e); got != "none" {
 			e.Errorf("Endpoints of a Service that is gone: %s", got)

@@ -11,15 +11,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 	mirroring "github.com/pintle-dev/pintle/plugins/workloads/endpointslicemirroring"
 )
 
-func build(kit control.Kit) ([]controltest.Runner, error) {
-	c, err := mirroring.New(kit)
-	return []controltest.Runner{c}, err
-}
+var build = controltest.One(mirroring.New)
 
 func service(selector map[string]string) *v1.Service {
 	return &v1.Service{ObjectMeta: metav1.ObjectMeta{Name: "s", Namespace: "default", UID: "s"}, Spec: v1.ServiceSpec{Selector: selector}}
@@ -52,10 +48,7 @@ func ports(numbers ...int32) []v1.EndpointPort {
 
 // shown returns the slices as "family ports: addresses", with ! behind what is not ready.
 func shown(e *controltest.Env) []string {
-	list, err := e.Client.DiscoveryV1().EndpointSlices("default").List(e.Ctx, metav1.ListOptions{})
-	if err != nil {
-		e.Fatal(err)
-	}
+	list := controltest.List(e, e.Client.DiscoveryV1().EndpointSlices("default"))
 	var out []string
 	for _, s := range list.Items {
 		text := string(s.AddressType)
@@ -141,17 +134,13 @@ func TestFollows(t *testing.T) {
 			e.Errorf("metadata: %+v", s.ObjectMeta)
 		}
 		changed := endpoints(v1.EndpointSubset{Addresses: at("10.0.0.9"), Ports: ports(81)})
-		if _, err := e.Client.CoreV1().Endpoints("default").Update(e.Ctx, changed, metav1.UpdateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Update(e, e.Client.CoreV1().Endpoints("default"), changed)
 		e.Settle()
 		after, err := e.Client.DiscoveryV1().EndpointSlices("default").List(e.Ctx, metav1.ListOptions{})
 		if err != nil || len(after.Items) != 1 || after.Items[0].Name != s.Name || *after.Items[0].Ports[0].Port != 81 {
 			e.Errorf("not recycled: %+v, %v", after, err)
 		}
-		if err := e.Client.CoreV1().Endpoints("default").Delete(e.Ctx, "s", metav1.DeleteOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Delete(e, e.Client.CoreV1().Endpoints("default"), "s")
 		e.Settle()
 		if got := shown(e); len(got) != 0 {
 			e.Errorf("left over: %v", got)

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/utils/ptr"
 	"pgregory.net/rapid"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
@@ -32,7 +33,7 @@ func TestCountsEachPodOnce(t *testing.T) {
 		isIndexed := rapid.Bool().Draw(r, "indexed")
 		failures := rapid.SliceOfN(rapid.IntRange(0, 3), 0, 12).Draw(r, "failing writes")
 		outcomes := rapid.SliceOfN(rapid.Bool(), 0, 5).Draw(r, "outcomes")
-		j := made(size(parallelism, completions), func(s *batchv1.JobSpec) { s.BackoffLimit = ptr[int32](1000) })
+		j := made(size(parallelism, completions), func(s *batchv1.JobSpec) { s.BackoffLimit = ptr.To[int32](1000) })
 		if isIndexed {
 			asIndexed(&j.Spec)
 		}
@@ -41,8 +42,7 @@ func TestCountsEachPodOnce(t *testing.T) {
 			disturb(e, failures)
 			succeeded, failed := int32(0), int32(0)
 			for step := 0; e.ended() == "" && step < 200; step++ {
-				time.Sleep(11 * time.Minute) // virtual: beyond any back-off
-				e.Settle()
+				e.Pass(11 * time.Minute) // virtual: beyond any back-off
 				for _, p := range e.active() {
 					// When the outcomes are used up all succeed.
 					if n := int(succeeded + failed); n < len(outcomes) && !outcomes[n] {
@@ -54,13 +54,12 @@ func TestCountsEachPodOnce(t *testing.T) {
 					e.end(0, p)
 				}
 			}
-			time.Sleep(11 * time.Minute)
-			e.Settle()
+			e.Pass(11 * time.Minute)
 			s := e.job().Status
 			if e.ended() != "Complete CompletionsReached" || s.Succeeded != succeeded || s.Failed != failed || s.Succeeded != completions {
 				r.Fatalf("%q: %d have succeeded and %d failed, the status says %+v", e.ended(), succeeded, failed, s)
 			}
-			for _, p := range e.pods() {
+			for _, p := range e.Pods() {
 				if slices.Contains(p.Finalizers, batchv1.JobTrackingFinalizer) {
 					r.Fatalf("pod %s has kept its finalizer", p.Name)
 				}

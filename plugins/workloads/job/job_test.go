@@ -12,18 +12,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 	"github.com/pintle-dev/pintle/plugins/workloads/job"
 )
 
-func build(kit control.Kit) ([]controltest.Runner, error) {
-	c, err := job.New(kit)
-	return []controltest.Runner{c}, err
-}
-
-func ptr[T any](v T) *T { return &v }
+var build = controltest.One(job.New)
 
 // made is a Job as the API server would have stored it.
 func made(change ...func(*batchv1.JobSpec)) *batchv1.Job {
@@ -31,8 +27,8 @@ func made(change ...func(*batchv1.JobSpec)) *batchv1.Job {
 	j := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Name: "j", Namespace: "default", UID: "job-uid", Generation: 1},
 		Spec: batchv1.JobSpec{
-			Parallelism: ptr[int32](1), Completions: ptr[int32](1), BackoffLimit: ptr[int32](6), Suspend: ptr(false),
-			CompletionMode: ptr(batchv1.NonIndexedCompletion), Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Parallelism: ptr.To[int32](1), Completions: ptr.To[int32](1), BackoffLimit: ptr.To[int32](6), Suspend: ptr.To(false),
+			CompletionMode: ptr.To(batchv1.NonIndexedCompletion), Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: v1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels},
 				Spec:       v1.PodSpec{RestartPolicy: v1.RestartPolicyNever, Containers: []v1.Container{{Name: "c", Image: "i"}}},
@@ -49,7 +45,7 @@ func size(parallelism, completions int32) func(*batchv1.JobSpec) {
 	return func(s *batchv1.JobSpec) { s.Parallelism, s.Completions = &parallelism, &completions }
 }
 
-func asIndexed(s *batchv1.JobSpec) { s.CompletionMode = ptr(batchv1.IndexedCompletion) }
+func asIndexed(s *batchv1.JobSpec) { s.CompletionMode = ptr.To(batchv1.IndexedCompletion) }
 
 // cluster is a test's view of the fake one.
 type cluster struct{ *controltest.Env }
@@ -57,41 +53,23 @@ type cluster struct{ *controltest.Env }
 // settle lets pass what events are gathered for.
 func (e cluster) settle() {
 	for range 3 {
-		time.Sleep(300 * time.Millisecond) // virtual
-		e.Settle()
+		e.Pass(300 * time.Millisecond)
 	}
 }
 
 func (e cluster) job() *batchv1.Job {
-	j, err := e.Client.BatchV1().Jobs("default").Get(e.Ctx, "j", metav1.GetOptions{})
-	if err != nil {
-		e.Fatal(err)
-	}
-	return j
+	return controltest.Get(e, e.Client.BatchV1().Jobs("default"), "j")
 }
 
 func (e cluster) change(change func(*batchv1.Job)) {
-	j := e.job()
-	change(j)
-	j.Generation++
-	if _, err := e.Client.BatchV1().Jobs("default").Update(e.Ctx, j, metav1.UpdateOptions{}); err != nil {
-		e.Fatal(err)
-	}
+	controltest.Change(e, e.Client.BatchV1().Jobs("default"), "j", change)
 	e.settle()
-}
-
-func (e cluster) pods() []v1.Pod {
-	list, err := e.Client.CoreV1().Pods("default").List(e.Ctx, metav1.ListOptions{})
-	if err != nil {
-		e.Fatal(err)
-	}
-	return list.Items
 }
 
 // active returns the pods that have not ended, by index if they have one.
 func (e cluster) active() []v1.Pod {
 	var out []v1.Pod
-	for _, p := range e.pods() {
+	for _, p := range e.Pods() {
 		if control.PodActive(&p) {
 			out = append(out, p)
 		}
@@ -118,9 +96,7 @@ func (e cluster) end(code int32, pods ...v1.Pod) {
 			p.Status.Phase = v1.PodFailed
 		}
 		p.Status.ContainerStatuses = []v1.ContainerStatus{{Name: "c", State: v1.ContainerState{Terminated: &v1.ContainerStateTerminated{ExitCode: code, FinishedAt: metav1.Now()}}}}
-		if _, err := e.Client.CoreV1().Pods("default").UpdateStatus(e.Ctx, &p, metav1.UpdateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.UpdateStatus(e, e.Client.CoreV1().Pods("default"), &p)
 	}
 	e.settle()
 }
@@ -151,7 +127,7 @@ func run(t *testing.T, j *batchv1.Job, body func(e cluster)) {
 		if s.Active != 0 || *s.Ready != 0 || *s.Terminating != 0 {
 			t.Errorf("living at the end: %+v", s)
 		}
-		for _, p := range c.pods() {
+		for _, p := range c.Pods() {
 			if slices.Contains(p.Finalizers, batchv1.JobTrackingFinalizer) {
 				t.Errorf("pod %s has kept its finalizer", p.Name)
 			}
@@ -199,7 +175,7 @@ func TestWorkQueueEndsWithTheFirstSuccess(t *testing.T) {
 }
 
 func TestBacksOffAndGivesUp(t *testing.T) {
-	run(t, made(func(s *batchv1.JobSpec) { s.BackoffLimit = ptr[int32](1) }), func(e cluster) {
+	run(t, made(func(s *batchv1.JobSpec) { s.BackoffLimit = ptr.To[int32](1) }), func(e cluster) {
 		e.end(1, e.active()...)
 		if s := e.job().Status; s.Failed != 1 || len(e.active()) != 0 {
 			e.Errorf("at once after a failure: %d pods, %+v", len(e.active()), s)
@@ -220,7 +196,7 @@ func TestBacksOffAndGivesUp(t *testing.T) {
 }
 
 func TestDeadline(t *testing.T) {
-	run(t, made(size(2, 2), func(s *batchv1.JobSpec) { s.ActiveDeadlineSeconds = ptr[int64](30) }), func(e cluster) {
+	run(t, made(size(2, 2), func(s *batchv1.JobSpec) { s.ActiveDeadlineSeconds = ptr.To[int64](30) }), func(e cluster) {
 		time.Sleep(31 * time.Second) // virtual
 		e.settle()
 		if e.ended() != "Failed DeadlineExceeded" || len(e.active()) != 0 || e.job().Status.Failed != 2 {
@@ -230,7 +206,7 @@ func TestDeadline(t *testing.T) {
 }
 
 func TestSuspend(t *testing.T) {
-	run(t, made(size(2, 2), func(s *batchv1.JobSpec) { s.Suspend = ptr(true) }), func(e cluster) {
+	run(t, made(size(2, 2), func(s *batchv1.JobSpec) { s.Suspend = ptr.To(true) }), func(e cluster) {
 		condition := func() string {
 			for _, c := range e.job().Status.Conditions {
 				if c.Type == batchv1.JobSuspended {
@@ -239,16 +215,16 @@ func TestSuspend(t *testing.T) {
 			}
 			return ""
 		}
-		if len(e.pods()) != 0 || condition() != "True JobSuspended" || e.job().Status.StartTime != nil {
-			e.Errorf("suspended: %d pods, %+v", len(e.pods()), e.job().Status)
+		if len(e.Pods()) != 0 || condition() != "True JobSuspended" || e.job().Status.StartTime != nil {
+			e.Errorf("suspended: %d pods, %+v", len(e.Pods()), e.job().Status)
 		}
-		e.change(func(j *batchv1.Job) { j.Spec.Suspend = ptr(false) })
+		e.change(func(j *batchv1.Job) { j.Spec.Suspend = ptr.To(false) })
 		if len(e.active()) != 2 || condition() != "False JobResumed" || e.job().Status.StartTime == nil {
-			e.Errorf("resumed: %d pods, %+v", len(e.pods()), e.job().Status)
+			e.Errorf("resumed: %d pods, %+v", len(e.Pods()), e.job().Status)
 		}
-		e.change(func(j *batchv1.Job) { j.Spec.Suspend = ptr(true) })
+		e.change(func(j *batchv1.Job) { j.Spec.Suspend = ptr.To(true) })
 		if s := e.job().Status; len(e.active()) != 0 || condition() != "True JobSuspended" || s.Active != 0 || s.Failed != 0 {
-			e.Errorf("suspended again: %d pods, %+v", len(e.pods()), s)
+			e.Errorf("suspended again: %d pods, %+v", len(e.Pods()), s)
 		}
 	})
 }
@@ -285,7 +261,7 @@ func TestIndexed(t *testing.T) {
 
 func TestElasticIndexed(t *testing.T) {
 	run(t, made(size(4, 4), asIndexed), func(e cluster) {
-		e.change(func(j *batchv1.Job) { j.Spec.Parallelism, j.Spec.Completions = ptr[int32](2), ptr[int32](2) })
+		e.change(func(j *batchv1.Job) { j.Spec.Parallelism, j.Spec.Completions = ptr.To[int32](2), ptr.To[int32](2) })
 		if indexesOf(e.active()) != "0,1" || e.job().Status.Failed != 0 {
 			e.Errorf("indexes %s, %+v", indexesOf(e.active()), e.job().Status)
 		}
@@ -294,7 +270,7 @@ func TestElasticIndexed(t *testing.T) {
 
 func TestBackoffLimitPerIndex(t *testing.T) {
 	run(t, made(size(2, 2), asIndexed, func(s *batchv1.JobSpec) {
-		s.BackoffLimitPerIndex, s.BackoffLimit = ptr[int32](1), ptr[int32](1000)
+		s.BackoffLimitPerIndex, s.BackoffLimit = ptr.To[int32](1), ptr.To[int32](1000)
 	}), func(e cluster) {
 		if p := e.active()[0]; p.Annotations[batchv1.JobIndexFailureCountAnnotation] != "0" {
 			e.Errorf("annotations: %v", p.Annotations)
@@ -323,7 +299,7 @@ func TestPodFailurePolicy(t *testing.T) {
 		{Action: batchv1.PodFailurePolicyActionIgnore, OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: v1.DisruptionTarget, Status: v1.ConditionTrue}}},
 	}}
 	withPolicy := func(s *batchv1.JobSpec) {
-		s.PodFailurePolicy, s.BackoffLimit, s.PodReplacementPolicy = policy, ptr[int32](0), ptr(batchv1.Failed)
+		s.PodFailurePolicy, s.BackoffLimit, s.PodReplacementPolicy = policy, ptr.To[int32](0), ptr.To(batchv1.Failed)
 	}
 	run(t, made(withPolicy), func(e cluster) {
 		e.end(3, e.active()...)
@@ -354,7 +330,7 @@ func TestPodFailurePolicy(t *testing.T) {
 
 func TestSuccessPolicy(t *testing.T) {
 	run(t, made(size(3, 3), asIndexed, func(s *batchv1.JobSpec) {
-		s.SuccessPolicy = &batchv1.SuccessPolicy{Rules: []batchv1.SuccessPolicyRule{{SucceededIndexes: ptr("1-2"), SucceededCount: ptr[int32](1)}}}
+		s.SuccessPolicy = &batchv1.SuccessPolicy{Rules: []batchv1.SuccessPolicyRule{{SucceededIndexes: ptr.To("1-2"), SucceededCount: ptr.To[int32](1)}}}
 	}), func(e cluster) {
 		e.end(0, e.active()[0])
 		if e.ended() != "" {
@@ -369,13 +345,11 @@ func TestSuccessPolicy(t *testing.T) {
 
 func TestRestartsInPlaceCount(t *testing.T) {
 	run(t, made(func(s *batchv1.JobSpec) {
-		s.Template.Spec.RestartPolicy, s.BackoffLimit = v1.RestartPolicyOnFailure, ptr[int32](2)
+		s.Template.Spec.RestartPolicy, s.BackoffLimit = v1.RestartPolicyOnFailure, ptr.To[int32](2)
 	}), func(e cluster) {
 		p := e.active()[0]
 		p.Status = v1.PodStatus{Phase: v1.PodRunning, ContainerStatuses: []v1.ContainerStatus{{Name: "c", RestartCount: 2}}}
-		if _, err := e.Client.CoreV1().Pods("default").UpdateStatus(e.Ctx, &p, metav1.UpdateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.UpdateStatus(e, e.Client.CoreV1().Pods("default"), &p)
 		e.settle()
 		if e.ended() != "Failed BackoffLimitExceeded" {
 			e.Errorf("%+v", e.job().Status)
@@ -390,13 +364,9 @@ func TestAdoptsAndReleases(t *testing.T) {
 		orphan := v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "orphan", Namespace: "default", UID: types.UID("o"), Labels: map[string]string{"job": "j"}}}
 		for _, q := range e.active() {
 			q.Labels = map[string]string{"job": "none"}
-			if _, err := e.Client.CoreV1().Pods("default").Update(e.Ctx, &q, metav1.UpdateOptions{}); err != nil {
-				e.Fatal(err)
-			}
+			controltest.Update(e, e.Client.CoreV1().Pods("default"), &q)
 		}
-		if _, err := e.Client.CoreV1().Pods("default").Create(e.Ctx, &orphan, metav1.CreateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Create(e, e.Client.CoreV1().Pods("default"), &orphan)
 		e.settle()
 		for _, q := range e.active() {
 			ref, finalizer := metav1.GetControllerOf(&q), slices.Contains(q.Finalizers, batchv1.JobTrackingFinalizer)
@@ -409,11 +379,9 @@ func TestAdoptsAndReleases(t *testing.T) {
 
 func TestPodsOfAJobThatIsGone(t *testing.T) {
 	run(t, made(size(2, 2)), func(e cluster) {
-		if err := e.Client.BatchV1().Jobs("default").Delete(e.Ctx, "j", metav1.DeleteOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Delete(e, e.Client.BatchV1().Jobs("default"), "j")
 		e.settle()
-		for _, p := range e.pods() {
+		for _, p := range e.Pods() {
 			if len(p.Finalizers) > 0 {
 				e.Errorf("pod %s has finalizers %v", p.Name, p.Finalizers)
 			}
@@ -425,9 +393,9 @@ func TestPodsOfAJobThatIsGone(t *testing.T) {
 }
 
 func TestManagedElsewhere(t *testing.T) {
-	run(t, made(func(s *batchv1.JobSpec) { s.ManagedBy = ptr("acme.io/queue") }), func(e cluster) {
-		if len(e.pods()) != 0 || e.job().Status.StartTime != nil {
-			e.Errorf("%d pods, %+v", len(e.pods()), e.job().Status)
+	run(t, made(func(s *batchv1.JobSpec) { s.ManagedBy = ptr.To("acme.io/queue") }), func(e cluster) {
+		if len(e.Pods()) != 0 || e.job().Status.StartTime != nil {
+			e.Errorf("%d pods, %+v", len(e.Pods()), e.job().Status)
 		}
 	})
 }

@@ -67,10 +67,7 @@ func TestEmptiesANamespacePodsFirst(t *testing.T) {
 		return out
 	}
 	condition := func(e *controltest.Env, t v1.NamespaceConditionType) string {
-		ns, err := e.Client.CoreV1().Namespaces().Get(e.Ctx, "going", metav1.GetOptions{})
-		if err != nil {
-			e.Fatal(err)
-		}
+		ns := controltest.Get(e, e.Client.CoreV1().Namespaces(), "going")
 		for _, c := range ns.Status.Conditions {
 			if c.Type == t {
 				return string(c.Status) + " " + c.Reason + " " + c.Message
@@ -90,9 +87,7 @@ func TestEmptiesANamespacePodsFirst(t *testing.T) {
 		now := metav1.Now()
 		ns := ns.DeepCopy()
 		ns.DeletionTimestamp = &now
-		if _, err := e.Client.CoreV1().Namespaces().Update(e.Ctx, ns, metav1.UpdateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Update(e, e.Client.CoreV1().Namespaces(), ns)
 		e.Settle()
 		if got := left(e, "configmaps"); len(got) != 2 {
 			e.Errorf("while a pod runs, ConfigMaps are deleted: %v left", got)
@@ -101,8 +96,7 @@ func TestEmptiesANamespacePodsFirst(t *testing.T) {
 			e.Errorf("condition: %s", got)
 		}
 		podsStay.Store(false)
-		time.Sleep(time.Second) // virtual
-		e.Settle()
+		e.Pass(time.Second)
 		if pods, maps := left(e, "pods"), left(e, "configmaps"); len(pods) != 0 || !slices.Equal(maps, []string{"held"}) {
 			e.Errorf("left: %v, %v", pods, maps)
 		}
@@ -115,8 +109,7 @@ func TestEmptiesANamespacePodsFirst(t *testing.T) {
 		if err := client.Tracker().Delete(v1.SchemeGroupVersion.WithResource("configmaps"), "going", "held"); err != nil {
 			e.Fatal(err)
 		}
-		time.Sleep(time.Minute) // virtual
-		e.Settle()
+		e.Pass(time.Minute)
 		if !finalized(e) {
 			e.Error("it is not let go")
 		}

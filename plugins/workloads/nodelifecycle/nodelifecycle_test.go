@@ -48,10 +48,7 @@ func tolerate(key string, seconds int64) v1.Toleration {
 }
 
 func taints(e *controltest.Env, name string) []string {
-	n, err := e.Client.CoreV1().Nodes().Get(e.Ctx, name, metav1.GetOptions{})
-	if err != nil {
-		e.Fatal(err)
-	}
+	n := controltest.Get(e, e.Client.CoreV1().Nodes(), name)
 	out := []string{}
 	for _, t := range n.Spec.Taints {
 		out = append(out, fmt.Sprintf("%s:%s", t.Key, t.Effect))
@@ -64,12 +61,9 @@ func taints(e *controltest.Env, name string) []string {
 func beat(e *controltest.Env, d time.Duration, alive ...string) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		for _, name := range alive {
-			if _, err := e.Client.CoordinationV1().Leases(v1.NamespaceNodeLease).Update(e.Ctx, lease(name), metav1.UpdateOptions{}); err != nil {
-				e.Fatal(err)
-			}
+			controltest.Update(e, e.Client.CoordinationV1().Leases(v1.NamespaceNodeLease), lease(name))
 		}
-		time.Sleep(5 * time.Second) // virtual
-		e.Settle()
+		e.Pass(5 * time.Second)
 	}
 }
 
@@ -78,17 +72,6 @@ func TestASilentNode(t *testing.T) {
 		node("alive", v1.ConditionTrue), node("dead", v1.ConditionTrue), lease("alive"), lease("dead"),
 		pod("impatient", "dead"), pod("patient", "dead", tolerate(v1.TaintNodeUnreachable, 60)), pod("forever", "dead", tolerate(v1.TaintNodeUnreachable, -1)),
 		pod("elsewhere", "alive"),
-	}
-	names := func(e *controltest.Env) []string {
-		list, err := e.Client.CoreV1().Pods("default").List(e.Ctx, metav1.ListOptions{})
-		if err != nil {
-			e.Fatal(err)
-		}
-		var out []string
-		for _, p := range list.Items {
-			out = append(out, p.Name)
-		}
-		return out
 	}
 	controltest.Run(t, objects, build, func(e *controltest.Env) {
 		beat(e, 30*time.Second, "alive")
@@ -100,25 +83,19 @@ func TestASilentNode(t *testing.T) {
 		if got := taints(e, "dead"); !slices.Equal(got, want) {
 			e.Errorf("taints: %v", got)
 		}
-		n, err := e.Client.CoreV1().Nodes().Get(e.Ctx, "dead", metav1.GetOptions{})
-		if err != nil {
-			e.Fatal(err)
-		}
+		n := controltest.Get(e, e.Client.CoreV1().Nodes(), "dead")
 		if c := n.Status.Conditions[0]; c.Status != v1.ConditionUnknown || c.Reason != "NodeStatusUnknown" || c.Message != "Kubelet stopped posting node status." {
 			e.Errorf("condition: %+v", c)
 		}
-		if got := names(e); !slices.Equal(got, []string{"elsewhere", "forever", "patient"}) {
+		if got := e.PodNames(); !slices.Equal(got, []string{"elsewhere", "forever", "patient"}) {
 			e.Errorf("pods: %v", got)
 		}
-		p, err := e.Client.CoreV1().Pods("default").Get(e.Ctx, "forever", metav1.GetOptions{})
-		if err != nil {
-			e.Fatal(err)
-		}
+		p := controltest.Get(e, e.Client.CoreV1().Pods("default"), "forever")
 		if _, ready := control.PodReady(p); ready {
 			e.Error("a pod on a dead node is ready")
 		}
 		beat(e, 60*time.Second, "alive")
-		if got := names(e); !slices.Equal(got, []string{"elsewhere", "forever"}) {
+		if got := e.PodNames(); !slices.Equal(got, []string{"elsewhere", "forever"}) {
 			e.Errorf("pods: %v", got)
 		}
 		if !slices.Contains(e.Events(), "Normal TaintManagerEviction Marking for deletion Pod default/patient") {
@@ -128,9 +105,7 @@ func TestASilentNode(t *testing.T) {
 		back := node("dead", v1.ConditionTrue)
 		back.Spec = n.Spec
 		back.Status.Conditions[0].LastHeartbeatTime = metav1.Now()
-		if _, err := e.Client.CoreV1().Nodes().Update(e.Ctx, back, metav1.UpdateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Update(e, e.Client.CoreV1().Nodes(), back)
 		beat(e, 10*time.Second, "alive", "dead")
 		if got := taints(e, "dead"); len(got) != 0 {
 			e.Errorf("taints of a node that is back: %v", got)

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
@@ -110,9 +111,7 @@ func use(n int, value string) map[string]string {
 	return out
 }
 
-func ptr[T any](v T) *T { return &v }
-
-func quantity(s string) *resource.Quantity { return ptr(resource.MustParse(s)) }
+func quantity(s string) *resource.Quantity { return ptr.To(resource.MustParse(s)) }
 
 func cpuAt(percent int32) autoscalingv2.MetricSpec {
 	return autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{
@@ -146,10 +145,7 @@ func run(t *testing.T, w *world, hpa *autoscalingv2.HorizontalPodAutoscaler, obj
 }
 
 func conditions(e *controltest.Env) string {
-	h, err := e.Client.AutoscalingV2().HorizontalPodAutoscalers("default").Get(e.Ctx, "h", metav1.GetOptions{})
-	if err != nil {
-		e.Fatal(err)
-	}
+	h := controltest.Get(e, e.Client.AutoscalingV2().HorizontalPodAutoscalers("default"), "h")
 	var out []string
 	for _, c := range h.Status.Conditions {
 		out = append(out, fmt.Sprintf("%s=%s(%s)", c.Type, c.Status, c.Reason))
@@ -209,13 +205,11 @@ func TestScales(t *testing.T) {
 func TestGoesDownWhenItHasBeenCalm(t *testing.T) {
 	w := &world{spec: 4, status: 4, cpu: use(4, "10m")}
 	run(t, w, scaler(1, 10, cpuAt(50)), pods(4, v1.PodRunning), func(e *controltest.Env) {
-		time.Sleep(4 * time.Minute) // virtual
-		e.Settle()
+		e.Pass(4 * time.Minute)
 		if w.now() != 4 {
 			e.Errorf("%d replicas after four minutes", w.now())
 		}
-		time.Sleep(2 * time.Minute)
-		e.Settle()
+		e.Pass(2 * time.Minute)
 		if w.now() != 1 {
 			e.Errorf("%d replicas after six minutes", w.now())
 		}
@@ -242,19 +236,16 @@ func TestBehavior(t *testing.T) {
 		if w.now() != 6 {
 			e.Errorf("%d replicas at first: two pods a minute are allowed", w.now())
 		}
-		time.Sleep(40 * time.Second) // virtual
-		e.Settle()
+		e.Pass(40 * time.Second)
 		if w.now() != 6 {
 			e.Errorf("%d replicas within the minute", w.now())
 		}
-		time.Sleep(40 * time.Second)
-		e.Settle()
+		e.Pass(40 * time.Second)
 		if w.now() != 8 {
 			e.Errorf("%d replicas after it", w.now())
 		}
 		w.load(use(4, "1m"))
-		time.Sleep(30 * time.Second)
-		e.Settle()
+		e.Pass(30 * time.Second)
 		// One pod a minute may go, counted from the six that there were a minute ago.
 		if w.now() != 5 {
 			e.Errorf("%d replicas when it has become quiet", w.now())
@@ -267,8 +258,7 @@ func TestTwoOfOnePodSet(t *testing.T) {
 	other.Name = "other"
 	w := &world{spec: 3, status: 3, cpu: use(3, "90m")}
 	run(t, w, scaler(1, 10, cpuAt(50)), append(pods(3, v1.PodRunning), other), func(e *controltest.Env) {
-		time.Sleep(20 * time.Second) // virtual
-		e.Settle()
+		e.Pass(20 * time.Second)
 		if got := conditions(e); !strings.Contains(got, "ScalingActive=False(AmbiguousSelector)") {
 			e.Error(got)
 		}

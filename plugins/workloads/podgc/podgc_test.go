@@ -36,26 +36,13 @@ func TestCollects(t *testing.T) {
 	build := func(kit control.Kit) ([]controltest.Runner, error) {
 		return []controltest.Runner{podgc.New(kit, 3)}, nil
 	}
-	names := func(e *controltest.Env) []string {
-		list, err := e.Client.CoreV1().Pods("default").List(e.Ctx, metav1.ListOptions{})
-		if err != nil {
-			e.Fatal(err)
-		}
-		var out []string
-		for _, p := range list.Items {
-			out = append(out, p.Name)
-		}
-		slices.Sort(out)
-		return out
-	}
 	controltest.Run(t, objects, build, func(e *controltest.Env) {
 		// The pod of a node that was just lost gets some time.
-		if got, want := names(e), []string{"done-0", "done-1", "done-2", "fine", "lost", "waiting"}; !slices.Equal(got, want) {
+		if got, want := e.PodNames(), []string{"done-0", "done-1", "done-2", "fine", "lost", "waiting"}; !slices.Equal(got, want) {
 			e.Errorf("at first: %v", got)
 		}
-		time.Sleep(70 * time.Second) // virtual
-		e.Settle()
-		if got, want := names(e), []string{"done-0", "done-1", "done-2", "fine", "waiting"}; !slices.Equal(got, want) {
+		e.Pass(70 * time.Second)
+		if got, want := e.PodNames(), []string{"done-0", "done-1", "done-2", "fine", "waiting"}; !slices.Equal(got, want) {
 			e.Errorf("in the end: %v", got)
 		}
 	})

@@ -9,19 +9,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 	"github.com/pintle-dev/pintle/plugins/workloads/protection"
 )
 
-func build(kit control.Kit) ([]controltest.Runner, error) {
-	claims, err := protection.NewClaims(kit)
-	if err != nil {
-		return nil, err
-	}
-	volumes, err := protection.NewVolumes(kit)
-	return []controltest.Runner{claims, volumes}, err
-}
+var build = controltest.All(controltest.One(protection.NewClaims), controltest.One(protection.NewVolumes))
 
 var gone = metav1.NewTime(time.Unix(1, 0))
 
@@ -98,9 +90,7 @@ func TestClaims(t *testing.T) {
 
 func TestAClaimFollowsItsLastUser(t *testing.T) {
 	controltest.Run(t, []runtime.Object{claim(true, claimFinalizer), user("n", v1.PodRunning)}, build, func(e *controltest.Env) {
-		if err := e.Client.CoreV1().Pods("default").Delete(e.Ctx, "p", metav1.DeleteOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Delete(e, e.Client.CoreV1().Pods("default"), "p")
 		e.Settle()
 		if got, err := e.Client.CoreV1().PersistentVolumeClaims("default").Get(e.Ctx, "c", metav1.GetOptions{}); err == nil && len(got.Finalizers) > 0 {
 			e.Errorf("finalizers: %v", got.Finalizers)
@@ -127,10 +117,7 @@ func TestVolumes(t *testing.T) {
 				pv.DeletionTimestamp = &gone
 			}
 			controltest.Run(t, []runtime.Object{pv}, build, func(e *controltest.Env) {
-				got, err := e.Client.CoreV1().PersistentVolumes().Get(e.Ctx, "v", metav1.GetOptions{})
-				if err != nil {
-					e.Fatal(err)
-				}
+				got := controltest.Get(e, e.Client.CoreV1().PersistentVolumes(), "v")
 				if slices.Contains(got.Finalizers, volumeFinalizer) != tt.protected {
 					e.Errorf("finalizers: %v", got.Finalizers)
 				}

@@ -13,15 +13,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	clienttesting "k8s.io/client-go/testing"
 
-	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 	"github.com/pintle-dev/pintle/plugins/workloads/replicaset"
 )
 
-func build(kit control.Kit) ([]controltest.Runner, error) {
-	c, err := replicaset.New(kit)
-	return []controltest.Runner{c}, err
-}
+var build = controltest.One(replicaset.New)
 
 var appLabels = map[string]string{"app": "a"}
 
@@ -48,25 +44,13 @@ func owned(name string, rs *appsv1.ReplicaSet, change ...func(*v1.Pod)) *v1.Pod 
 	return p
 }
 
-func pods(e *controltest.Env) []v1.Pod {
-	list, err := e.Client.CoreV1().Pods("default").List(e.Ctx, metav1.ListOptions{})
-	if err != nil {
-		e.Fatal(err)
-	}
-	return list.Items
-}
-
 func status(e *controltest.Env) appsv1.ReplicaSetStatus {
-	rs, err := e.Client.AppsV1().ReplicaSets("default").Get(e.Ctx, "rs", metav1.GetOptions{})
-	if err != nil {
-		e.Fatal(err)
-	}
-	return rs.Status
+	return controltest.Get(e, e.Client.AppsV1().ReplicaSets("default"), "rs").Status
 }
 
 func TestMakesPods(t *testing.T) {
 	controltest.Run(t, []runtime.Object{set(5)}, build, func(e *controltest.Env) {
-		list := pods(e)
+		list := e.Pods()
 		if len(list) != 5 {
 			e.Fatalf("%d pods", len(list))
 		}
@@ -86,11 +70,9 @@ func TestMakesPods(t *testing.T) {
 		if created != 5 {
 			e.Errorf("events: %v", e.Events())
 		}
-		if err := e.Client.CoreV1().Pods("default").Delete(e.Ctx, p.Name, metav1.DeleteOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Delete(e, e.Client.CoreV1().Pods("default"), p.Name)
 		e.Settle()
-		if n := len(pods(e)); n != 5 {
+		if n := len(e.Pods()); n != 5 {
 			e.Errorf("%d pods after one was deleted", n)
 		}
 	})
@@ -107,21 +89,16 @@ func TestScalesDownAndCountsReady(t *testing.T) {
 		if s := status(e); s.ReadyReplicas != 2 || s.AvailableReplicas != 2 || s.Replicas != 3 {
 			e.Errorf("status: %+v", s)
 		}
-		smaller, err := e.Client.AppsV1().ReplicaSets("default").Get(e.Ctx, "rs", metav1.GetOptions{})
-		if err != nil {
-			e.Fatal(err)
-		}
+		smaller := controltest.Get(e, e.Client.AppsV1().ReplicaSets("default"), "rs")
 		*smaller.Spec.Replicas = 2
-		if _, err := e.Client.AppsV1().ReplicaSets("default").Update(e.Ctx, smaller, metav1.UpdateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Update(e, e.Client.AppsV1().ReplicaSets("default"), smaller)
 		e.Settle()
-		for _, p := range pods(e) {
+		for _, p := range e.Pods() {
 			if p.Name == "b" {
 				e.Error("the pod without a node was kept")
 			}
 		}
-		if n := len(pods(e)); n != 2 {
+		if n := len(e.Pods()); n != 2 {
 			e.Errorf("%d pods", n)
 		}
 	})
@@ -134,7 +111,7 @@ func TestAdoptsAndReleases(t *testing.T) {
 	lost.Labels = map[string]string{"app": "changed"}
 	controltest.Run(t, []runtime.Object{rs, orphan, stranger, lost}, build, func(e *controltest.Env) {
 		mine := map[string]bool{}
-		for _, p := range pods(e) {
+		for _, p := range e.Pods() {
 			if ref := metav1.GetControllerOf(&p); ref != nil && ref.UID == rs.UID {
 				mine[p.Name] = true
 			}
@@ -152,9 +129,7 @@ func TestFailedCreation(t *testing.T) {
 			attempts++
 			return true, nil, errors.New("exceeded quota")
 		})
-		if _, err := e.Client.AppsV1().ReplicaSets("default").Create(e.Ctx, set(100), metav1.CreateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Create(e, e.Client.AppsV1().ReplicaSets("default"), set(100))
 		e.Settle()
 		if attempts > 3 {
 			e.Errorf("%d attempts at once; a few that fail should be enough", attempts)
@@ -173,17 +148,14 @@ func TestAvailableAfterMinReadySeconds(t *testing.T) {
 	rs := set(1)
 	rs.Spec.MinReadySeconds = 30
 	controltest.Run(t, []runtime.Object{rs}, build, func(e *controltest.Env) {
-		p := pods(e)[0]
+		p := e.Pods()[0]
 		p.Status = v1.PodStatus{Phase: v1.PodRunning, Conditions: []v1.PodCondition{{Type: v1.PodReady, Status: v1.ConditionTrue, LastTransitionTime: metav1.Now()}}}
-		if _, err := e.Client.CoreV1().Pods("default").UpdateStatus(e.Ctx, &p, metav1.UpdateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.UpdateStatus(e, e.Client.CoreV1().Pods("default"), &p)
 		e.Settle()
 		if s := status(e); s.ReadyReplicas != 1 || s.AvailableReplicas != 0 {
 			e.Errorf("at once: %+v", s)
 		}
-		time.Sleep(31 * time.Second) // virtual
-		e.Settle()
+		e.Pass(31 * time.Second)
 		if s := status(e); s.AvailableReplicas != 1 {
 			e.Errorf("after 31 s: %+v", s)
 		}

@@ -10,15 +10,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
 
-	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 	"github.com/pintle-dev/pintle/plugins/workloads/replicationcontroller"
 )
 
-func build(kit control.Kit) ([]controltest.Runner, error) {
-	c, err := replicationcontroller.New(kit)
-	return []controltest.Runner{c}, err
-}
+var build = controltest.One(replicationcontroller.New)
 
 var appLabels = map[string]string{"app": "a"}
 
@@ -32,25 +28,13 @@ func controller(replicas int32) *v1.ReplicationController {
 	}
 }
 
-func pods(e *controltest.Env) []v1.Pod {
-	list, err := e.Client.CoreV1().Pods("default").List(e.Ctx, metav1.ListOptions{})
-	if err != nil {
-		e.Fatal(err)
-	}
-	return list.Items
-}
-
 func get(e *controltest.Env) *v1.ReplicationController {
-	rc, err := e.Client.CoreV1().ReplicationControllers("default").Get(e.Ctx, "rc", metav1.GetOptions{})
-	if err != nil {
-		e.Fatal(err)
-	}
-	return rc
+	return controltest.Get(e, e.Client.CoreV1().ReplicationControllers("default"), "rc")
 }
 
 func TestMakesAndReleasesPods(t *testing.T) {
 	controltest.Run(t, []runtime.Object{controller(2)}, build, func(e *controltest.Env) {
-		list := pods(e)
+		list := e.Pods()
 		if len(list) != 2 {
 			e.Fatalf("%d pods", len(list))
 		}
@@ -62,11 +46,9 @@ func TestMakesAndReleasesPods(t *testing.T) {
 			e.Errorf("status: %+v", s)
 		}
 		list[0].Labels = map[string]string{"app": "other"}
-		if _, err := e.Client.CoreV1().Pods("default").Update(e.Ctx, &list[0], metav1.UpdateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Update(e, e.Client.CoreV1().Pods("default"), &list[0])
 		e.Settle()
-		all := pods(e)
+		all := e.Pods()
 		free := 0
 		for i := range all {
 			if metav1.GetControllerOf(&all[i]) == nil {
@@ -84,9 +66,7 @@ func TestStatusIsWrittenOnlyWhenItDiffers(t *testing.T) {
 		e.Client.ClearActions()
 		rc := get(e)
 		rc.Annotations = map[string]string{"a": "b"}
-		if _, err := e.Client.CoreV1().ReplicationControllers("default").Update(e.Ctx, rc, metav1.UpdateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Update(e, e.Client.CoreV1().ReplicationControllers("default"), rc)
 		e.Settle()
 		for _, a := range e.Client.Actions() {
 			if a.GetSubresource() == "status" {
@@ -102,9 +82,7 @@ func TestFailureConditionComesAndGoes(t *testing.T) {
 		e.Client.PrependReactor("create", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
 			return full, nil, errors.New("exceeded quota: q")
 		})
-		if _, err := e.Client.CoreV1().ReplicationControllers("default").Create(e.Ctx, controller(3), metav1.CreateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Create(e, e.Client.CoreV1().ReplicationControllers("default"), controller(3))
 		e.Settle()
 		c := get(e).Status.Conditions
 		if len(c) != 1 || c[0].Type != v1.ReplicationControllerReplicaFailure || c[0].Status != v1.ConditionTrue || c[0].Reason != "FailedCreate" || !strings.Contains(c[0].Message, "exceeded quota") {
@@ -113,9 +91,7 @@ func TestFailureConditionComesAndGoes(t *testing.T) {
 		full = false
 		rc := get(e)
 		*rc.Spec.Replicas = 1
-		if _, err := e.Client.CoreV1().ReplicationControllers("default").Update(e.Ctx, rc, metav1.UpdateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Update(e, e.Client.CoreV1().ReplicationControllers("default"), rc)
 		e.Settle()
 		if s := get(e).Status; len(s.Conditions) != 0 || s.Replicas != 1 {
 			e.Errorf("status: %+v", s)

@@ -132,8 +132,7 @@ func TestCounts(t *testing.T) {
 		if err := meta.Resource(widgets).Namespace("n").Delete(e.Ctx, "a", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * settle)
-		e.Settle()
+		e.Pass(2 * settle)
 		if got, want := used(), "count/pods=1 count/widgets.example.com=1 pods=0 requests.cpu=0"; got != want {
 			t.Errorf("after deletions:\n got %s\nwant %s", got, want)
 		}
@@ -194,8 +193,7 @@ func TestVerifiesCharges(t *testing.T) {
 		if got := used(); got != "pods=3" {
 			t.Errorf("at once: used %s", got)
 		}
-		time.Sleep(2 * verify)
-		e.Settle()
+		e.Pass(2 * verify)
 		if got := used(); got != "pods=1" {
 			t.Errorf("later: used %s", got)
 		}

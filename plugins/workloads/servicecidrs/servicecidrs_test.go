@@ -80,10 +80,7 @@ func TestCIDRs(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			controltest.Run(t, append(tt.others, tt.cidr), buildCIDRs, func(e *controltest.Env) {
-				got, err := e.Client.NetworkingV1().ServiceCIDRs().Get(e.Ctx, "a", metav1.GetOptions{})
-				if err != nil {
-					e.Fatal(err)
-				}
+				got := controltest.Get(e, e.Client.NetworkingV1().ServiceCIDRs(), "a")
 				if slices.Contains(got.Finalizers, finalizer) != tt.finalizer {
 					e.Errorf("finalizers: %v", got.Finalizers)
 				}
@@ -112,18 +109,13 @@ func TestADeletedCIDRIsLetGo(t *testing.T) {
 			controltest.Run(t, []runtime.Object{cidr("a", false, "10.0.0.0/24"), address("10.0.0.1", "s")}, buildCIDRs, func(e *controltest.Env) {
 				has := func() bool {
 					e.Settle()
-					got, err := e.Client.NetworkingV1().ServiceCIDRs().Get(e.Ctx, "a", metav1.GetOptions{})
-					if err != nil {
-						e.Fatal(err)
-					}
+					got := controltest.Get(e, e.Client.NetworkingV1().ServiceCIDRs(), "a")
 					return slices.Contains(got.Finalizers, finalizer)
 				}
 				o := cidr("a", true, "10.0.0.0/24")
 				now := metav1.Now()
 				o.DeletionTimestamp = &now
-				if _, err := e.Client.NetworkingV1().ServiceCIDRs().Update(e.Ctx, o, metav1.UpdateOptions{}); err != nil {
-					e.Fatal(err)
-				}
+				controltest.Update(e, e.Client.NetworkingV1().ServiceCIDRs(), o)
 				if !has() {
 					e.Error("it goes with addresses left")
 				}
@@ -220,8 +212,7 @@ func TestRepair(t *testing.T) {
 				if got := parent(); got != tt.soon {
 					e.Errorf("soon the address is of %q, want %q", got, tt.soon)
 				}
-				time.Sleep(4 * time.Minute)
-				e.Settle()
+				e.Pass(4 * time.Minute)
 				if got := parent(); got != tt.late {
 					e.Errorf("in the end the address is of %q, want %q", got, tt.late)
 				}
@@ -239,23 +230,14 @@ func TestRepair(t *testing.T) {
 func TestRepairWaits(t *testing.T) {
 	controltest.Run(t, []runtime.Object{cidr("kubernetes", false, "10.0.0.0/24")}, buildRepair, func(e *controltest.Env) {
 		s := service("s", "10.0.0.1", func(s *v1.Service) { s.CreationTimestamp = metav1.Now() })
-		if _, err := e.Client.CoreV1().Services("default").Create(e.Ctx, s, metav1.CreateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Create(e, e.Client.CoreV1().Services("default"), s)
 		e.Settle()
-		if _, err := e.Client.NetworkingV1().IPAddresses().Create(e.Ctx, address("10.0.0.1", "s"), metav1.CreateOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Create(e, e.Client.NetworkingV1().IPAddresses(), address("10.0.0.1", "s"))
 		time.Sleep(time.Minute)
-		if err := e.Client.CoreV1().Services("default").Delete(e.Ctx, "s", metav1.DeleteOptions{}); err != nil {
-			e.Fatal(err)
-		}
+		controltest.Delete(e, e.Client.CoreV1().Services("default"), "s")
 		e.Settle()
-		if err := e.Client.NetworkingV1().IPAddresses().Delete(e.Ctx, "10.0.0.1", metav1.DeleteOptions{}); err != nil {
-			e.Fatal(err)
-		}
-		time.Sleep(time.Minute)
-		e.Settle()
+		controltest.Delete(e, e.Client.NetworkingV1().IPAddresses(), "10.0.0.1")
+		e.Pass(time.Minute)
 		if got := e.Events(); len(got) > 0 {
 			e.Errorf("events %v", got)
 		}

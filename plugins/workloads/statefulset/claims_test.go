@@ -9,6 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 )
 
 const (
@@ -65,10 +67,8 @@ func TestAPodWaitsForTheClaimOfItsPredecessorToGo(t *testing.T) {
 		w.scale(1)
 		w.wantPods()
 		// The garbage collector has seen that the pod is gone.
-		if err := w.Client.CoreV1().PersistentVolumeClaims("default").Delete(w.Ctx, "data-web-0", metav1.DeleteOptions{}); err != nil {
-			w.Fatal(err)
-		}
-		w.settle()
+		controltest.Delete(w, w.Client.CoreV1().PersistentVolumeClaims("default"), "data-web-0")
+		w.SettleLate()
 		w.wantPods("web-0")
 		if got := w.owners("data-web-0"); len(got) != 0 {
 			w.Errorf("owners of the new claim: %v", got)
@@ -76,12 +76,17 @@ func TestAPodWaitsForTheClaimOfItsPredecessorToGo(t *testing.T) {
 	})
 }
 
-func TestAClaimWithAnotherControllerIsLeftAlone(t *testing.T) {
+// controlled is a claim that something else than a set of the test controls.
+func controlled(by metav1.OwnerReference) *v1.PersistentVolumeClaim {
 	controls := true
-	claim := &v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
-		Name: "data-web-0", Namespace: "default",
-		OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Other", Name: "o", UID: "o", Controller: &controls}},
+	by.Controller = &controls
+	return &v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
+		Name: "data-web-0", Namespace: "default", OwnerReferences: []metav1.OwnerReference{by},
 	}}
+}
+
+func TestAClaimWithAnotherControllerIsLeftAlone(t *testing.T) {
+	claim := controlled(metav1.OwnerReference{APIVersion: "v1", Kind: "Other", Name: "o", UID: "o"})
 	run(t, []runtime.Object{newSet(1, retention(deleted, deleted)), claim}, func(w world) {
 		w.ready("web-0")
 		if got := w.owners("data-web-0"); !slices.Equal(got, []string{"Other"}) {
@@ -91,11 +96,7 @@ func TestAClaimWithAnotherControllerIsLeftAlone(t *testing.T) {
 }
 
 func TestAClaimOfAnEarlierSetGoesWithIt(t *testing.T) {
-	controls := true
-	claim := &v1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
-		Name: "data-web-0", Namespace: "default",
-		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "web", UID: "earlier", Controller: &controls}},
-	}}
+	claim := controlled(metav1.OwnerReference{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "web", UID: "earlier"})
 	run(t, []runtime.Object{newSet(1, retention(retain, retain)), claim}, func(w world) {
 		w.ready("web-0")
 		if refs := w.claim("data-web-0").OwnerReferences; len(refs) != 1 || refs[0].UID != "earlier" {
@@ -108,10 +109,8 @@ func TestMissingClaimsOfAPendingPodAreMadeAgain(t *testing.T) {
 	run(t, []runtime.Object{newSet(1, withClaims)}, func(w world) {
 		w.phase("web-0", v1.PodPending, v1.ConditionFalse)
 		uid := w.claim("data-web-0").UID
-		if err := w.Client.CoreV1().PersistentVolumeClaims("default").Delete(w.Ctx, "data-web-0", metav1.DeleteOptions{}); err != nil {
-			w.Fatal(err)
-		}
-		w.settle()
+		controltest.Delete(w, w.Client.CoreV1().PersistentVolumeClaims("default"), "data-web-0")
+		w.SettleLate()
 		if w.claim("data-web-0").UID == uid {
 			w.Error("the claim was not made again")
 		}
@@ -142,7 +141,7 @@ func TestMaxUnavailable(t *testing.T) {
 				}
 				w.image("two")
 				var rolled []string
-				for _, name := range w.names() {
+				for _, name := range w.PodNames() {
 					if w.images()[name] == "two" {
 						rolled = append(rolled, name)
 					}

@@ -3,7 +3,6 @@ package statefulset_test
 import (
 	"slices"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	v1 "k8s.io/api/core/v1"
@@ -11,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 	"github.com/pintle-dev/pintle/plugins/workloads/statefulset"
 )
@@ -68,43 +66,21 @@ type world struct{ *controltest.Env }
 
 func run(t *testing.T, objects []runtime.Object, body func(w world)) {
 	t.Helper()
-	build := func(kit control.Kit) ([]controltest.Runner, error) {
-		c, err := statefulset.New(kit)
-		return []controltest.Runner{c}, err
-	}
-	controltest.Run(t, objects, build, func(e *controltest.Env) {
-		w := world{e}
-		w.settle() // for what is watched only when needed
-		body(w)
+	controltest.Run(t, objects, controltest.One(statefulset.New), func(e *controltest.Env) {
+		e.SettleLate() // for what is watched only when needed
+		body(world{e})
 	})
-}
-
-// settle waits until nothing moves any more.
-func (w world) settle() {
-	w.Helper()
-	// Whoever waits for a first listing looks for it every 100 ms.
-	time.Sleep(time.Second)
-	w.Settle()
 }
 
 func (w world) set() *appsv1.StatefulSet {
 	w.Helper()
-	set, err := w.Client.AppsV1().StatefulSets("default").Get(w.Ctx, "web", metav1.GetOptions{})
-	if err != nil {
-		w.Fatal(err)
-	}
-	return set
+	return controltest.Get(w, w.Client.AppsV1().StatefulSets("default"), "web")
 }
 
 func (w world) update(change func(*appsv1.StatefulSet)) {
 	w.Helper()
-	set := w.set()
-	change(set)
-	set.Generation++
-	if _, err := w.Client.AppsV1().StatefulSets("default").Update(w.Ctx, set, metav1.UpdateOptions{}); err != nil {
-		w.Fatal(err)
-	}
-	w.settle()
+	controltest.Change(w, w.Client.AppsV1().StatefulSets("default"), "web", change)
+	w.SettleLate()
 }
 
 func (w world) image(image string) {
@@ -117,55 +93,29 @@ func (w world) scale(n int32) {
 	w.update(func(set *appsv1.StatefulSet) { set.Spec.Replicas = &n })
 }
 
-func (w world) pods() []v1.Pod {
-	w.Helper()
-	list, err := w.Client.CoreV1().Pods("default").List(w.Ctx, metav1.ListOptions{})
-	if err != nil {
-		w.Fatal(err)
-	}
-	return list.Items
-}
-
-// names returns the names of the pods, in order.
-func (w world) names() []string {
-	w.Helper()
-	var out []string
-	for _, p := range w.pods() {
-		out = append(out, p.Name)
-	}
-	slices.Sort(out)
-	return out
-}
-
 func (w world) wantPods(names ...string) {
 	w.Helper()
-	if got := w.names(); !slices.Equal(got, names) {
+	if got := w.PodNames(); !slices.Equal(got, names) {
 		w.Fatalf("pods: %v, want %v", got, names)
 	}
 }
 
 func (w world) pod(name string) *v1.Pod {
 	w.Helper()
-	p, err := w.Client.CoreV1().Pods("default").Get(w.Ctx, name, metav1.GetOptions{})
-	if err != nil {
-		w.Fatal(err)
-	}
-	return p
+	return controltest.Get(w, w.Client.CoreV1().Pods("default"), name)
 }
 
 func (w world) phase(name string, phase v1.PodPhase, ready v1.ConditionStatus) {
 	w.Helper()
 	w.setPhase(w.pod(name), phase, ready)
-	w.settle()
+	w.SettleLate()
 }
 
 func (w world) setPhase(p *v1.Pod, phase v1.PodPhase, ready v1.ConditionStatus) {
 	w.Helper()
 	p.Status.Phase = phase
 	p.Status.Conditions = []v1.PodCondition{{Type: v1.PodReady, Status: ready, LastTransitionTime: metav1.Now()}}
-	if _, err := w.Client.CoreV1().Pods("default").UpdateStatus(w.Ctx, p, metav1.UpdateOptions{}); err != nil {
-		w.Fatal(err)
-	}
+	controltest.UpdateStatus(w, w.Client.CoreV1().Pods("default"), p)
 }
 
 func (w world) ready(names ...string) {
@@ -177,38 +127,22 @@ func (w world) ready(names ...string) {
 
 func (w world) remove(name string) {
 	w.Helper()
-	if err := w.Client.CoreV1().Pods("default").Delete(w.Ctx, name, metav1.DeleteOptions{}); err != nil {
-		w.Fatal(err)
-	}
-	w.settle()
+	controltest.Delete(w, w.Client.CoreV1().Pods("default"), name)
+	w.SettleLate()
 }
 
 // images returns the image of each pod.
 func (w world) images() map[string]string {
 	out := map[string]string{}
-	for _, p := range w.pods() {
+	for _, p := range w.Pods() {
 		out[p.Name] = p.Spec.Containers[0].Image
 	}
 	return out
 }
 
-func (w world) revisions() []appsv1.ControllerRevision {
-	w.Helper()
-	list, err := w.Client.AppsV1().ControllerRevisions("default").List(w.Ctx, metav1.ListOptions{})
-	if err != nil {
-		w.Fatal(err)
-	}
-	slices.SortFunc(list.Items, func(a, b appsv1.ControllerRevision) int { return int(a.Revision - b.Revision) })
-	return list.Items
-}
-
 func (w world) claim(name string) *v1.PersistentVolumeClaim {
 	w.Helper()
-	c, err := w.Client.CoreV1().PersistentVolumeClaims("default").Get(w.Ctx, name, metav1.GetOptions{})
-	if err != nil {
-		w.Fatal(err)
-	}
-	return c
+	return controltest.Get(w, w.Client.CoreV1().PersistentVolumeClaims("default"), name)
 }
 
 // owners returns the kinds of the owners of a claim.

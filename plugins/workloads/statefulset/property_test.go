@@ -8,10 +8,11 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	v1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
+
+	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 )
 
 // move is something that happens to a set or its pods.
@@ -57,7 +58,7 @@ func TestWhateverHappens(t *testing.T) {
 func (w world) play(list []move, ordered bool) string {
 	for i, m := range list {
 		before := map[types.UID]bool{}
-		for _, p := range w.pods() {
+		for _, p := range w.Pods() {
 			before[p.UID] = true
 		}
 		w.move(m)
@@ -72,21 +73,21 @@ func (w world) play(list []move, ordered bool) string {
 		if problem = w.unfinished(); problem == "" {
 			return ""
 		}
-		for _, p := range w.pods() {
+		for _, p := range w.Pods() {
 			if len(p.Status.Conditions) == 0 || p.Status.Conditions[0].Status != v1.ConditionTrue || p.Status.Phase != v1.PodRunning {
 				w.setPhase(&p, v1.PodRunning, v1.ConditionTrue)
 			}
 		}
-		w.settle()
+		w.SettleLate()
 	}
 	return fmt.Sprintf("%v never came to rest: %s", list, problem)
 }
 
 // unfinished returns what keeps a set from having what it asks for, "" for nothing.
 func (w world) unfinished() string {
-	set, pods := w.set(), w.pods()
+	set, pods := w.set(), w.Pods()
 	if len(pods) != int(*set.Spec.Replicas) || set.Status.AvailableReplicas != *set.Spec.Replicas || set.Status.CurrentRevision != set.Status.UpdateRevision {
-		return fmt.Sprintf("%v, %+v", w.names(), set.Status)
+		return fmt.Sprintf("%v, %+v", w.PodNames(), set.Status)
 	}
 	for i := range pods {
 		if got, want := pods[i].Spec.Containers[0].Image, set.Spec.Template.Spec.Containers[0].Image; got != want {
@@ -97,7 +98,7 @@ func (w world) unfinished() string {
 }
 
 func (w world) move(m move) {
-	pods := w.names()
+	pods := w.PodNames()
 	var name string
 	if len(pods) > 0 {
 		name = pods[int(m.n)%len(pods)]
@@ -127,10 +128,8 @@ func (w world) move(m move) {
 	case "strip":
 		p := w.pod(name)
 		delete(p.Labels, appsv1.StatefulSetPodNameLabel)
-		if _, err := w.Client.CoreV1().Pods("default").Update(w.Ctx, p, metav1.UpdateOptions{}); err != nil {
-			w.Fatal(err)
-		}
-		w.settle()
+		controltest.Update(w, w.Client.CoreV1().Pods("default"), p)
+		w.SettleLate()
 	}
 }
 
@@ -145,7 +144,7 @@ func (w world) wrong(before map[types.UID]bool, ordered bool) string {
 	missing := ""
 	for i := range int(*set.Spec.Replicas) {
 		name := fmt.Sprint("web-", start+i)
-		if !slices.Contains(w.names(), name) {
+		if !slices.Contains(w.PodNames(), name) {
 			missing = name
 			continue
 		}

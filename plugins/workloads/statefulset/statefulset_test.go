@@ -13,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 )
 
 func TestPodsAreMadeInOrder(t *testing.T) {
@@ -161,7 +163,7 @@ func TestRollingUpdate(t *testing.T) {
 			w.Errorf("status: %+v", s)
 		}
 		w.image("one")
-		list := w.revisions()
+		list := w.Revisions()
 		if s := w.set().Status; len(list) != 2 || list[1].Name != before || list[1].Revision != 3 || s.UpdateRevision != before {
 			w.Errorf("after rolling back: %v, %+v", list, s)
 		}
@@ -229,7 +231,7 @@ func TestHistoryHasALimit(t *testing.T) {
 			w.image(image)
 			w.ready("web-0")
 		}
-		list := w.revisions()
+		list := w.Revisions()
 		if len(list) != 2 || list[0].Revision != 3 || list[1].Revision != 4 {
 			w.Errorf("revisions: %v", list)
 		}
@@ -243,8 +245,8 @@ func TestAvailableAfterMinReadySeconds(t *testing.T) {
 		if s := w.set().Status; s.ReadyReplicas != 1 || s.AvailableReplicas != 0 {
 			w.Errorf("status: %+v", s)
 		}
-		time.Sleep(30 * time.Second) // virtual
-		w.settle()
+		w.Pass(30 * time.Second)
+		w.SettleLate()
 		w.wantPods("web-0", "web-1")
 		if s := w.set().Status; s.AvailableReplicas != 1 {
 			w.Errorf("status: %+v", s)
@@ -270,20 +272,16 @@ func TestAdoptsReleasesAndRepairs(t *testing.T) {
 		}
 		p := w.pod("web-0")
 		delete(p.Labels, appsv1.StatefulSetPodNameLabel)
-		if _, err := w.Client.CoreV1().Pods("default").Update(w.Ctx, p, metav1.UpdateOptions{}); err != nil {
-			w.Fatal(err)
-		}
-		w.settle()
+		controltest.Update(w, w.Client.CoreV1().Pods("default"), p)
+		w.SettleLate()
 		w.ready("web-0")
 		if p := w.pod("web-0"); p.Labels[appsv1.StatefulSetPodNameLabel] != "web-0" {
 			w.Errorf("labels: %v", p.Labels)
 		}
 		p = w.pod("web-0")
 		p.Labels["app"] = "b"
-		if _, err := w.Client.CoreV1().Pods("default").Update(w.Ctx, p, metav1.UpdateOptions{}); err != nil {
-			w.Fatal(err)
-		}
-		w.settle()
+		controltest.Update(w, w.Client.CoreV1().Pods("default"), p)
+		w.SettleLate()
 		if metav1.GetControllerOf(w.pod("web-0")) != nil {
 			w.Error("web-0 was not released")
 		}
@@ -308,11 +306,9 @@ func TestCreationThatFailsIsTriedAgain(t *testing.T) {
 			failures++
 			return failures <= 3, nil, errors.New("exceeded quota")
 		})
-		if _, err := w.Client.AppsV1().StatefulSets("default").Create(w.Ctx, newSet(9, parallel), metav1.CreateOptions{}); err != nil {
-			w.Fatal(err)
-		}
-		w.settle()
-		if got := len(w.pods()); got != 9 {
+		controltest.Create(w, w.Client.AppsV1().StatefulSets("default"), newSet(9, parallel))
+		w.SettleLate()
+		if got := len(w.Pods()); got != 9 {
 			w.Errorf("%d pods", got)
 		}
 		if !slices.Contains(w.Events(), "Warning FailedCreate Create Pod web-0 in StatefulSet web failed error: exceeded quota") {

@@ -9,16 +9,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 	"github.com/pintle-dev/pintle/plugins/workloads/ttlafterfinished"
 )
 
 func TestDeletesWhenTheTimeIsOver(t *testing.T) {
-	build := func(kit control.Kit) ([]controltest.Runner, error) {
-		c, err := ttlafterfinished.New(kit)
-		return []controltest.Runner{c}, err
-	}
+	build := controltest.One(ttlafterfinished.New)
 	ttl := func(n int32) *int32 { return &n }
 	tests := []struct {
 		name    string

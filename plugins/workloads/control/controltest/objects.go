@@ -3,6 +3,7 @@ package controltest
 import (
 	"context"
 	"slices"
+	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
 	v1 "k8s.io/api/core/v1"
@@ -34,54 +35,67 @@ type deleter interface {
 }
 
 // Get returns an object; the test ends where it is not there.
-func Get[T any](e *Env, api getter[T], name string) T {
-	e.Helper()
-	obj, err := api.Get(e.Ctx, name, metav1.GetOptions{})
+func Get[T any](t testing.TB, api getter[T], name string) T {
+	t.Helper()
+	obj, err := api.Get(t.Context(), name, metav1.GetOptions{})
 	if err != nil {
-		e.Fatal(err)
+		t.Fatal(err)
 	}
 	return obj
 }
 
 // List returns all objects, as a list.
-func List[L any](e *Env, api lister[L]) L {
-	e.Helper()
-	list, err := api.List(e.Ctx, metav1.ListOptions{})
+func List[L any](t testing.TB, api lister[L]) L {
+	t.Helper()
+	list, err := api.List(t.Context(), metav1.ListOptions{})
 	if err != nil {
-		e.Fatal(err)
+		t.Fatal(err)
 	}
 	return list
 }
 
 // Create makes an object; the test ends where that fails.
-func Create[T any](e *Env, api creator[T], obj T) {
-	e.Helper()
-	if _, err := api.Create(e.Ctx, obj, metav1.CreateOptions{}); err != nil {
-		e.Fatal(err)
+func Create[T any](t testing.TB, api creator[T], obj T) {
+	t.Helper()
+	if _, err := api.Create(t.Context(), obj, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
 	}
 }
 
 // Update writes an object; the test ends where that fails.
-func Update[T any](e *Env, api updater[T], obj T) {
-	e.Helper()
-	if _, err := api.Update(e.Ctx, obj, metav1.UpdateOptions{}); err != nil {
-		e.Fatal(err)
+func Update[T any](t testing.TB, api updater[T], obj T) {
+	t.Helper()
+	if _, err := api.Update(t.Context(), obj, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
 	}
 }
 
+// Change changes an object as a user would, who gives it a new generation.
+func Change[T metav1.Object](t testing.TB, api interface {
+	getter[T]
+	updater[T]
+}, name string, change func(obj T),
+) {
+	t.Helper()
+	obj := Get(t, api, name)
+	change(obj)
+	obj.SetGeneration(obj.GetGeneration() + 1)
+	Update(t, api, obj)
+}
+
 // UpdateStatus writes the status of an object; the test ends where that fails.
-func UpdateStatus[T any](e *Env, api statusUpdater[T], obj T) {
-	e.Helper()
-	if _, err := api.UpdateStatus(e.Ctx, obj, metav1.UpdateOptions{}); err != nil {
-		e.Fatal(err)
+func UpdateStatus[T any](t testing.TB, api statusUpdater[T], obj T) {
+	t.Helper()
+	if _, err := api.UpdateStatus(t.Context(), obj, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
 	}
 }
 
 // Delete deletes an object; the test ends where that fails.
-func Delete(e *Env, api deleter, name string) {
-	e.Helper()
-	if err := api.Delete(e.Ctx, name, metav1.DeleteOptions{}); err != nil {
-		e.Fatal(err)
+func Delete(t testing.TB, api deleter, name string) {
+	t.Helper()
+	if err := api.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -89,6 +103,17 @@ func Delete(e *Env, api deleter, name string) {
 func (e *Env) Pods() []v1.Pod {
 	e.Helper()
 	return List(e, e.Client.CoreV1().Pods("default")).Items
+}
+
+// PodNames returns the names of the pods of the namespace default, in order.
+func (e *Env) PodNames() []string {
+	e.Helper()
+	var names []string
+	for _, p := range e.Pods() {
+		names = append(names, p.Name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Revisions returns the ControllerRevisions of the namespace default, the oldest first.
