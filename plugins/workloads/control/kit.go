@@ -1,10 +1,14 @@
 package control
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -34,6 +38,20 @@ func Gone[T any](obj any) (T, bool) {
 	}
 	t, ok := obj.(T)
 	return t, ok
+}
+
+// StatusUpdater is the part of a typed client that writes the status of objects.
+type StatusUpdater[T any] interface {
+	UpdateStatus(ctx context.Context, obj T, o metav1.UpdateOptions) (T, error)
+}
+
+// WriteStatus writes the status of an object. That the object is gone is no error.
+func WriteStatus[T any](ctx context.Context, client StatusUpdater[T], obj T) error {
+	_, err := client.UpdateStatus(ctx, obj, metav1.UpdateOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("write its status: %w", err)
+	}
+	return nil
 }
 
 // PodReady reports whether the pod's Ready condition is true, and since when.

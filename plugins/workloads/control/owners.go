@@ -34,12 +34,23 @@ func Left(old, obj metav1.Object) bool {
 	return before != nil && (after == nil || before.UID != after.UID)
 }
 
-// Owners are the objects of one kind that may control others.
+// Owners are the objects of one kind that control others, and what is expected for them.
 type Owners[T metav1.Object] struct {
 	// Kind is what owner references say.
 	Kind schema.GroupVersionKind
-	// Get returns an owner from the cache, or an error.
-	Get func(namespace, name string) (T, error)
+	// Get returns an owner from the cache, or an error as Lookup takes it.
+	Get    func(namespace, name string) (T, error)
+	Expect *Expectations
+}
+
+// Lookup returns the owner with a key, false where there is none (any more): nothing is
+// expected for it then.
+func (o Owners[T]) Lookup(key string) (owner T, found bool, err error) {
+	owner, found, err = Lookup(key, o.Get)
+	if !found && err == nil {
+		o.Expect.Forget(key)
+	}
+	return owner, found, err
 }
 
 // Of returns the owner that controls an object, false where none does that the cache
@@ -58,10 +69,10 @@ func (o Owners[T]) Of(obj metav1.Object) (owner T, controlled bool) {
 
 // Handler is told of the owners themselves: it has a loop look at each, and drops what is
 // expected for one that is gone.
-func (o Owners[T]) Handler(loop *Loop, expect *Expectations) cache.ResourceEventHandler {
+func (o Owners[T]) Handler(loop *Loop) cache.ResourceEventHandler {
 	gone := func(obj any) {
 		if key, ok := Key(obj); ok {
-			expect.Forget(key)
+			o.Expect.Forget(key)
 			loop.Add(key)
 		}
 	}
@@ -78,14 +89,13 @@ func (o Owners[T]) Handler(loop *Loop, expect *Expectations) cache.ResourceEvent
 }
 
 // PodEvents tells owners of what happens to pods: the one that controls a pod, the one
-// that did, and those that may adopt it.
+// that did, and those that may adopt it. Pods that were made and deleted are expected no
+// more.
 type PodEvents[T metav1.Object] struct {
-	Owners[T]
+	Owners Owners[T]
 	// Selecting returns the owners whose selector matches a pod. Its error says that there
 	// are none, as with listers.
 	Selecting func(p *v1.Pod) ([]T, error)
-	// Expect hears of pods that were made and deleted.
-	Expect *Expectations
 	// Wake asks for attention to the owner with a key.
 	Wake func(key string)
 	// Also, where not nil, is told of each pod as well, with the owner that controls it, the
@@ -99,15 +109,15 @@ func (e *PodEvents[T]) Handler() cache.ResourceEventHandler {
 		AddFunc: func(obj any) {
 			p := obj.(*v1.Pod)
 			// One that is on its way out already was made nevertheless.
-			if owner, ok := e.Of(p); ok {
-				e.Expect.Created(KeyOf(owner), 1)
+			if owner, ok := e.Owners.Of(p); ok {
+				e.Owners.Expect.Created(KeyOf(owner), 1)
 			}
 			e.seen(p, false)
 		},
 		UpdateFunc: func(old, obj any) {
 			p := obj.(*v1.Pod)
 			if before := old.(*v1.Pod); Left(before, p) {
-				if owner, ok := e.Of(before); ok {
+				if owner, ok := e.Owners.Of(before); ok {
 					e.Wake(KeyOf(owner))
 				}
 			}
@@ -119,14 +129,14 @@ func (e *PodEvents[T]) Handler() cache.ResourceEventHandler {
 
 // seen wakes the owner that controls a pod, or those that may adopt it.
 func (e *PodEvents[T]) seen(p *v1.Pod, gone bool) {
-	owner, controlled := e.Of(p)
+	owner, controlled := e.Owners.Of(p)
 	if e.Also != nil {
 		e.Also(p, owner, gone)
 	}
 	leaves := gone || p.DeletionTimestamp != nil
 	if controlled {
 		if leaves {
-			e.Expect.Deleted(KeyOf(owner), p.UID)
+			e.Owners.Expect.Deleted(KeyOf(owner), p.UID)
 		}
 		e.Wake(KeyOf(owner))
 		return

@@ -91,9 +91,9 @@ func TestPodEventsReachTheOwnersConcerned(t *testing.T) {
 							}
 						}
 						return nil, apierrors.NewNotFound(appsv1.Resource("replicasets"), name)
-					}},
+					}, Expect: expect},
 					Selecting: func(*v1.Pod) ([]*appsv1.ReplicaSet, error) { return []*appsv1.ReplicaSet{one, two}, nil },
-					Expect:    expect, Wake: func(key string) { woken = append(woken, key) },
+					Wake:      func(key string) { woken = append(woken, key) },
 					Also: func(_ *v1.Pod, owner *appsv1.ReplicaSet, gone bool) {
 						if owner != nil {
 							also = owner.Name

@@ -80,9 +80,8 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 	}
 	again, failure := c.reconcile(ctx, cj, jobs)
 	if !apiequality.Semantic.DeepEqual(shared.Status, cj.Status) {
-		_, err := c.kit.Client.BatchV1().CronJobs(cj.Namespace).UpdateStatus(ctx, cj, metav1.UpdateOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("status of CronJob %s: %w", key, err)
+		if err := control.WriteStatus(ctx, c.kit.Client.BatchV1().CronJobs(cj.Namespace), cj); err != nil {
+			return fmt.Errorf("CronJob %s: %w", key, err)
 		}
 	}
 	if again > 0 {

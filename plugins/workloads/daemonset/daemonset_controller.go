@@ -60,7 +60,7 @@ func New(kit control.Kit) (*Controller, error) {
 	}
 	c.make = control.Pods{Client: kit.Client, Expect: c.expect, Events: c.events}
 	c.loop = control.NewLoop("daemonset", kit.Log, c.sync)
-	c.owners = control.Owners[*appsv1.DaemonSet]{Kind: kind, Get: func(namespace, name string) (*appsv1.DaemonSet, error) {
+	c.owners = control.Owners[*appsv1.DaemonSet]{Kind: kind, Expect: c.expect, Get: func(namespace, name string) (*appsv1.DaemonSet, error) {
 		return c.sets.DaemonSets(namespace).Get(name)
 	}}
 	c.history = history.NewStore(kit, kind, c.live, cache.ResourceEventHandlerFuncs{
@@ -69,9 +69,9 @@ func New(kit control.Kit) (*Controller, error) {
 	if err := control.IndexOwners(pods); err != nil {
 		return nil, err
 	}
-	events := control.PodEvents[*appsv1.DaemonSet]{Owners: c.owners, Selecting: c.sets.GetPodDaemonSets, Expect: c.expect, Wake: c.loop.Add}
+	events := control.PodEvents[*appsv1.DaemonSet]{Owners: c.owners, Selecting: c.sets.GetPodDaemonSets, Wake: c.loop.Add}
 	return c, c.watches.Add("the DaemonSet controller", control.Handlers{
-		sets.Informer(): c.owners.Handler(c.loop, c.expect),
+		sets.Informer(): c.owners.Handler(c.loop),
 		pods:            events.Handler(),
 		nodes.Informer(): cache.ResourceEventHandlerFuncs{
 			AddFunc: func(obj any) { c.changeNode(nil, obj.(*v1.Node)) },
@@ -123,13 +123,9 @@ func (c *Controller) changeNode(before, after *v1.Node) {
 }
 
 func (c *Controller) sync(ctx context.Context, key string) error {
-	ds, found, err := control.Lookup(key, c.owners.Get)
-	if err != nil {
-		return err
-	}
+	ds, found, err := c.owners.Lookup(key)
 	if !found {
-		c.expect.Forget(key)
-		return nil
+		return err
 	}
 	selector, err := metav1.LabelSelectorAsSelector(ds.Spec.Selector)
 	if err == nil && selector.Empty() {
@@ -271,9 +267,5 @@ func (c *Controller) writeStatus(ctx context.Context, ds *appsv1.DaemonSet, s ap
 	}
 	next := *ds
 	next.Status = s
-	_, err := c.kit.Client.AppsV1().DaemonSets(ds.Namespace).UpdateStatus(ctx, &next, metav1.UpdateOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("write its status: %w", err)
-	}
-	return nil
+	return control.WriteStatus(ctx, c.kit.Client.AppsV1().DaemonSets(ds.Namespace), &next)
 }

@@ -99,9 +99,8 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 		next, again = failed(pdb, err), 0
 	}
 	if next != nil {
-		_, err := c.kit.Client.PolicyV1().PodDisruptionBudgets(pdb.Namespace).UpdateStatus(ctx, next, metav1.UpdateOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("status of PodDisruptionBudget %s: %w", key, err)
+		if err := control.WriteStatus(ctx, c.kit.Client.PolicyV1().PodDisruptionBudgets(pdb.Namespace), next); err != nil {
+			return fmt.Errorf("PodDisruptionBudget %s: %w", key, err)
 		}
 	}
 	if again > 0 {

@@ -43,7 +43,7 @@ func New(kit control.Kit) (*Controller, error) {
 		kit: kit, expect: control.NewExpectations(nil), events: kit.Events("job-controller"), jobs: jobs.Lister(),
 		pods: pods.Informer().GetIndexer(), now: time.Now, backoff: histories{m: map[string]history{}}, released: released{m: map[types.UID]bool{}},
 	}
-	c.owners = control.Owners[*batchv1.Job]{Kind: kind, Get: func(namespace, name string) (*batchv1.Job, error) {
+	c.owners = control.Owners[*batchv1.Job]{Kind: kind, Expect: c.expect, Get: func(namespace, name string) (*batchv1.Job, error) {
 		return c.jobs.Jobs(namespace).Get(name)
 	}}
 	c.create = control.Pods{Client: kit.Client, Expect: c.expect, Events: c.events}
@@ -53,7 +53,7 @@ func New(kit control.Kit) (*Controller, error) {
 		return nil, err
 	}
 	events := control.PodEvents[*batchv1.Job]{
-		Owners: c.owners, Selecting: c.selecting, Expect: c.expect, Also: c.podSeen,
+		Owners: c.owners, Selecting: c.selecting, Also: c.podSeen,
 		Wake: func(key string) { c.loop.AddAfter(key, batch) },
 	}
 	return c, c.watches.Add("the Job controller", control.Handlers{

@@ -16,12 +16,11 @@ import (
 )
 
 func (c *Controller) sync(ctx context.Context, key string) error {
-	job, found, err := control.Lookup(key, c.owners.Get)
+	job, found, err := c.owners.Lookup(key)
 	if err != nil {
 		return err
 	}
 	if !found {
-		c.expect.Forget(key)
 		c.backoff.set(key, history{})
 		return nil
 	}

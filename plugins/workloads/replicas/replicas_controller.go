@@ -21,6 +21,7 @@ type Controller struct {
 	loop    *control.Loop
 	expect  *control.Expectations
 	make    control.Pods
+	owners  control.Owners[Set]
 	owned   cache.Indexer // the objects by the UID of their controller
 	pods    cache.Indexer
 	watches control.Watches
@@ -41,11 +42,10 @@ func New(kit control.Kit, options Options) (*Controller, error) {
 			return nil, err
 		}
 	}
-	events := control.PodEvents[Set]{
-		Owners: control.Owners[Set]{Kind: options.GVK, Get: options.Kind.Get}, Selecting: options.Kind.Selecting, Expect: c.expect, Wake: c.loop.Add,
-	}
+	c.owners = control.Owners[Set]{Kind: options.GVK, Get: options.Kind.Get, Expect: c.expect}
+	events := control.PodEvents[Set]{Owners: c.owners, Selecting: options.Kind.Selecting, Wake: c.loop.Add}
 	return c, c.watches.Add("the "+options.GVK.Kind+" controller", control.Handlers{
-		options.Informer: events.Owners.Handler(c.loop, c.expect),
+		options.Informer: c.owners.Handler(c.loop),
 		pods:             events.Handler(),
 	})
 }
@@ -54,13 +54,9 @@ func New(kit control.Kit, options Options) (*Controller, error) {
 func (c *Controller) Run(ctx context.Context) { c.watches.Run(ctx, c.loop.Workers(5)) }
 
 func (c *Controller) sync(ctx context.Context, key string) error {
-	set, found, err := control.Lookup(key, c.Kind.Get)
-	if err != nil {
-		return err
-	}
+	set, found, err := c.owners.Lookup(key)
 	if !found {
-		c.expect.Forget(key)
-		return nil
+		return err
 	}
 	satisfied := c.expect.Satisfied(key)
 	all, err := c.claim(ctx, set)

@@ -47,7 +47,7 @@ func New(kit control.Kit) (*Controller, error) {
 		sets: sets.Lister(), pods: pods.GetIndexer(), now: time.Now,
 	}
 	c.loop = control.NewLoop("statefulset", kit.Log, c.sync)
-	c.owners = control.Owners[*appsv1.StatefulSet]{Kind: kind, Get: func(namespace, name string) (*appsv1.StatefulSet, error) {
+	c.owners = control.Owners[*appsv1.StatefulSet]{Kind: kind, Expect: c.expect, Get: func(namespace, name string) (*appsv1.StatefulSet, error) {
 		return c.sets.StatefulSets(namespace).Get(name)
 	}}
 	c.history = history.NewStore(kit, kind, c.live, nil)
@@ -58,10 +58,10 @@ func New(kit control.Kit) (*Controller, error) {
 		return nil, err
 	}
 	events := control.PodEvents[*appsv1.StatefulSet]{
-		Owners: c.owners, Selecting: c.sets.GetPodStatefulSets, Expect: c.expect, Wake: c.loop.Add, Also: c.nameFreed,
+		Owners: c.owners, Selecting: c.sets.GetPodStatefulSets, Wake: c.loop.Add, Also: c.nameFreed,
 	}
 	return c, c.watches.Add("the StatefulSet controller", control.Handlers{
-		sets.Informer(): c.owners.Handler(c.loop, c.expect),
+		sets.Informer(): c.owners.Handler(c.loop),
 		pods:            events.Handler(),
 	})
 }
@@ -102,13 +102,9 @@ func (c *Controller) claimGone(claim *v1.PersistentVolumeClaim) {
 }
 
 func (c *Controller) sync(ctx context.Context, key string) error {
-	set, found, err := control.Lookup(key, c.owners.Get)
-	if err != nil {
-		return err
-	}
+	set, found, err := c.owners.Lookup(key)
 	if !found {
-		c.expect.Forget(key)
-		return nil
+		return err
 	}
 	selector, err := metav1.LabelSelectorAsSelector(set.Spec.Selector)
 	if err != nil || selector.Empty() {
@@ -191,9 +187,5 @@ func (c *Controller) writeStatus(ctx context.Context, set *appsv1.StatefulSet, s
 	}
 	next := *set
 	next.Status = s
-	_, err := c.kit.Client.AppsV1().StatefulSets(set.Namespace).UpdateStatus(ctx, &next, metav1.UpdateOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("write its status: %w", err)
-	}
-	return nil
+	return control.WriteStatus(ctx, c.kit.Client.AppsV1().StatefulSets(set.Namespace), &next)
 }
