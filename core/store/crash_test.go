@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
 		writeForever(dir)
 	}
+	if dir := os.Getenv(transactingEnv); dir != "" {
+		transactForever(dir)
+	}
 	flag.Parse()
 	// A run of the model takes a tenth of a second: a few are enough for every day.
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sort"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -22,6 +23,8 @@ type model struct {
 	revision uint64
 	live     map[store.Key]modelObject
 	events   []modelEvent
+	// ends has the last revision of transactions for each of their revisions.
+	ends map[uint64]uint64
 }
 
 type modelObject struct {
@@ -48,16 +51,18 @@ func TestStoreBehavesLikeItsModel(t *testing.T) {
 		cfg := testConfig(dir)
 		cfg.CacheBytes = rapid.SampledFrom([]int64{1, 600, 1 << 20}).Draw(t, "cache")
 		cfg.EventBytes = rapid.SampledFrom([]int64{1, 1500, 1 << 20}).Draw(t, "events")
-		m := &model{t: t, cfg: cfg, revision: 1, live: map[store.Key]modelObject{}}
+		m := &model{t: t, cfg: cfg, revision: 1, live: map[store.Key]modelObject{}, ends: map[uint64]uint64{}}
 		m.open()
 		defer func() { _ = m.s.Close() }()
 		t.Repeat(map[string]func(*rapid.T){
-			"write":  m.write,
-			"delete": m.delete,
-			"list":   m.list,
-			"watch":  m.watch,
-			"reopen": m.reopen,
-			"":       m.check,
+			"write":    m.write,
+			"delete":   m.delete,
+			"transact": m.transact,
+			"list":     m.list,
+			"watch":    m.watch,
+			"history":  m.history,
+			"reopen":   m.reopen,
+			"":         m.check,
 		})
 	})
 }
@@ -170,6 +175,105 @@ func (m *model) answered(t *rapid.T, key store.Key, got store.Object, err, want 
 	return true
 }
 
+// transact draws writes of which each is right or wrong by itself.
+func (m *model) transact(t *rapid.T) {
+	keys := rapid.SliceOfNDistinct(rapid.Custom(drawKey), 1, 5, rapid.ID).Draw(t, "keys")
+	writes, values, wants := make([]store.Write, len(keys)), make([]string, len(keys)), make([]error, len(keys))
+	refused := false
+	for i, key := range keys {
+		w := store.Write{Key: key}
+		kind := rapid.SampledFrom([]string{"put", "put", "delete", "check"}).Draw(t, "kind")
+		w.Expect, wants[i] = m.drawExpect(t, key, kind == "delete")
+		switch {
+		case kind == "delete":
+			w.Delete = true
+		case kind == "check" && w.Expect != store.Any:
+			w.Check = true
+		default:
+			values[i] = rapid.StringMatching("[a-z]{0,300}").Draw(t, "value")
+			w.Data, w.RevisionAt = document(values[i])
+		}
+		refused = refused || wants[i] != nil
+		writes[i] = w
+	}
+	got, err := m.s.Transact(context.Background(), writes)
+	if refused {
+		var r *store.Refused
+		if !errors.As(err, &r) || len(r.Errors) != len(keys) || got != nil {
+			t.Fatalf("a transaction to be refused came to %v, %v", got, err)
+		}
+		for i, want := range wants {
+			if want == nil {
+				want = store.ErrWithheld
+			}
+			if !errors.Is(r.Errors[i], want) || !errors.Is(err, want) {
+				t.Fatalf("write of %s: %v, want %v", keys[i], r.Errors[i], want)
+			}
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := m.revision + 1
+	for i, key := range keys {
+		old, exists := m.live[key]
+		if writes[i].Check {
+			if got[i].Revision != old.revision || got[i].Data != nil {
+				t.Fatalf("check of %s: %+v, want revision %d", key, got[i], old.revision)
+			}
+			continue
+		}
+		m.revision++
+		ev := modelEvent{store.Added, key, m.revision, values[i], ""}
+		switch {
+		case writes[i].Delete:
+			ev.kind, ev.value, ev.prev = store.Deleted, old.value, old.value
+			delete(m.live, key)
+		case exists:
+			ev.kind, ev.prev = store.Modified, old.value
+			fallthrough
+		default:
+			m.live[key] = modelObject{m.revision, values[i]}
+		}
+		m.events = append(m.events, ev)
+		if got[i].Revision != m.revision || got[i].Key != key || check(t, got[i].Data, m.revision) != ev.value {
+			t.Fatalf("transaction wrote %s as %d %s, want %d", key, got[i].Revision, got[i].Data, m.revision)
+		}
+	}
+	for r := first; r < m.revision; r++ {
+		m.ends[r] = m.revision
+	}
+}
+
+func (m *model) history(t *rapid.T) {
+	prefix := drawPrefix(t)
+	if rapid.Bool().Draw(t, "object") {
+		prefix = drawKey(t)
+	}
+	limit := rapid.IntRange(0, 4).Draw(t, "limit")
+	got, err := m.s.History(context.Background(), prefix, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []modelEvent
+	for _, ev := range m.events {
+		if ev.key == prefix || prefix[len(prefix)-1] == '/' && strings.HasPrefix(string(ev.key), string(prefix)) {
+			want = append(want, ev)
+		}
+	}
+	more := limit > 0 && len(want) > limit
+	if more {
+		want = want[len(want)-limit:]
+	}
+	same := slices.EqualFunc(got.Changes, want, func(g *store.Event, w modelEvent) bool {
+		return g.Type == w.kind && g.Key == w.key && g.Revision == w.revision && check(t, g.Data, g.Revision) == w.value
+	})
+	if !same || got.More != more || got.Revision != m.revision || got.First != nil {
+		t.Fatalf("history of %s: %+v, want %+v", prefix, got, want)
+	}
+}
+
 func drawPrefix(t *rapid.T) store.Key {
 	return rapid.SampledFrom([]store.Key{"pods/", "nodes/", "pods//", "pods/a/", "pods/ab/", "none/"}).Draw(t, "prefix")
 }
@@ -199,9 +303,12 @@ func (m *model) list(t *rapid.T) {
 	prefix := drawPrefix(t)
 	revision := uint64(rapid.IntRange(1, int(m.revision)).Draw(t, "revision"))
 	limit := rapid.IntRange(0, 3).Draw(t, "limit")
-	want := m.at(revision, prefix)
 	var got []store.Object
 	opts := store.ListOptions{Revision: revision, Limit: limit}
+	if end := m.ends[revision]; end != 0 {
+		revision = end
+	}
+	want := m.at(revision, prefix)
 	for {
 		page, err := m.s.List(context.Background(), prefix, opts)
 		if err != nil || page.Revision != revision {

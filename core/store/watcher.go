@@ -136,7 +136,7 @@ func (w *Watcher) fromHistory(ctx context.Context) ([]*Event, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		ev, err := w.event(r)
+		ev, err := w.store.storedEvent(r)
 		if err != nil {
 			// The horizon may have passed in the meantime: then that is the reason.
 			return nil, errors.Join(w.checkHorizon(w.cursor), w.historyError(err))
@@ -152,31 +152,6 @@ func (w *Watcher) fromHistory(ctx context.Context) ([]*Event, error) {
 		w.refs, w.cursor = nil, w.refsEnd
 	}
 	return events, nil
-}
-
-// event makes the event of a stored version from it and the version before.
-func (w *Watcher) event(r engine.Ref) (*Event, error) {
-	prev, prevRevision, existed, err := w.store.engine.Get(r.Key, r.Revision-1)
-	if err != nil {
-		return nil, err
-	}
-	ev := &Event{Type: Added, Key: Key(r.Key), Revision: r.Revision}
-	if existed {
-		ev.Type, ev.Prev = Modified, prev.Data()
-	}
-	if r.Deleted {
-		if !existed {
-			return nil, fmt.Errorf("%w: %s before its deletion at revision %d", engine.ErrCompacted, r.Key, r.Revision)
-		}
-		ev.Type, ev.Data = Deleted, prev.WithRevision(prevRevision, r.Revision).Data()
-		return ev, nil
-	}
-	v, err := w.store.engine.Load(r.Key, r.Revision)
-	if err != nil {
-		return nil, err
-	}
-	ev.Data = v.Data()
-	return ev, nil
 }
 
 func (w *Watcher) checkHorizon(cursor uint64) error {

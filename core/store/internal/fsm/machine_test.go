@@ -125,6 +125,10 @@ func drawEntries(t *rapid.T) []fsm.Entry {
 			e.Data = command.AppendCompact(nil, uint64(rapid.IntRange(0, 30).Draw(t, "horizon")))
 		default:
 			e.Data = command.BeginWrites(nil)
+			together := rapid.IntRange(0, 2).Draw(t, "together") == 0
+			if together {
+				e.Data = command.BeginTransaction(nil)
+			}
 			for range rapid.IntRange(1, 6).Draw(t, "writes") {
 				w := command.Write{
 					Key:        rapid.SampledFrom([]string{"pods/a/x", "pods/a/y", "nodes//n"}).Draw(t, "key"),
@@ -132,7 +136,9 @@ func drawEntries(t *rapid.T) []fsm.Entry {
 					Expect:     rapid.SampledFrom([]int64{-1, -1, 0, 2, 3, 5, 8}).Draw(t, "expect"),
 					RevisionAt: 1,
 				}
-				if !w.Delete {
+				if together && rapid.IntRange(0, 4).Draw(t, "check") == 0 {
+					w.Check, w.Delete = true, false
+				} else if !w.Delete {
 					w.Data = []byte(rapid.StringMatching("[a-z]{1,9}").Draw(t, "data"))
 				}
 				e.Data = w.Append(e.Data)
