@@ -250,6 +250,7 @@ func newPluginServe() *cobra.Command {
 				return err
 			}
 			process.TrimAfterStart()
+			process.TrimWhenQuiet()
 			serve.Serve(impl)
 			return nil
 		},

@@ -32,6 +32,7 @@ func newServer() *cobra.Command {
 			defer func() { err = errors.Join(err, lock.Close()) }()
 			process.BoundMemory(100, int64(cfg.Memory))
 			process.TrimAfterStart()
+			process.TrimWhenQuiet()
 			return controlplane.Run(cmd.Context(), cfg, dir, newLogger(cfg.Log))
 		},
 	}
@@ -54,6 +55,7 @@ func newAgent() *cobra.Command {
 			}
 			defer func() { err = errors.Join(err, lock.Close()) }()
 			process.TrimAfterStart()
+			process.TrimWhenQuiet()
 			return node.Run(cmd.Context(), cfg, dir, newLogger(cfg.Log))
 		},
 	}

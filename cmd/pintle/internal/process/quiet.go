@@ -1,0 +1,59 @@
+package process
+
+import (
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+const (
+	// quietInterval is how often TrimWhenQuiet looks.
+	quietInterval = 15 * time.Second
+	// quietBytes allocated in an interval are what a process with little to do needs.
+	quietBytes = 8 << 20
+	// worthTrimming is what a garbage collection must give back at least.
+	worthTrimming = 16 << 20
+)
+
+// TrimWhenQuiet gives free heap back when the work that needed it is over. The garbage
+// collector keeps as much as it was last allowed to use, since it can't know that nothing
+// more comes, and collects a quiet heap every two minutes at the latest without giving
+// that back.
+func TrimWhenQuiet() {
+	go func() {
+		var q quiet
+		for range time.Tick(quietInterval) {
+			if q.trim(readUsage()) {
+				debug.FreeOSMemory()
+			}
+		}
+	}()
+}
+
+// usage is what the heap has and had, in bytes.
+type usage struct {
+	// allocated in all, live after the last garbage collection, held from the system.
+	allocated, live, held uint64
+}
+
+func readUsage() usage {
+	s := []metrics.Sample{
+		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+	}
+	metrics.Read(s)
+	return usage{
+		allocated: s[0].Value.Uint64(), live: s[1].Value.Uint64(),
+		held: s[2].Value.Uint64() + s[3].Value.Uint64() + s[4].Value.Uint64(),
+	}
+}
+
+// quiet tells when there has been nothing to do for a while.
+type quiet struct{ last usage }
+
+// trim looks at the usage an interval after the last time.
+func (q *quiet) trim(u usage) bool {
+	calm := u.allocated-q.last.allocated < quietBytes
+	q.last = u
+	return calm && u.held > u.live+max(worthTrimming, u.live/4)
+}
