@@ -3,6 +3,7 @@ package store_test
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
@@ -72,60 +73,89 @@ func TestBackupIsOneRevision(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	cfg.HistoryWindow, cfg.HistoryRevisions = 50*time.Millisecond, 100
 	s := open(t, cfg)
-	state, states := map[string]string{}, map[uint64]map[string]string{}
+	type change struct {
+		revision   uint64
+		key, value string
+	}
+	var changes []change
+	at := func(revision uint64) map[string]string {
+		state := map[string]string{}
+		for _, c := range changes {
+			if c.revision > revision {
+				break
+			}
+			if state[c.key] = c.value; c.value == "" {
+				delete(state, c.key)
+			}
+		}
+		return state
+	}
 	rng := rand.New(rand.NewPCG(1, 2))
-	write := func(i int) {
-		key := fmt.Sprintf("pods/a/p%d", rng.IntN(400))
-		if rng.IntN(4) == 0 && state[key] != "" {
+	noise := make([]byte, 3000)
+	write := func() {
+		key := fmt.Sprintf("pods/a/p%d", rng.IntN(200))
+		if _, err := s.Get(context.Background(), store.Key(key)); err == nil && rng.IntN(10) == 0 {
 			o, err := remove(s, key, store.Any)
 			if err != nil {
 				t.Error(err)
 			}
-			delete(state, key)
-			states[o.Revision] = maps.Clone(state)
+			changes = append(changes, change{o.Revision, key, ""})
 			return
 		}
-		value := fmt.Sprintf("%d-%0*d", i, rng.IntN(4000), 0)
+		for i := range noise {
+			noise[i] = byte(rng.Uint32())
+		}
+		value := hex.EncodeToString(noise)
 		o, err := put(s, key, value, store.Any)
 		if err != nil {
 			t.Error(err)
 		}
-		state[key] = fmt.Sprint(value, "@", o.Revision)
-		states[o.Revision] = maps.Clone(state)
+		changes = append(changes, change{o.Revision, key, fmt.Sprint(value, "@", o.Revision)})
 	}
-	for i := range 800 {
-		write(i)
+	for range 400 {
+		write()
 	}
+	b, err := s.Backup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
 	stop := make(chan struct{})
 	var writing sync.WaitGroup
-	for range 3 {
-		b, err := s.Backup()
-		if err != nil {
-			t.Fatal(err)
-		}
-		horizon := s.Horizon()
-		writing.Go(func() {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
-					write(i)
-				}
+	writing.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				write()
 			}
-		})
-		// The stream is read when all that it reads is history that nobody else may read.
-		out := new(bytes.Buffer)
-		if _, err := b.Stream(context.Background(), &late{w: out, until: func() bool { return s.Horizon() > max(horizon, b.Revision()) }}); err != nil {
-			t.Fatal(err)
 		}
-		b.Close()
-		stop <- struct{}{}
-		writing.Wait()
-		got, revision := contents(t, out.Bytes())
-		if revision != b.Revision() || !maps.Equal(got, states[revision]) {
-			t.Fatalf("the backup at revision %d (said: %d) has %d objects, the state then had %d", b.Revision(), revision, len(got), len(states[revision]))
+	})
+	// The stream is read when all that it reads is history that nobody else may read, and when
+	// so much has been written that it would have been merged away.
+	out, snapshot := new(bytes.Buffer), false
+	_, err = b.Stream(context.Background(), &late{w: out, until: func() bool {
+		if s.Horizon() <= b.Revision() {
+			return false
 		}
+		if !snapshot {
+			// What the newest snapshot needs stays in any case.
+			if err := s.TakeSnapshot(); err != nil {
+				t.Error(err)
+			}
+			snapshot = true
+		}
+		return s.Revision() > b.Revision()+5000
+	}})
+	close(stop)
+	writing.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, revision := contents(t, out.Bytes())
+	if want := at(revision); revision != b.Revision() || !maps.Equal(got, want) {
+		t.Fatalf("the backup at revision %d (said: %d) has %d objects, the state then had %d", b.Revision(), revision, len(got), len(want))
 	}
 }
 
