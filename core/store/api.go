@@ -1,6 +1,10 @@
 package store
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/pintle-dev/pintle/core/store/internal/engine"
+)
 
 // Key names a stored object: "<bucket>/<namespace>/<name>". A bucket is one resource type
 // ("pods", "deployments.apps"); namespace is empty for cluster-scoped types. All of one
@@ -83,6 +87,10 @@ type Event struct {
 	// selector see that an object has left it.
 	Prev   []byte
 	Frames Frames
+
+	// sealed is set where Data or Prev is missing because it could not be opened when the event
+	// was made; watchers make the event again.
+	sealed bool
 }
 
 // Errors that callers test for with errors.Is.
@@ -108,6 +116,9 @@ var (
 	// ErrTooLarge: the object has more than MaxObjectBytes, or a transaction more than
 	// MaxTransactionBytes.
 	ErrTooLarge = errors.New("object is too large")
+	// ErrSealed: the object is encrypted and can't be decrypted here; the rest of the error says
+	// why. It can be overwritten and deleted all the same.
+	ErrSealed = engine.ErrSealed
 	// ErrClosed: the store is closed.
 	ErrClosed = errors.New("store is closed")
 )

@@ -62,6 +62,10 @@ type Config struct {
 	// late. Default 2,048.
 	TrailingEntries uint64
 
+	// Sealer encrypts objects on their way to the log and the disk. Without one nothing is
+	// encrypted, and a state that has encrypted objects is refused.
+	Sealer Sealer
+
 	// Logger for everything below; default slog.Default().
 	Logger *slog.Logger
 }

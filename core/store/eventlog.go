@@ -153,11 +153,12 @@ func newEvent(c *fsm.Change) *Event {
 	switch {
 	case c.New == nil:
 		ev.Type = Deleted
-	case c.Prev == nil:
+	case c.Old == nil:
 		ev.Type = Added
 	default:
 		ev.Type = Modified
 	}
+	ev.sealed = c.Value == nil || c.Old != nil && c.Prev == nil
 	return ev
 }
 

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/pintle-dev/pintle/core/store/internal/engine"
@@ -8,28 +9,33 @@ import (
 )
 
 // loadIndex reads the live objects at revision into a new index, their bytes as far as
-// the budget goes.
-func loadIndex(e *engine.Engine, revision uint64, budget int64) (*index.Index, error) {
+// the budget goes. What is sealed and can't be opened is left on disk, or with strict an error.
+func (s *Store) loadIndex(revision uint64, strict bool) (*index.Index, error) {
 	const chunk = 1024
 	var (
+		budget  = s.cfg.CacheBytes
+		shut    unopened
 		x       = index.New(budget)
 		changes = make([]index.Change, 0, chunk)
 		used    int64
 	)
-	err := e.LoadNewest(revision, func(n engine.Newest) error {
+	err := s.engine.LoadNewest(revision, func(n engine.Newest) error {
 		c := index.Change{Key: n.Key, Revision: n.Revision}
 		if !n.Deleted {
 			c.New = index.NewItem(n.Key, n.Revision, nil)
-			if used < budget {
+			if used < budget || strict && n.Sealed {
 				v, err := n.Load()
-				if err != nil {
+				switch {
+				case errors.Is(err, engine.ErrSealed) && !strict:
+					shut.add(&n, err)
+				case err != nil:
 					return fmt.Errorf("%s at revision %d: %w", n.Key, n.Revision, err)
-				}
-				if !v.Valid(n.Revision) {
+				case !v.Valid(n.Revision):
 					return fmt.Errorf("%s at revision %d: stored bytes are damaged", n.Key, n.Revision)
+				default:
+					used += int64(len(v))
+					c.New = index.NewItem(n.Key, n.Revision, v)
 				}
-				used += int64(len(v))
-				c.New = index.NewItem(n.Key, n.Revision, v)
 			}
 		}
 		if changes = append(changes, c); len(changes) == chunk {
@@ -42,6 +48,7 @@ func loadIndex(e *engine.Engine, revision uint64, budget int64) (*index.Index, e
 		return nil, fmt.Errorf("reading the state: %w", err)
 	}
 	x.Install(changes, revision)
+	shut.report(s.log)
 	return x, nil
 }
 

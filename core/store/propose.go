@@ -203,7 +203,7 @@ func proposalError(err error) error {
 // When ctx ends first, the error is ctx's if certainly nothing was written, and otherwise
 // wraps ErrUnknownOutcome too.
 func (s *Store) Write(ctx context.Context, w Write) (Object, error) {
-	p, err := s.admit(w)
+	p, err := s.admit(ctx, w)
 	if err != nil {
 		return Object{}, fmt.Errorf("write of %s: %w", w.Key, err)
 	}
@@ -234,7 +234,7 @@ func (s *Store) Write(ctx context.Context, w Write) (Object, error) {
 }
 
 // admit checks what can be refused before anything is proposed.
-func (s *Store) admit(w Write) (*proposal, error) {
+func (s *Store) admit(ctx context.Context, w Write) (*proposal, error) {
 	switch {
 	case s.isClosed():
 		return nil, ErrClosed
@@ -250,12 +250,11 @@ func (s *Store) admit(w Write) (*proposal, error) {
 	if err := s.room.check(w.Delete); err != nil {
 		return nil, err
 	}
-	return &proposal{done: make(chan outcome, 1), write: commandOf(&w)}, nil
-}
-
-func commandOf(w *Write) command.Write {
-	return command.Write{Key: string(w.Key), Data: w.Data, RevisionAt: w.RevisionAt, Delete: w.Delete,
-		Expect: int64(w.Expect), Check: w.Check}
+	c, err := s.commandOf(ctx, &w)
+	if err != nil {
+		return nil, err
+	}
+	return &proposal{done: make(chan outcome, 1), write: c}, nil
 }
 
 // checkWrite says what is wrong with a write by itself.

@@ -89,7 +89,8 @@ func (r replica) Restore(rc io.ReadCloser) error {
 		return fmt.Errorf("installing a snapshot: %w", err)
 	}
 	s.horizon.Store(meta.Horizon)
-	fresh, err := loadIndex(s.engine, meta.Revision, s.cfg.CacheBytes)
+	s.relearn()
+	fresh, err := s.loadIndex(meta.Revision, false)
 	if err != nil {
 		return fmt.Errorf("installing a snapshot: %w", err)
 	}
@@ -159,6 +160,7 @@ func (d stateOnDisk) SetDiscard(revision uint64) {
 
 // Changed implements fsm.Observer.
 func (s *Store) Changed(changes []fsm.Change, revision uint64) {
+	s.learn(changes)
 	s.events.add(changes, revision)
 	s.reached.wake()
 }

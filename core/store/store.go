@@ -48,6 +48,8 @@ type Store struct {
 	// reached is woken when the revision moves.
 	reached topic
 	leading leadership
+	// keyless says once that others encrypt and this server has no keys.
+	keyless sync.Once
 
 	close    sync.Once
 	closeErr error
@@ -80,7 +82,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if s.room, err = newRoom(cfg.Dir, cfg.MinFreeBytes); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	if err := s.openState(); err != nil {
+	if err := s.openState(ctx); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	if err := s.openRaft(); err != nil {
@@ -96,7 +98,7 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 }
 
 // openState brings the state to where it surely was before, in memory too.
-func (s *Store) openState() (err error) {
+func (s *Store) openState(ctx context.Context) (err error) {
 	s.snapshots, err = snapshot.Open(filepath.Join(s.cfg.Dir, snapshotDir), states{s.engine}, engine.WriteFile)
 	if err != nil {
 		return err
@@ -112,7 +114,10 @@ func (s *Store) openState() (err error) {
 		return err
 	}
 	meta.Revision = max(meta.Revision, fsm.FirstRevision)
-	if s.index, err = loadIndex(s.engine, meta.Revision, s.cfg.CacheBytes); err != nil {
+	if err := s.loadKeys(ctx); err != nil {
+		return err
+	}
+	if s.index, err = s.loadIndex(meta.Revision, s.cfg.Sealer == nil); err != nil {
 		return err
 	}
 	s.events = newEventLog(s.cfg.EventBytes, meta.Revision, s.index.Changed())

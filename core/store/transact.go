@@ -47,7 +47,7 @@ func (r *Refused) Unwrap() []error { return r.Errors }
 //
 // Where guards do not hold the error is a *Refused. The other errors are those of Write.
 func (s *Store) Transact(ctx context.Context, writes []Write) ([]Object, error) {
-	entry, err := s.encodeTransaction(writes)
+	entry, err := s.encodeTransaction(ctx, writes)
 	if err != nil {
 		return nil, fmt.Errorf("transaction of %d writes: %w", len(writes), err)
 	}
@@ -66,7 +66,7 @@ func (s *Store) Transact(ctx context.Context, writes []Write) ([]Object, error) 
 
 // encodeTransaction checks what can be refused before anything is proposed and makes the
 // entry.
-func (s *Store) encodeTransaction(writes []Write) ([]byte, error) {
+func (s *Store) encodeTransaction(ctx context.Context, writes []Write) ([]byte, error) {
 	if s.isClosed() {
 		return nil, ErrClosed
 	}
@@ -74,6 +74,7 @@ func (s *Store) encodeTransaction(writes []Write) ([]byte, error) {
 		return nil, fmt.Errorf("%w: at most %d writes", ErrTooLarge, MaxTransactionWrites)
 	}
 	size, frees, keys := 0, true, make(map[Key]struct{}, len(writes))
+	commands := make([]command.Write, len(writes))
 	for i := range writes {
 		w := &writes[i]
 		if err := checkWrite(w); err != nil {
@@ -83,8 +84,11 @@ func (s *Store) encodeTransaction(writes []Write) ([]byte, error) {
 			return nil, fmt.Errorf("%s is written twice", w.Key)
 		}
 		keys[w.Key] = struct{}{}
-		c := commandOf(w)
-		size += c.Size()
+		var err error
+		if commands[i], err = s.commandOf(ctx, w); err != nil {
+			return nil, fmt.Errorf("write of %s: %w", w.Key, err)
+		}
+		size += commands[i].Size()
 		frees = frees && (w.Delete || w.Check)
 	}
 	if size > MaxTransactionBytes+maxKeyBytes*len(writes) {
@@ -94,9 +98,8 @@ func (s *Store) encodeTransaction(writes []Write) ([]byte, error) {
 		return nil, err
 	}
 	entry := command.BeginTransaction(make([]byte, 0, size+2))
-	for i := range writes {
-		c := commandOf(&writes[i])
-		entry = c.Append(entry)
+	for i := range commands {
+		entry = commands[i].Append(entry)
 	}
 	return entry, nil
 }

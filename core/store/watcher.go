@@ -94,13 +94,34 @@ func (w *Watcher) Poll(ctx context.Context) ([]*Event, error) {
 		}
 		events, upTo, behind := w.store.events.read(w.prefix, w.cursor, watchBatch)
 		if !behind {
-			w.cursor = upTo
-			return events, nil
+			return w.opened(events, upTo)
 		}
 		if err := w.findHistory(ctx); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// opened returns events that lead to a revision with those made again that had to be made
+// without what is sealed. Where that can't be opened, the events before it are returned first and
+// the error the next time.
+func (w *Watcher) opened(events []*Event, upTo uint64) ([]*Event, error) {
+	for i, ev := range events {
+		if !ev.sealed {
+			continue
+		}
+		again, err := w.store.storedEvent(engine.Ref{Key: string(ev.Key), Revision: ev.Revision, Deleted: ev.Type == Deleted})
+		if err != nil && i > 0 {
+			w.cursor = events[i-1].Revision
+			return events[:i], nil
+		}
+		if err != nil {
+			return nil, errors.Join(w.checkHorizon(w.cursor), w.historyError(err))
+		}
+		events[i] = again
+	}
+	w.cursor = upTo
+	return events, nil
 }
 
 // findHistory looks up the next stored events.

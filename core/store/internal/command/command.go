@@ -32,6 +32,11 @@ const (
 	flagDelete     = 1 << 0
 	flagRevisionAt = 1 << 1
 	flagCheck      = 1 << 2 // only in a transaction
+	flagSealed     = 1 << 3 // only where the kind is marked by sealedMark
+
+	// sealedMark is added to the kind of an entry that has sealed objects, so that a server
+	// that does not know them stops there.
+	sealedMark = 0x40
 
 	headerLen = 2
 )
@@ -45,6 +50,8 @@ type Write struct {
 	Expect     int64
 	// Check is a guard without a change, which only a transaction may have.
 	Check bool
+	// Sealed: Data is an envelope, and RevisionAt the offset in what it holds.
+	Sealed bool
 }
 
 // Size is an upper bound of what Append adds for w.
@@ -56,7 +63,8 @@ func BeginWrites(dst []byte) []byte { return append(dst, Version, byte(Writes)) 
 // BeginTransaction starts an entry in dst whose writes are applied together or not at all.
 func BeginTransaction(dst []byte) []byte { return append(dst, Version, byte(Transaction)) }
 
-// Append adds one write to an entry begun with BeginWrites or BeginTransaction.
+// Append adds one write to an entry that BeginWrites or BeginTransaction has begun at the start
+// of dst.
 func (w *Write) Append(dst []byte) []byte {
 	var flags byte
 	switch {
@@ -66,6 +74,10 @@ func (w *Write) Append(dst []byte) []byte {
 		flags |= flagDelete
 	case w.RevisionAt >= 0:
 		flags |= flagRevisionAt
+	}
+	if w.Sealed && !w.Check && !w.Delete {
+		flags |= flagSealed
+		dst[1] |= sealedMark
 	}
 	dst = append(dst, flags)
 	dst = binary.AppendVarint(dst, w.Expect)
@@ -89,7 +101,9 @@ func AppendCompact(dst []byte, revision uint64) []byte {
 // Entry is an entry being read.
 type Entry struct {
 	Kind Kind
-	rest []byte
+	// Sealed: there may be sealed objects in it.
+	Sealed bool
+	rest   []byte
 }
 
 // Parse reads an entry's head.
@@ -100,11 +114,11 @@ func Parse(b []byte) (Entry, error) {
 	if b[0] != Version {
 		return Entry{}, fmt.Errorf("%w: version %d, this server knows %d", ErrVersion, b[0], Version)
 	}
-	k := Kind(b[1])
-	if k != Writes && k != Compact && k != Transaction {
+	k, sealed := Kind(b[1]&^sealedMark), b[1]&sealedMark != 0
+	if k != Writes && k != Compact && k != Transaction || sealed && k == Compact {
 		return Entry{}, fmt.Errorf("%w: kind %d", ErrVersion, b[1])
 	}
-	return Entry{Kind: k, rest: b[headerLen:]}, nil
+	return Entry{Kind: k, Sealed: sealed, rest: b[headerLen:]}, nil
 }
 
 // More says whether another write follows.
@@ -118,7 +132,10 @@ func (e *Entry) Next(w *Write) error {
 	if e.Kind == Transaction {
 		known |= flagCheck
 	}
-	w.Delete, w.Check = flags&flagDelete != 0, flags&flagCheck != 0
+	if e.Sealed {
+		known |= flagSealed
+	}
+	w.Delete, w.Check, w.Sealed = flags&flagDelete != 0, flags&flagCheck != 0, flags&flagSealed != 0
 	w.Expect = r.varint()
 	w.Key = string(r.bytes())
 	w.RevisionAt, w.Data = -1, nil
@@ -128,13 +145,13 @@ func (e *Entry) Next(w *Write) error {
 			at = r.uvarint()
 		}
 		w.Data = r.bytes()
-		if at > uint64(len(w.Data)) {
+		if at > uint64(len(w.Data)) { // An envelope is longer than what it holds.
 			r.bad = true
 		} else if flags&flagRevisionAt != 0 {
 			w.RevisionAt = int(at)
 		}
 	}
-	if r.bad || flags&^known != 0 || w.Check && flags != flagCheck {
+	if r.bad || flags&^known != 0 || w.Check && flags != flagCheck || w.Delete && flags != flagDelete {
 		return fmt.Errorf("%w: write at %d bytes from the end", errMalformed, len(e.rest))
 	}
 	e.rest = r.b

@@ -39,6 +39,9 @@ type Engine struct {
 	discard uint64
 	pins    map[uint64]int
 
+	// opener opens sealed values; see SetOpener.
+	opener Opener
+
 	// spans is unset where there are certainly none of transactions.
 	spans atomic.Bool
 }

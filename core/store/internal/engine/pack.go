@@ -17,6 +17,8 @@ const (
 	plain byte = iota
 	// packed1 values are S2 blocks made with the first dictionary.
 	packed1
+	// sealed values are as they came; the form says so without reading them.
+	sealed
 )
 
 // minPacked is the length from which on values are packed: below, next to nothing is saved.
@@ -39,6 +41,9 @@ var packers = sync.Pool{New: func() any { return &packer{} }}
 
 // pack returns v as it is to be kept, and how that is.
 func (p *packer) pack(v value.Value) ([]byte, byte) {
+	if _, _, ok := v.Envelope(); ok {
+		return v, sealed
+	}
 	if len(v) < minPacked || len(v) > maxValue {
 		return v, plain
 	}
@@ -68,7 +73,7 @@ func (p *packer) release() {
 // valueOf returns a value that Badger has, in memory that is the caller's.
 func valueOf(it *badger.Item) (value.Value, error) {
 	switch how := it.UserMeta(); how {
-	case plain:
+	case plain, sealed:
 		return it.ValueCopy(nil)
 	case packed1:
 		var v value.Value

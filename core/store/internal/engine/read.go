@@ -29,6 +29,9 @@ func (e *Engine) Get(key string, revision uint64) (v value.Value, version uint64
 		return nil, 0, false, fmt.Errorf("reading %s: %w", key, err)
 	}
 	b, err := valueOf(it)
+	if err == nil {
+		b, err = e.Open(key, it.Version(), b)
+	}
 	if err != nil {
 		return nil, 0, false, fmt.Errorf("reading %s: %w", key, err)
 	}
@@ -58,7 +61,19 @@ func (e *Engine) Scan(ctx context.Context, prefix, after string, revision uint64
 	if e.db == nil {
 		return badger.ErrDBClosed
 	}
-	return scan(ctx, e.db, prefix, after, revision, fn)
+	return scan(ctx, e.db, prefix, after, revision,
+		func(key string, version uint64, load func() (value.Value, error)) (bool, error) {
+			return fn(key, version, func() (value.Value, error) {
+				v, err := load()
+				if err != nil {
+					return nil, err
+				}
+				if v, err = e.Open(key, version, v); err != nil {
+					return nil, fmt.Errorf("reading %s: %w", key, err)
+				}
+				return v, nil
+			})
+		})
 }
 
 func scan(ctx context.Context, db *badger.DB, prefix, after string, revision uint64,
@@ -96,7 +111,9 @@ type Newest struct {
 	Revision uint64
 	// Deleted is set where the newest version is a deletion.
 	Deleted bool
-	Load    func() (value.Value, error)
+	// Sealed is set where its bytes are.
+	Sealed bool
+	Load   func() (value.Value, error)
 }
 
 // LoadNewest calls fn with the newest version at or below revision of every key, deleted
@@ -120,7 +137,14 @@ func (e *Engine) LoadNewest(revision uint64, fn func(Newest) error) error {
 		}
 		last = string(item.Key()[1:])
 		err := fn(Newest{Key: last, Revision: item.Version(), Deleted: item.IsDeletedOrExpired(),
-			Load: func() (value.Value, error) { return valueOf(item) }})
+			Sealed: item.UserMeta() == sealed,
+			Load: func() (value.Value, error) {
+				v, err := valueOf(item)
+				if err != nil {
+					return nil, err
+				}
+				return e.Open(last, item.Version(), v)
+			}})
 		if err != nil {
 			return err
 		}

@@ -51,7 +51,7 @@ func (e *Engine) OpenStream(meta Meta) (size int64, _ io.ReadCloser, err error) 
 func (e *Engine) streamSize(meta Meta) (int64, error) {
 	n := int64(len(streamMagic)) + uvarintLen(meta.Applied) + uvarintLen(meta.Revision)
 	var count uint64
-	err := e.Scan(context.Background(), "", "", meta.Revision,
+	err := e.scanStored(context.Background(), "", "", meta.Revision,
 		func(key string, version uint64, load func() (value.Value, error)) (bool, error) {
 			v, err := load()
 			if err != nil {

@@ -15,8 +15,12 @@ const FirstRevision = 1
 
 // State is where versions are kept on disk.
 type State interface {
-	// Load reads exactly the version of key that revision wrote.
+	// Load reads exactly the version of key that revision wrote. The error is ErrSealed where
+	// that is sealed and can't be opened here.
 	Load(key string, revision uint64) (value.Value, error)
+	// Open makes the value that a sealed one holds. Whether it can does not change what is
+	// stored.
+	Open(key string, revision uint64, sealed value.Value) (value.Value, error)
 	// Commit keeps records; meta describes the state before them.
 	Commit(records []engine.Record, meta engine.Meta) error
 	// SetDiscard allows versions older than the newest at revision to go.
@@ -31,10 +35,13 @@ type Observer interface {
 // Change is one accepted write.
 type Change struct {
 	index.Change
-	// Value after the change; of a deletion the last one, with the deletion's revision.
+	// Value after the change; of a deletion the last one, with the deletion's revision. It is
+	// nil where the object is sealed and could not be opened.
 	Value value.Value
-	// Prev is the value before, nil where there was none.
+	// Prev is the value before, nil where there was none, or it could not be opened.
 	Prev value.Value
+	// Stored is what is kept on disk, where that is not Value itself but has it sealed.
+	Stored value.Value
 	// First is set in the last change of a transaction of several: the revision of its
 	// first one. Between the two nobody may read.
 	First uint64
@@ -194,14 +201,20 @@ func (m *Machine) applyWrite(w *command.Write, next *engine.Meta) (Result, error
 		c.Key = old.Key // One copy of the key for all versions.
 		if c.Prev = old.Value(); c.Prev == nil {
 			var err error
-			if c.Prev, err = m.state.Load(old.Key, old.Revision); err != nil {
+			if c.Prev, err = m.state.Load(old.Key, old.Revision); err != nil && !errors.Is(err, engine.ErrSealed) {
 				return Result{}, fmt.Errorf("the state before the write of %s: %w", w.Key, err)
 			}
 		}
 	}
-	if w.Delete {
+	switch {
+	case w.Delete:
 		c.Value = c.Prev.WithRevision(old.Revision, c.Revision)
-	} else {
+	case w.Sealed:
+		c.Stored = value.MakeSealed(w.Data, w.RevisionAt)
+		// Who can't open it stores it all the same, as all others do.
+		c.Value, _ = m.state.Open(w.Key, c.Revision, c.Stored)
+		c.New = index.NewItem(c.Key, c.Revision, c.Value)
+	default:
 		c.Value = value.Make(w.Data, w.RevisionAt, c.Revision)
 		c.New = index.NewItem(c.Key, c.Revision, c.Value)
 	}
@@ -240,7 +253,11 @@ func (m *Machine) commit(next engine.Meta) error {
 		for i := range m.pending {
 			c := &m.pending[i]
 			records[i] = engine.Record{Key: c.Key, Revision: c.Revision, First: c.First}
-			if c.New != nil {
+			switch {
+			case c.New == nil:
+			case c.Stored != nil:
+				records[i].Value = c.Stored
+			default:
 				records[i].Value = c.Value
 			}
 		}

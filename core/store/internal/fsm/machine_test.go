@@ -81,6 +81,10 @@ func (s *server) close() {
 	}
 }
 
+func (s *server) Open(key string, revision uint64, sealed value.Value) (value.Value, error) {
+	return s.engine.Open(key, revision, sealed)
+}
+
 func (s *server) Load(key string, revision uint64) (value.Value, error) {
 	return s.engine.Load(key, revision)
 }

@@ -28,7 +28,41 @@ func Make(data []byte, at int, revision uint64) Value {
 	return append(v, data[at:]...)
 }
 
-// Data is the object.
+// sealedBit in the header marks a sealed value. No object is long enough for an offset that
+// reaches it, and code that does not know it finds the value damaged.
+const sealedBit = 1 << 27
+
+// MakeSealed is how an object is kept whose bytes, without the revision that belongs at offset
+// at, are sealed in envelope.
+func MakeSealed(envelope []byte, at int) Value {
+	h := uint64(max(at, -1)+1) | sealedBit
+	v := make(Value, 0, uvarintLen(h)+len(envelope))
+	return append(binary.AppendUvarint(v, h), envelope...)
+}
+
+// Envelope returns what MakeSealed was given; ok is false where v is not sealed.
+func (v Value) Envelope() (envelope []byte, at int, ok bool) {
+	h, n := binary.Uvarint(v)
+	if n <= 0 || h&sealedBit == 0 {
+		return nil, 0, false
+	}
+	return v[n:len(v):len(v)], int(h&^sealedBit) - 1, true
+}
+
+// Parts is the inverse of Make for a value of the given revision.
+func (v Value) Parts(revision uint64) (data []byte, at int) {
+	h, n := binary.Uvarint(v)
+	if n <= 0 || h == 0 {
+		return v.Data(), -1
+	}
+	at = int(h - 1)
+	digits := len(strconv.AppendUint(nil, revision, 10))
+	data = make([]byte, 0, len(v)-n-digits)
+	data = append(data, v[n:n+at]...)
+	return append(data, v[n+at+digits:]...), at
+}
+
+// Data is the object, or of a sealed value the envelope.
 func (v Value) Data() []byte {
 	if len(v) == 0 {
 		return nil
