@@ -69,7 +69,7 @@ func makers() []maker {
 			return nodelifecycle.New(p.Kit, p.settings.monitorPeriod(), p.settings.gracePeriod())
 		}},
 		{"resourcequota-controller", func(p parts) (runner, error) { return resourcequota.New(p.Kit, p.meta) }},
-		{"podgc", func(p parts) (runner, error) { return podgc.New(p.Kit, p.settings.TerminatedPodGCThreshold), nil }},
+		{"podgc", func(p parts) (runner, error) { return podgc.New(p.Kit, p.settings.TerminatedPodGCThreshold) }},
 		{"namespace", func(p parts) (runner, error) { return namespace.New(p.Kit, p.Client.Discovery(), p.meta) }},
 		{"disruption-controller", func(p parts) (runner, error) { return disruption.New(p.Kit) }},
 		{"endpointslice-mirroring-controller", func(p parts) (runner, error) { return endpointslicemirroring.New(p.Kit) }},

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -51,8 +50,7 @@ func TestCleaner(t *testing.T) {
 	}
 	controltest.Run(t, objects, build, func(e *controltest.Env) {
 		there := func(namespace, id string) bool {
-			_, err := e.Client.CoreV1().Secrets(namespace).Get(e.Ctx, "bootstrap-token-"+id, metav1.GetOptions{})
-			return !apierrors.IsNotFound(err)
+			return controltest.There(e, e.Client.CoreV1().Secrets(namespace), "bootstrap-token-"+id)
 		}
 		if !there("kube-system", "lastng") || there("kube-system", "past00") || there("kube-system", "broken") || !there("kube-system", "future") || !there("default", "elsewh") {
 			e.Error("the wrong tokens have gone")

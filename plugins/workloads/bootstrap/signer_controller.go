@@ -55,11 +55,8 @@ func (c *Signer) Run(ctx context.Context) {
 }
 
 func (c *Signer) sync(ctx context.Context, _ string) error {
-	info, err := c.info.ConfigMaps(metav1.NamespacePublic).Get(clusterInfo)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
+	info, found, err := control.Found(c.info.ConfigMaps(metav1.NamespacePublic).Get(clusterInfo))
+	if !found {
 		return err
 	}
 	text, ok := info.Data["kubeconfig"]

@@ -85,11 +85,8 @@ func rights(r *certificatesv1.CertificateSigningRequest) ([]right, error) {
 }
 
 func (c *Approver) sync(ctx context.Context, name string) error {
-	shared, err := c.requests.Get(name)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil || !undecided(shared) {
+	shared, found, err := control.Found(c.requests.Get(name))
+	if !found || !undecided(shared) {
 		return err
 	}
 	enough, err := rights(shared)

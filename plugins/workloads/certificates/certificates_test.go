@@ -14,7 +14,6 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	v1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
@@ -133,13 +132,10 @@ func TestCleans(t *testing.T) {
 					r.Status.Certificate = certificate(e.T, now.Add(tt.valid))
 				}
 				requests := e.Client.CertificatesV1().CertificateSigningRequests()
-				if _, err := requests.Create(e.Ctx, r, metav1.CreateOptions{}); err != nil {
-					e.Fatal(err)
-				}
+				controltest.Create(e, requests, r)
 				there := func() bool {
 					e.Settle()
-					_, err := requests.Get(e.Ctx, "r", metav1.GetOptions{})
-					return !apierrors.IsNotFound(err)
+					return controltest.There(e, requests, "r")
 				}
 				time.Sleep(tt.stays - time.Minute) // virtual
 				if !there() {

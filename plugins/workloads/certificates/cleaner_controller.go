@@ -94,11 +94,8 @@ func expiry(data []byte) time.Time {
 }
 
 func (c *Cleaner) sync(ctx context.Context, name string) error {
-	r, err := c.requests.Get(name)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
+	r, found, err := control.Found(c.requests.Get(name))
+	if !found {
 		return err
 	}
 	end, ok := until(r)

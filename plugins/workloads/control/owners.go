@@ -2,31 +2,10 @@ package control
 
 import (
 	v1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/cache"
 )
-
-// Lookup returns what a cache holds under a key, false where that is nothing. get is
-// that of a lister, whose errors apierrors.IsNotFound knows.
-func Lookup[T any](key string, get func(namespace, name string) (T, error)) (obj T, found bool, err error) {
-	namespace, name, err := cache.SplitMetaNamespaceKey(key)
-	if err != nil {
-		return obj, false, nil //nolint:nilerr // not a key of ours; trying again would not help
-	}
-	got, err := get(namespace, name)
-	switch {
-	case err == nil:
-		return got, true, nil
-	case apierrors.IsNotFound(err):
-		return obj, false, nil
-	}
-	return obj, false, err
-}
-
-// KeyOf returns the key of an object in a namespace.
-func KeyOf(obj metav1.Object) string { return obj.GetNamespace() + "/" + obj.GetName() }
 
 // Left reports whether an object has lost, or changed, the controller that it had.
 func Left(old, obj metav1.Object) bool {

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	corelisters "k8s.io/client-go/listers/core/v1"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 )
@@ -30,7 +29,7 @@ type Controller struct {
 	threshold int
 	pods      corelisters.PodLister
 	nodes     corelisters.NodeLister
-	synced    []cache.InformerSynced
+	watches   control.Watches
 	now       func() time.Time
 	// missing is since when nodes are not there.
 	missing map[string]time.Time
@@ -38,20 +37,19 @@ type Controller struct {
 
 // New returns the controller. threshold is how many finished pods may stay, 0 for all.
 // The informers of kit must not have been started.
-func New(kit control.Kit, threshold int) *Controller {
+func New(kit control.Kit, threshold int) (*Controller, error) {
 	pods, nodes := kit.Informers.Core().V1().Pods(), kit.Informers.Core().V1().Nodes()
-	return &Controller{
-		kit: kit, threshold: threshold, pods: pods.Lister(), nodes: nodes.Lister(), now: time.Now,
-		synced:  []cache.InformerSynced{pods.Informer().HasSynced, nodes.Informer().HasSynced},
-		missing: map[string]time.Time{},
+	c := &Controller{
+		kit: kit, threshold: threshold, pods: pods.Lister(), nodes: nodes.Lister(), now: time.Now, missing: map[string]time.Time{},
 	}
+	return c, c.watches.Add("the collection of pods", control.Handlers{pods.Informer(): nil, nodes.Informer(): nil})
 }
 
 // Run works until ctx is cancelled.
-func (c *Controller) Run(ctx context.Context) {
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		return
-	}
+func (c *Controller) Run(ctx context.Context) { c.watches.Run(ctx, c.collectAlways) }
+
+// collectAlways makes a pass now and then.
+func (c *Controller) collectAlways(ctx context.Context) {
 	ticker := time.NewTicker(period)
 	defer ticker.Stop()
 	for {

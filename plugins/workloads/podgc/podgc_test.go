@@ -33,9 +33,7 @@ func TestCollects(t *testing.T) {
 	for i := range 5 {
 		objects = append(objects, pod(fmt.Sprint("done-", i), "here", v1.PodSucceeded, i))
 	}
-	build := func(kit control.Kit) ([]controltest.Runner, error) {
-		return []controltest.Runner{podgc.New(kit, 3)}, nil
-	}
+	build := controltest.One(func(kit control.Kit) (*podgc.Controller, error) { return podgc.New(kit, 3) })
 	controltest.Run(t, objects, build, func(e *controltest.Env) {
 		// The pod of a node that was just lost gets some time.
 		if got, want := e.PodNames(), []string{"done-0", "done-1", "done-2", "fine", "lost", "waiting"}; !slices.Equal(got, want) {

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	v1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corelisters "k8s.io/client-go/listers/core/v1"
 
@@ -37,11 +36,8 @@ func NewVolumes(kit control.Kit) (*Volumes, error) {
 func (c *Volumes) Run(ctx context.Context) { c.watches.Run(ctx, c.loop.Workers(1)) }
 
 func (c *Volumes) sync(ctx context.Context, name string) error {
-	volume, err := c.volumes.Get(name)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
+	volume, found, err := control.Found(c.volumes.Get(name))
+	if !found {
 		return err
 	}
 	needed := next(volume, volumeFinalizer)

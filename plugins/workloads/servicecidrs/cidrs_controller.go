@@ -80,11 +80,8 @@ func (c *CIDRs) terminating() {
 }
 
 func (c *CIDRs) sync(ctx context.Context, name string) error {
-	o, err := c.cidrs.Get(name)
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
+	o, found, err := control.Found(c.cidrs.Get(name))
+	if !found {
 		return err
 	}
 	if o.DeletionTimestamp == nil {

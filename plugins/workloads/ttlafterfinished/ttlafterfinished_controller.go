@@ -59,11 +59,8 @@ func (c *Controller) sync(ctx context.Context, key string) error {
 	}
 	// The cache may not show yet that somebody has given it more time.
 	client := c.kit.Client.BatchV1().Jobs(cached.Namespace)
-	job, err := client.Get(ctx, cached.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil || c.waits(key, job) {
+	job, found, err := control.Found(client.Get(ctx, cached.Name, metav1.GetOptions{}))
+	if !found || c.waits(key, job) {
 		return err
 	}
 	foreground := metav1.DeletePropagationForeground

@@ -6,7 +6,6 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	v1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
@@ -37,13 +36,10 @@ func TestDeletesWhenTheTimeIsOver(t *testing.T) {
 				jobs := e.Client.BatchV1().Jobs("default")
 				job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "j", Namespace: "default"}, Spec: batchv1.JobSpec{TTLSecondsAfterFinished: tt.ttl}}
 				job.Status.Conditions = []batchv1.JobCondition{{Type: tt.end, Status: v1.ConditionTrue, LastTransitionTime: metav1.Now()}}
-				if _, err := jobs.Create(e.Ctx, job, metav1.CreateOptions{}); err != nil {
-					e.Fatal(err)
-				}
+				controltest.Create(e, jobs, job)
 				there := func() bool {
 					e.Settle()
-					_, err := jobs.Get(e.Ctx, "j", metav1.GetOptions{})
-					return !apierrors.IsNotFound(err)
+					return controltest.There(e, jobs, "j")
 				}
 				if tt.forever {
 					time.Sleep(time.Hour) // virtual
@@ -56,9 +52,7 @@ func TestDeletesWhenTheTimeIsOver(t *testing.T) {
 					time.Sleep(tt.stays / 4)
 					if tt.later != nil {
 						job.Spec.TTLSecondsAfterFinished = tt.later
-						if _, err := jobs.Update(e.Ctx, job, metav1.UpdateOptions{}); err != nil {
-							e.Fatal(err)
-						}
+						controltest.Update(e, jobs, job)
 					}
 					time.Sleep(tt.stays*3/4 - 2*time.Second)
 					if !there() {

@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -42,6 +43,16 @@ func Get[T any](t testing.TB, api getter[T], name string) T {
 		t.Fatal(err)
 	}
 	return obj
+}
+
+// There reports whether there is an object of a name.
+func There[T any](t testing.TB, api getter[T], name string) bool {
+	t.Helper()
+	_, err := api.Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		t.Fatal(err)
+	}
+	return err == nil
 }
 
 // List returns all objects, as a list.
