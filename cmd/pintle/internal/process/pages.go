@@ -20,11 +20,13 @@ const settled = 3 * time.Second
 // free, several processes of one large binary would seem to need far more than they do.
 // What is used again is mapped again from the page cache.
 func TrimAfterStart() {
-	time.AfterFunc(settled, func() {
-		debug.FreeOSMemory()
-		// Nothing depends on it, and there is nobody to tell.
-		_ = dropExecutablePages()
-	})
+	time.AfterFunc(settled, giveBack)
+}
+
+func giveBack() {
+	debug.FreeOSMemory()
+	// Nothing depends on it, and there is nobody to tell.
+	_ = dropExecutablePages()
 }
 
 func dropExecutablePages() error {

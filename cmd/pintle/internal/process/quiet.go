@@ -1,7 +1,6 @@
 package process
 
 import (
-	"runtime/debug"
 	"runtime/metrics"
 	"time"
 )
@@ -15,7 +14,7 @@ const (
 	worthTrimming = 16 << 20
 )
 
-// TrimWhenQuiet gives free heap back when the work that needed it is over. The garbage
+// TrimWhenQuiet gives memory back, as TrimAfterStart does, when the work that needed it is over. The garbage
 // collector keeps as much as it was last allowed to use, since it can't know that nothing
 // more comes, and collects a quiet heap every two minutes at the latest without giving
 // that back.
@@ -24,7 +23,7 @@ func TrimWhenQuiet() {
 		var q quiet
 		for range time.Tick(quietInterval) {
 			if q.trim(readUsage()) {
-				debug.FreeOSMemory()
+				giveBack()
 			}
 		}
 	}()
