@@ -1,0 +1,142 @@
+package robustness
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pintle-dev/pintle/test/robustness/check"
+	"github.com/pintle-dev/pintle/test/robustness/cluster"
+	"github.com/pintle-dev/pintle/test/robustness/history"
+)
+
+// TestRobustness makes runs of traffic and faults. Each says its seed; a run with the same
+// seed has the same traffic and faults, though not the same timing.
+func TestRobustness(t *testing.T) {
+	if programs.missing != "" {
+		t.Skip("this machine lacks " + programs.missing)
+	}
+	first := *seed
+	if first == 0 {
+		first = uint64(time.Now().UnixNano() / 1e6 % 1e9)
+	}
+	for i := range *runs {
+		s := first + uint64(i)
+		t.Run(fmt.Sprint(s), func(t *testing.T) { runSeed(t, s) })
+	}
+}
+
+func runSeed(t *testing.T, seed uint64) {
+	ctx, cancel := context.WithTimeout(t.Context(), *duration+4*time.Minute)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "r") // t.TempDir's paths are long for sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &run{t: t, seed: seed, dir: dir, history: history.New(seed), rules: check.Rules{Timeout: 2 * time.Minute}}
+	r.cluster, err = cluster.New(ctx, cluster.Config{
+		Dir: dir, Pintle: programs.pintle, FaultFS: programs.faultfs, Servers: *servers, Strict: seed%2 == 1,
+	})
+	if err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	begin := time.Now()
+	err = r.prepare(ctx)
+	if err == nil {
+		err = r.traffic(ctx, func() { r.faults(ctx, *duration, regexp.MustCompile(*only)) })
+	}
+	if err != nil {
+		r.problem("run", "%v", err)
+	}
+	took := time.Since(begin)
+	begin = time.Now()
+	result := r.judge()
+	if err := r.cluster.Close(); err != nil {
+		r.t.Errorf("closing: %v", err)
+	}
+	counts := map[history.Outcome]int{}
+	for _, op := range r.history.Operations {
+		counts[op.Outcome]++
+	}
+	t.Logf("seed %d: %d operations %v, %d changes, %d watches, %d in order; ran %v, judged in %v", seed, len(r.history.Operations),
+		counts, result.Changes, len(r.history.Watches), result.Ordered, took.Round(time.Millisecond), time.Since(begin).Round(time.Millisecond))
+	if counts[history.OK] < 100 {
+		t.Errorf("seed %d: only %d operations succeeded", seed, counts[history.OK])
+	}
+	if len(result.Problems) == 0 {
+		if !t.Failed() {
+			_ = os.RemoveAll(dir)
+		}
+		return
+	}
+	r.keep(result)
+}
+
+// keep leaves what is needed to look at a failed run.
+func (r *run) keep(result check.Result) {
+	r.t.Helper()
+	base := *out
+	if base == "" {
+		base = filepath.Join(os.TempDir(), "pintle-robustness")
+	}
+	to := filepath.Join(base, fmt.Sprintf("seed-%d", r.seed))
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d, %d servers, %v of faults\n\n", r.seed, len(r.cluster.Servers), *duration)
+	for _, p := range result.Problems {
+		fmt.Fprintf(&b, "%s\n\n", p)
+	}
+	b.WriteString("what was done:\n")
+	for _, n := range r.history.Notes {
+		fmt.Fprintf(&b, "%12v %s\n", time.Duration(n.At).Round(time.Millisecond), n.Text)
+	}
+	err := func() error {
+		if err := os.RemoveAll(to); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(base, 0o700); err != nil {
+			return err
+		}
+		if err := os.Rename(r.dir, to); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, "problems.txt"), []byte(b.String()), 0o600); err != nil {
+			return err
+		}
+		if err := r.history.Write(filepath.Join(to, "history.json")); err != nil {
+			return err
+		}
+		if result.Linearizability == nil {
+			return nil
+		}
+		f, err := os.Create(filepath.Join(to, "order.html"))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return result.Linearizability.Visualize(f)
+	}()
+	if err != nil {
+		r.t.Error(err)
+	}
+	r.t.Errorf("SEED %d FAILED; all there is to see of it is in %s\n%s", r.seed, to, b.String())
+}
+
+// TestJudgeAgain checks a history that was kept.
+func TestJudgeAgain(t *testing.T) {
+	path := os.Getenv("HISTORY")
+	if path == "" {
+		t.Skip("HISTORY names no history.json")
+	}
+	h, err := history.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range check.History(h, check.Rules{Timeout: 2 * time.Minute}).Problems {
+		t.Error(p)
+	}
+}
