@@ -107,6 +107,8 @@ var (
 	ErrFutureRevision = errors.New("revision is in the future")
 	// ErrNotLeader: this server can't take the write; it was not applied.
 	ErrNotLeader = errors.New("not the leader")
+	// ErrRemoved: the server is no part of its cluster any more.
+	ErrRemoved = errors.New("removed from the cluster")
 	// ErrUnknownOutcome: the write may or may not have been applied.
 	ErrUnknownOutcome = errors.New("outcome of the write is unknown")
 	// ErrNoSpace: the disk is nearly full; the write was not applied.

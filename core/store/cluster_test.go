@@ -102,9 +102,6 @@ func TestFollowersApplyAndWatch(t *testing.T) {
 			follower = s
 		}
 	}
-	_, err := put(follower, "pods/a/p1", "x", store.Any)
-	wantErr(t, "write to a follower", err, store.ErrNotLeader)
-	wantErr(t, "barrier on a follower", follower.Barrier(context.Background()), store.ErrNotLeader)
 	if n := len(follower.Peers()); n != 3 {
 		t.Errorf("%d peers", n)
 	}

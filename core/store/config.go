@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -29,6 +30,12 @@ type Config struct {
 	// PeerTLS, where set, protects the connections between voters; it must both present
 	// and demand certificates.
 	PeerTLS *tls.Config
+	// AdmitPeer, where set, is asked about every connection to Address, with the common name
+	// of the certificate.
+	AdmitPeer func(name string) error
+	// Asked answers the questions of other servers (Ask); from is the common name of the
+	// asking server's certificate, or NodeID where that is this server itself.
+	Asked func(ctx context.Context, from string, question []byte) ([]byte, error)
 	// Transport replaces the transport that Address would make.
 	Transport raft.Transport
 	// Bootstrap makes an empty directory the first voter of a new cluster. A directory

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -20,6 +21,8 @@ type leadership struct {
 	// ready: this server leads and has applied everything that earlier leaders committed.
 	ready   bool
 	changed chan struct{}
+	// readyIn is the term in which it does, 0 where it does not.
+	readyIn atomic.Uint64
 }
 
 func (l *leadership) set(ready bool) {
@@ -51,45 +54,14 @@ func (s *Store) LeadershipChanged() <-chan struct{} {
 }
 
 func (s *Store) notLeader() error {
+	if s.removed.Load() {
+		return fmt.Errorf("%w, and this server is told of no leader: %w", ErrNotLeader, ErrRemoved)
+	}
 	addr, id := s.raft.LeaderWithID()
 	if addr == "" || id == raft.ServerID(s.cfg.NodeID) {
 		return fmt.Errorf("%w, and the leader is not known", ErrNotLeader)
 	}
 	return fmt.Errorf("%w: that is %s at %s", ErrNotLeader, id, addr)
-}
-
-// Barrier returns once every write acknowledged before the call is applied here, so that
-// a following read is linearizable. Only the leader can know that; others return
-// ErrNotLeader.
-func (s *Store) Barrier(ctx context.Context) error {
-	ready, _ := s.leading.get()
-	switch {
-	case s.isClosed():
-		return ErrClosed
-	case s.raft.State() != raft.Leader:
-		return s.notLeader()
-	case !ready:
-		if err := s.waitReady(ctx); err != nil {
-			return err
-		}
-	}
-	// The leader acknowledges nothing that it has not applied: what is left to check is
-	// that it still leads.
-	if s.voters() == 1 {
-		return nil
-	}
-	verified := s.raft.VerifyLeader()
-	done := make(chan error, 1)
-	go func() { done <- verified.Error() }()
-	select {
-	case err := <-done:
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrNotLeader, err)
-		}
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // waitReady waits until this server leads and has caught up.
@@ -107,65 +79,6 @@ func (s *Store) waitReady(ctx context.Context) error {
 			return ErrClosed
 		}
 	}
-}
-
-func (s *Store) voters() int {
-	n := 0
-	for _, v := range s.raft.GetConfiguration().Configuration().Servers {
-		if v.Suffrage == raft.Voter {
-			n++
-		}
-	}
-	return n
-}
-
-// Peer is a server that takes part in the replication.
-type Peer struct {
-	ID, Address string
-	// Voter is unset for a server that only follows.
-	Voter bool
-}
-
-// Peers lists the servers that take part, as far as this one knows.
-func (s *Store) Peers() []Peer {
-	var out []Peer
-	for _, v := range s.raft.GetConfiguration().Configuration().Servers {
-		out = append(out, Peer{ID: string(v.ID), Address: string(v.Address), Voter: v.Suffrage == raft.Voter})
-	}
-	return out
-}
-
-// AddVoter makes the server id, which listens at address, a voter, or changes its
-// address. Only the leader can.
-func (s *Store) AddVoter(ctx context.Context, id, address string) error {
-	f := s.raft.AddVoter(raft.ServerID(id), raft.ServerAddress(address), 0, timeLeft(ctx))
-	if err := f.Error(); err != nil {
-		return fmt.Errorf("adding voter %s at %s: %w", id, address, proposalError(err))
-	}
-	return nil
-}
-
-// RemoveServer takes the server id out. Only the leader can.
-func (s *Store) RemoveServer(ctx context.Context, id string) error {
-	if err := s.raft.RemoveServer(raft.ServerID(id), 0, timeLeft(ctx)).Error(); err != nil {
-		return fmt.Errorf("removing server %s: %w", id, proposalError(err))
-	}
-	return nil
-}
-
-// TransferLeadership hands the lead to another voter, for a stop without a pause.
-func (s *Store) TransferLeadership() error {
-	if err := s.raft.LeadershipTransfer().Error(); err != nil {
-		return fmt.Errorf("handing over the lead: %w", err)
-	}
-	return nil
-}
-
-func timeLeft(ctx context.Context) time.Duration {
-	if d, ok := ctx.Deadline(); ok {
-		return max(time.Until(d), time.Millisecond)
-	}
-	return 0
 }
 
 // leadAlone makes the only voter its leader at once: there is nobody whose heartbeat it
@@ -206,16 +119,19 @@ func (s *Store) watchLeadership() {
 		select {
 		case leads := <-s.leading.notify:
 			keeper = historyKeeper{}
+			s.leading.readyIn.Store(0)
+			s.leading.set(false)
 			if !leads {
-				s.leading.set(false)
 				continue
 			}
+			term := s.raft.CurrentTerm()
 			if err := s.raft.Barrier(0).Error(); err != nil {
 				if !errors.Is(err, raft.ErrRaftShutdown) {
 					s.log.Warn("Lost the lead before catching up", "error", err)
 				}
 				continue
 			}
+			s.leading.readyIn.Store(term)
 			s.leading.set(true)
 		case now := <-tick.C:
 			if ready, _ := s.leading.get(); !ready {
@@ -263,6 +179,3 @@ func (k *historyKeeper) horizon(now time.Time, revision uint64, window time.Dura
 	}
 	return target
 }
-
-// Address is where this server takes part in the replication, as the others are told.
-func (s *Store) Address() string { return string(s.transport.LocalAddr()) }

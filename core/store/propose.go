@@ -53,28 +53,31 @@ type outcome struct {
 
 // flight is one log entry on its way.
 type flight struct {
-	batch  []*proposal
+	batch []*proposal
+	// buf is the entry; Raft's from when it was proposed here.
 	buf    *[]byte
 	future raft.ApplyFuture
+	// released: callers may give up. thinned: some did, and buf has more than the batch.
+	released, thinned bool
 }
 
 // proposer gathers concurrent writes into log entries: whoever comes while entries are on
 // their way travels in the next one, and who comes alone goes at once.
 type proposer struct {
-	raft    *raft.Raft
+	store   *Store
 	queue   chan *proposal
-	flights chan flight
+	flights chan *flight
 	slots   chan struct{}
 	stop    chan struct{}
 	wg      sync.WaitGroup
 	buffers sync.Pool
 }
 
-func newProposer(r *raft.Raft) *proposer {
+func newProposer(s *Store) *proposer {
 	p := &proposer{
-		raft:    r,
+		store:   s,
 		queue:   make(chan *proposal, maxBatchWrites),
-		flights: make(chan flight, pipeline),
+		flights: make(chan *flight, pipeline),
 		slots:   make(chan struct{}, pipeline),
 		stop:    make(chan struct{}),
 	}
@@ -116,16 +119,23 @@ func (p *proposer) propose() {
 			p.buffers.Put(f.buf)
 			continue
 		}
-		f.future = p.raft.Apply(*f.buf, enqueueTimeout)
-		p.flights <- f
+		if p.store.proposesHere() {
+			f.future = p.store.raft.Apply(*f.buf, enqueueTimeout)
+			p.flights <- f
+			continue
+		}
+		p.wg.Go(func() {
+			p.reroute(f)
+			<-p.slots
+		})
 	}
 }
 
 // gather fills an entry with what waits in the queue.
-func (p *proposer) gather(first *proposal) flight {
+func (p *proposer) gather(first *proposal) *flight {
 	buf := p.buffers.Get().(*[]byte)
 	*buf = command.BeginWrites((*buf)[:0])
-	f := flight{buf: buf}
+	f := &flight{buf: buf}
 	for next := first; ; {
 		if next.stage.CompareAndSwap(waiting, taken) {
 			*buf = next.write.Append(*buf)
@@ -157,6 +167,16 @@ func (p *proposer) complete() {
 	defer p.wg.Done()
 	for f := range p.flights {
 		err := f.future.Error()
+		if err != nil {
+			if err = proposalError(err); errors.Is(err, ErrNotLeader) {
+				f.buf = nil
+				p.wg.Go(func() {
+					p.reroute(f)
+					<-p.slots
+				})
+				continue
+			}
+		}
 		<-p.slots
 		if err == nil {
 			response := f.future.Response().(fsm.Response)
@@ -168,12 +188,14 @@ func (p *proposer) complete() {
 				continue
 			}
 			err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
-		} else {
-			err = proposalError(err)
 		}
-		for _, w := range f.batch {
-			w.done <- outcome{err: err}
-		}
+		f.fail(err)
+	}
+}
+
+func (f *flight) fail(err error) {
+	for _, w := range f.batch {
+		w.done <- outcome{err: err}
 	}
 }
 
@@ -244,9 +266,6 @@ func (s *Store) admit(ctx context.Context, w Write) (*proposal, error) {
 	if err := checkWrite(&w); err != nil {
 		return nil, err
 	}
-	if s.raft.State() != raft.Leader {
-		return nil, s.notLeader()
-	}
 	if err := s.room.check(w.Delete); err != nil {
 		return nil, err
 	}
@@ -298,6 +317,9 @@ func (s *Store) answer(key Key, o outcome) (Object, error) {
 	}
 	err = fmt.Errorf("write of %s: %w: it is at revision %d", key, err, o.result.Revision)
 	// The current object helps the caller to go on, but the answer is the conflict.
+	if o.result.Item == nil { // It was deleted here since another server answered.
+		return Object{Key: key, Revision: o.result.Revision}, err
+	}
 	current, loadErr := s.object(o.result.Item, false)
 	if loadErr != nil {
 		return Object{Key: key, Revision: o.result.Revision}, err

@@ -48,6 +48,14 @@ type Store struct {
 	// reached is woken when the revision moves.
 	reached topic
 	leading leadership
+	// lead is who leads; peers, where this server has an address for others, the way to them.
+	lead     leadView
+	peers    *peers
+	barriers rounds
+	// removed: the leader has said that this server is none of the cluster's.
+	removed atomic.Bool
+	// pausing counts those who are handing over the lead.
+	pausing atomic.Int32
 	// keyless says once that others encrypt and this server has no keys.
 	keyless sync.Once
 
@@ -88,7 +96,8 @@ func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	if err := s.openRaft(); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	s.background.Add(2)
+	s.background.Add(3)
+	go s.followLead()
 	go s.watchLeadership()
 	go s.housekeep()
 	if err := s.leadAlone(ctx); err != nil {
@@ -156,7 +165,7 @@ func (s *Store) openRaft() (err error) {
 			return err
 		}
 	}
-	if s.transport, err = newTransport(s.cfg); err != nil {
+	if s.transport, err = s.newTransport(); err != nil {
 		return err
 	}
 	conf := raft.DefaultConfig()
@@ -164,7 +173,11 @@ func (s *Store) openRaft() (err error) {
 	conf.Logger = logger
 	conf.HeartbeatTimeout = s.cfg.HeartbeatTimeout
 	conf.ElectionTimeout = s.cfg.HeartbeatTimeout
-	conf.LeaderLeaseTimeout = s.cfg.HeartbeatTimeout / 2
+	// A leader that reaches nobody leads on for as long as the others wait before they elect
+	// another. That is safe: it answers nothing without asking them. A shorter lease would
+	// only lose leaders that were not given the processor for a moment.
+	conf.LeaderLeaseTimeout = s.cfg.HeartbeatTimeout
+	conf.ShutdownOnRemove = false // it says so instead
 	conf.SnapshotInterval = s.cfg.SnapshotInterval
 	conf.SnapshotThreshold = s.cfg.SnapshotEntries
 	conf.TrailingLogs = s.cfg.TrailingEntries
@@ -190,7 +203,11 @@ func (s *Store) openRaft() (err error) {
 	if s.raft, err = raft.NewRaft(conf, replica{s}, s.logs, s.logs, s.snapshots, s.transport); err != nil {
 		return fmt.Errorf("starting Raft: %w", err)
 	}
-	s.proposer = newProposer(s.raft)
+	s.lead.set("", "", false)
+	s.proposer = newProposer(s)
+	if s.peers != nil {
+		s.peers.start()
+	}
 	return nil
 }
 
@@ -203,6 +220,9 @@ func (s *Store) Close() error {
 		if s.raft != nil {
 			errs = append(errs, s.raft.Shutdown().Error())
 			s.proposer.close()
+		}
+		if s.peers != nil {
+			s.peers.client.Close()
 		}
 		s.background.Wait()
 		if s.transport != nil {

@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-
-	"github.com/hashicorp/raft"
+	"time"
 
 	"github.com/pintle-dev/pintle/core/store/internal/command"
 	"github.com/pintle-dev/pintle/core/store/internal/fsm"
@@ -104,31 +103,35 @@ func (s *Store) encodeTransaction(ctx context.Context, writes []Write) ([]byte, 
 	return entry, nil
 }
 
-// proposeEntry gets one whole entry agreed on and applied. The entry is the callee's. Raft
-// writes those that come together with one fsync.
+// proposeEntry gets one whole entry agreed on and applied, by whoever leads. The entry is the
+// callee's. Raft writes those that come together with one fsync.
 func (s *Store) proposeEntry(ctx context.Context, entry []byte) (fsm.Response, error) {
-	if s.raft.State() != raft.Leader {
-		return fsm.Response{}, s.notLeader()
-	}
 	if err := ctx.Err(); err != nil {
 		return fsm.Response{}, err
 	}
-	future := s.raft.Apply(entry, enqueueTimeout)
-	done := make(chan error, 1)
-	go func() { done <- future.Error() }()
+	type answer struct {
+		response fsm.Response
+		err      error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		r, err := s.submit(ctx, entry)
+		done <- answer{r, err}
+	}()
 	select {
-	case err := <-done:
-		if err != nil {
-			return fsm.Response{}, proposalError(err)
-		}
+	case a := <-done:
+		return a.response, a.err
 	case <-ctx.Done():
+	}
+	// What was never sent is certain to have had no effect; submit says so at once.
+	wait := time.NewTimer(askAgain)
+	defer wait.Stop()
+	select {
+	case a := <-done:
+		return a.response, a.err
+	case <-wait.C:
 		return fsm.Response{}, fmt.Errorf("%w: %w", ErrUnknownOutcome, ctx.Err())
 	}
-	response, _ := future.Response().(fsm.Response)
-	if response.Err != nil {
-		return fsm.Response{}, fmt.Errorf("%w: %w", ErrUnknownOutcome, response.Err)
-	}
-	return response, nil
 }
 
 // transacted makes the answer to a transaction of its results.

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/pintle-dev/pintle/core/store/internal/peer"
 )
 
 const (
@@ -17,9 +20,10 @@ const (
 	peerTimeout     = 10 * time.Second
 )
 
-// newTransport makes the way to the other voters: TCP where an address is given, and one
-// that stays in this process otherwise.
-func newTransport(cfg Config) (raft.Transport, error) {
+// newTransport makes the way to the other servers: TCP where an address is given, shared
+// with the messages of this package, and one that stays in this process otherwise.
+func (s *Store) newTransport() (raft.Transport, error) {
+	cfg := s.cfg
 	if cfg.Transport != nil {
 		return cfg.Transport, nil
 	}
@@ -30,23 +34,29 @@ func newTransport(cfg Config) (raft.Transport, error) {
 	}
 	listener, err := net.Listen("tcp", cfg.Address) //nolint:noctx // an address of this machine: there is nothing to wait for
 	if err != nil {
-		return nil, fmt.Errorf("store: listening for peers: %w", err)
+		return nil, fmt.Errorf("store: listening for the other servers: %w", err)
 	}
-	layer := &streamLayer{Listener: listener, tls: cfg.PeerTLS, advertise: listener.Addr()}
+	layer := &streamLayer{
+		Mux: peer.NewMux(listener, cfg.PeerTLS, cfg.AdmitPeer, s.log), tls: cfg.PeerTLS, advertise: listener.Addr(),
+	}
 	if cfg.Advertise != cfg.Address {
 		layer.advertise = namedAddr(cfg.Advertise)
 	} else if tcp, ok := listener.Addr().(*net.TCPAddr); !ok || tcp.IP.IsUnspecified() {
-		return nil, errors.Join(fmt.Errorf("store: Address %s can't be reached by peers: set Advertise", cfg.Address), listener.Close())
+		return nil, errors.Join(fmt.Errorf("store: Address %s can't be reached by other servers: set Advertise", cfg.Address), listener.Close())
 	}
-	if cfg.PeerTLS != nil {
-		layer.Listener = tls.NewListener(listener, cfg.PeerTLS)
+	s.peers = newPeers(s, layer.Mux)
+	t := &sharedTransport{
+		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+			Stream:  layer,
+			MaxPool: peerConnections,
+			Timeout: peerTimeout,
+			Logger:  raftLogger(cfg.Logger),
+		}),
+		rpcs: make(chan raft.RPC), done: make(chan struct{}),
 	}
-	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:  layer,
-		MaxPool: peerConnections,
-		Timeout: peerTimeout,
-		Logger:  raftLogger(cfg.Logger),
-	}), nil
+	go t.pass()
+	s.peers.inject = t.inject
+	return t, nil
 }
 
 // closeTransport closes what newTransport made.
@@ -60,21 +70,78 @@ func closeTransport(cfg Config, t raft.Transport) error {
 	return nil
 }
 
+// sharedTransport lets this package hand messages of Raft's protocol to Raft that came
+// another way than over Raft's connections.
+type sharedTransport struct {
+	*raft.NetworkTransport
+	rpcs chan raft.RPC
+	done chan struct{}
+
+	close    sync.Once
+	closeErr error
+}
+
+// Consumer implements raft.Transport.
+func (t *sharedTransport) Consumer() <-chan raft.RPC { return t.rpcs }
+
+// pass hands on what comes over Raft's connections.
+func (t *sharedTransport) pass() {
+	in := t.NetworkTransport.Consumer()
+	for {
+		select {
+		case rpc := <-in:
+			select {
+			case t.rpcs <- rpc:
+			case <-t.done:
+				return
+			}
+		case <-t.done:
+			return
+		}
+	}
+}
+
+// inject hands a message to Raft and returns its answer.
+func (t *sharedTransport) inject(ctx context.Context, command any) (any, error) {
+	answer := make(chan raft.RPCResponse, 1)
+	select {
+	case t.rpcs <- raft.RPC{Command: command, RespChan: answer}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-t.done:
+		return nil, ErrClosed
+	}
+	select {
+	case r := <-answer:
+		return r.Response, r.Error
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-t.done:
+		return nil, ErrClosed
+	}
+}
+
+// Close implements raft.WithClose. Raft calls it when it shuts down.
+func (t *sharedTransport) Close() error {
+	t.close.Do(func() {
+		close(t.done)
+		t.closeErr = t.NetworkTransport.Close()
+	})
+	return t.closeErr
+}
+
 // streamLayer is TCP, with TLS where it is configured.
 type streamLayer struct {
-	net.Listener
+	*peer.Mux
 	tls       *tls.Config
 	advertise net.Addr
 }
 
 // Dial implements raft.StreamLayer.
 func (l *streamLayer) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	ctx := context.Background() // Raft gives none; the timeout covers the handshake too
-	d := &net.Dialer{Timeout: timeout}
-	if l.tls == nil {
-		return d.DialContext(ctx, "tcp", string(address))
-	}
-	return (&tls.Dialer{NetDialer: d, Config: l.tls}).DialContext(ctx, "tcp", string(address))
+	ctx, cancel := context.WithTimeout(context.Background(), timeout) // Raft gives none
+	defer cancel()
+	return peer.DialRaft(ctx, string(address), l.tls)
 }
 
 // Addr implements net.Listener: it is what the others are told.
