@@ -128,6 +128,11 @@ func (s *Server) authorize(ctx context.Context, a auth.Attributes) error {
 func (s *Server) serveResource(ctx context.Context, w http.ResponseWriter, r *http.Request, rt *route, query url.Values, user resource.User, ticket *fairness.Ticket) error {
 	k, ok := s.lookup(rt.gvr)
 	if !ok {
+		// What is authorized as a resource may be a handler, which is no resource with objects.
+		if _, ok := s.cfg.Handlers[r.URL.Path]; ok {
+			s.servePath(w, r, user)
+			return nil
+		}
 		// What is no resource may be a path of discovery, which answers 404 in its own way.
 		return errNoRoute()
 	}
