@@ -23,6 +23,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/pintle-dev/pintle/test/process"
 )
 
 // Informers that live through restarts of the server, killed and told to stop, see every
@@ -37,8 +39,8 @@ func TestInformersSurviveRestarts(t *testing.T) {
 }
 
 func testInformers(t *testing.T) {
-	s := startServer(t, "plugins: []\n")
-	client, err := kubernetes.NewForConfig(s.config())
+	s := process.Start(t, process.Pintle(), "plugins: []\n")
+	client, err := kubernetes.NewForConfig(config(t, s))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,13 +55,13 @@ func testInformers(t *testing.T) {
 	seen := &history{states: map[string][]int{}}
 	stop := make(chan struct{})
 	defer close(stop)
-	config := s.config()
-	config.Wrap(reads.count)
+	own := config(t, s)
+	own.Wrap(reads.count)
 	// A connection of its own: where a write on it meets a dead server before the read does,
 	// net/http ends the watch with an error that client-go answers with a new list, whatever
 	// the server.
-	config.Dial = (&net.Dialer{}).DialContext
-	watching, err := kubernetes.NewForConfig(config)
+	own.Dial = (&net.Dialer{}).DialContext
+	watching, err := kubernetes.NewForConfig(own)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +75,7 @@ func testInformers(t *testing.T) {
 		t.Fatal("no first sync")
 	}
 
-	w := &writers{t: t, config: s.config(), ns: ns, acknowledged: map[string]int{}}
+	w := &writers{t: t, config: config(t, s), ns: ns, acknowledged: map[string]int{}}
 	ctx, cancel := context.WithCancel(t.Context())
 	for i := range 4 {
 		w.running.Go(func() { w.write(ctx, fmt.Sprintf("object-%d", i)) })
@@ -83,8 +85,8 @@ func testInformers(t *testing.T) {
 		// A watch that is being opened while its server dies fails with an error that
 		// client-go answers with a new list, whatever the server; one that is open goes on.
 		w.caughtUp(seen)
-		s.end(sig)
-		s.start()
+		s.End(sig)
+		s.Start()
 	}
 	w.until(800)
 	cancel()
@@ -95,7 +97,7 @@ func testInformers(t *testing.T) {
 	if _, err := client.CoreV1().ConfigMaps(ns).Create(t.Context(), last, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, "the last change is seen", func() error {
+	process.Eventually(t, time.Minute, "the last change is seen", func() error {
 		if got := seen.of("last"); len(got) == 0 {
 			return fmt.Errorf("%d changes seen", seen.len())
 		}
@@ -240,7 +242,7 @@ func (w *writers) write(ctx context.Context, name string) {
 // until waits for a number of acknowledged writes.
 func (w *writers) until(n int64) {
 	w.t.Helper()
-	eventually(w.t, time.Minute, fmt.Sprintf("%d writes are acknowledged", n), func() error {
+	process.Eventually(w.t, time.Minute, fmt.Sprintf("%d writes are acknowledged", n), func() error {
 		if got := w.done.Load(); got < n {
 			return fmt.Errorf("so far %d", got)
 		}
@@ -255,7 +257,7 @@ func (w *writers) caughtUp(h *history) {
 	w.mu.Lock()
 	want := maps.Clone(w.acknowledged)
 	w.mu.Unlock()
-	eventually(w.t, time.Minute, "informers are up to date", func() error {
+	process.Eventually(w.t, time.Minute, "informers are up to date", func() error {
 		for name, n := range want {
 			if seen := h.of(name); len(seen) == 0 || slices.Max(seen) < n {
 				return fmt.Errorf("%s: not yet %d", name, n)

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/pintle-dev/pintle/test/process"
 )
 
 var all = flag.Bool("all", false, "test the machine's kubectl too, and explain every kind and each of its fields; this takes minutes")
@@ -34,10 +36,10 @@ type cluster struct {
 func withKubectls(t *testing.T, test func(t *testing.T, k kubectl, c cluster)) {
 	c := cluster{kubeconfig: *peer, recording: *peer != ""}
 	if !c.recording {
-		s := startServer(t, "plugins:\n- name: scheduler\n- name: workloads\n  settings: {disabled: [nodelifecycle]}\n")
-		c.kubeconfig = s.kubeconfig()
+		s := process.Start(t, process.Pintle(), "plugins:\n- name: scheduler\n- name: workloads\n  settings: {disabled: [nodelifecycle]}\n")
+		c.kubeconfig = s.Kubeconfig()
 	}
-	commands := [][]string{{pintle, "kubectl"}}
+	commands := [][]string{{process.Pintle(), "kubectl"}}
 	if *all {
 		commands = append(commands, []string{"kubectl"})
 	}
@@ -66,7 +68,7 @@ func newKubectl(command []string) (kubectl, error) {
 	}
 	command = append([]string{path}, command[1:]...)
 	k := kubectl{command: command}
-	if path == pintle {
+	if path == process.Pintle() {
 		k.version, err = embeddedKubectl()
 	} else {
 		k.version, err = clientVersion(command)
@@ -96,7 +98,7 @@ func clientVersion(command []string) (string, error) {
 // embeddedKubectl is the version of the kubectl in the program under test, which says it
 // only where it was told so when it was built.
 func embeddedKubectl() (string, error) {
-	info, err := buildinfo.ReadFile(pintle)
+	info, err := buildinfo.ReadFile(process.Pintle())
 	if err != nil {
 		return "", err
 	}
@@ -176,7 +178,7 @@ func inNamespace(t *testing.T, k kubectl, c cluster, name string, test func(s *s
 		t.Fatal(out)
 	}
 	defer s.run(t, "kubectl delete namespace --wait=false $NS")
-	eventually(t, 30*time.Second, "the namespace is furnished", func() error {
+	process.Eventually(t, 30*time.Second, "the namespace is furnished", func() error {
 		if out := s.run(t, "kubectl get serviceaccount/default configmap/kube-root-ca.crt"); strings.Contains(out, "NotFound") {
 			return errors.New(out)
 		}

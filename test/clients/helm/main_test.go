@@ -24,7 +24,7 @@ import (
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/pintle-dev/pintle/test/clients/process"
+	"github.com/pintle-dev/pintle/test/process"
 )
 
 // The programs under test; the environment variables PINTLE and HELM name built ones.
@@ -64,7 +64,7 @@ type suite struct {
 
 func newSuite(t *testing.T) *suite {
 	t.Helper()
-	kubeconfig := process.Start(t, pintle).Kubeconfig()
+	kubeconfig := process.Start(t, pintle, "plugins: [{name: scheduler}, {name: workloads}]\n").Kubeconfig()
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/pintle-dev/pintle/test/clients/process"
+	"github.com/pintle-dev/pintle/test/process"
 )
 
 const (

@@ -22,7 +22,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pintle-dev/pintle/test/clients/process"
+	"github.com/pintle-dev/pintle/test/process"
 )
 
 // pintle is the program under test; the environment variable PINTLE names a built one.

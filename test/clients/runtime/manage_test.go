@@ -28,7 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
-	"github.com/pintle-dev/pintle/test/clients/process"
+	"github.com/pintle-dev/pintle/test/process"
 )
 
 const soon = time.Minute
@@ -64,7 +64,7 @@ func (w *warnings) take() []string {
 
 // TestManagers goes through an operator's life: each step takes up what the one before left.
 func TestManagers(t *testing.T) {
-	s := &suite{kubeconfig: process.Start(t, pintle).Kubeconfig(), front: startFront(t)}
+	s := &suite{kubeconfig: process.Start(t, pintle, "plugins: [{name: scheduler}, {name: workloads}]\n").Kubeconfig(), front: startFront(t)}
 	config, err := clientcmd.BuildConfigFromFlags("", s.kubeconfig)
 	if err != nil {
 		t.Fatal(err)
