@@ -154,7 +154,6 @@ func TestDamagedFilesAreNamed(t *testing.T) {
 		"current names nothing": {"CURRENT", "\x00\x00", "CURRENT"},
 		"current names a ghost": {"CURRENT", "state-000099\n", "state-000099"},
 		"manifest":              {"state-000001/MANIFEST", "garbage garbage", "state-000001"},
-		"raft metadata":         {"raft/wal-meta.db", strings.Repeat("x", 40000), "raft"},
 		"snapshot":              {"snapshots/00000000000000000002-00000000000000000002.json", "{", "snapshots/"},
 	}
 	for name, tc := range tests {

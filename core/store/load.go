@@ -4,22 +4,26 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pintle-dev/pintle/core/store/internal/durable"
 	"github.com/pintle-dev/pintle/core/store/internal/engine"
+	"github.com/pintle-dev/pintle/core/store/internal/fsm"
 	"github.com/pintle-dev/pintle/core/store/internal/index"
 )
 
 // loadIndex reads the live objects at revision into a new index, their bytes as far as
 // the budget goes. What is sealed and can't be opened is left on disk, or with strict an error.
-func (s *Store) loadIndex(revision uint64, strict bool) (*index.Index, error) {
+// A state that does not have what at says of it is damaged.
+func (s *Store) loadIndex(at engine.Meta, strict bool) (*index.Index, error) {
 	const chunk = 1024
 	var (
-		budget  = s.cfg.CacheBytes
-		shut    unopened
-		x       = index.New(budget)
-		changes = make([]index.Change, 0, chunk)
-		used    int64
+		budget   = s.cfg.CacheBytes
+		revision = at.Revision
+		shut     unopened
+		x        = index.New(budget)
+		changes  = make([]index.Change, 0, chunk)
+		used     int64
 	)
-	err := s.engine.LoadNewest(revision, func(n engine.Newest) error {
+	versions, err := s.engine.LoadCounted(max(at.Horizon, fsm.FirstRevision), revision, func(n engine.Newest) error {
 		c := index.Change{Key: n.Key, Revision: n.Revision}
 		if !n.Deleted {
 			c.New = index.NewItem(n.Key, n.Revision, nil)
@@ -49,7 +53,26 @@ func (s *Store) loadIndex(revision uint64, strict bool) (*index.Index, error) {
 	}
 	x.Install(changes, revision)
 	shut.report(s.log)
+	if at.Digest != 0 {
+		if err := complete(s.engine.Path(), x, at, versions); err != nil {
+			return nil, err
+		}
+	}
 	return x, nil
+}
+
+// complete checks that the state has exactly the objects that it had, and one version for each
+// revision of its history.
+func complete(path string, x *index.Index, at engine.Meta, versions uint64) error {
+	if _, digest := x.State(); digest != at.Digest {
+		return &durable.Damage{Path: path, Offset: -1, Reason: fmt.Sprintf(
+			"its %d objects are not those of revision %d (their sum is %016x and was %016x)", x.Len(), at.Revision, digest, at.Digest)}
+	}
+	if want := at.Revision - min(at.Revision, max(at.Horizon, fsm.FirstRevision)); versions != want {
+		return &durable.Damage{Path: path, Offset: -1, Reason: fmt.Sprintf(
+			"its history from revision %d to %d has %d changes and should have %d", at.Horizon, at.Revision, versions, want)}
+	}
+	return nil
 }
 
 // recoverMeta says from where the state goes on. What is on disk is believed as far as
@@ -66,8 +89,8 @@ func recoverMeta(e *engine.Engine, snapshot engine.Meta) (engine.Meta, error) {
 		return m, err
 	}
 	if m.Applied < snapshot.Applied {
-		return m, fmt.Errorf("the state is older (log index %d) than the snapshot of it (%d): files are missing",
-			m.Applied, snapshot.Applied)
+		return m, &durable.Damage{Path: e.Path(), Offset: -1, Reason: fmt.Sprintf(
+			"it is older (log index %d) than the snapshot of it (%d): files are missing", m.Applied, snapshot.Applied)}
 	}
 	return m, nil
 }

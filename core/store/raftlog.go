@@ -4,65 +4,80 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/hashicorp/raft"
-	wal "github.com/hashicorp/raft-wal"
-	"github.com/hashicorp/raft-wal/metadb"
+
+	"github.com/pintle-dev/pintle/core/store/internal/durable"
+	"github.com/pintle-dev/pintle/core/store/internal/engine"
+	"github.com/pintle-dev/pintle/core/store/internal/raftlog"
 )
 
-// raftLog is the durable log with its metadata file, which the log itself leaves open.
+// raftLog is the durable log of one store.
 type raftLog struct {
-	*wal.WAL
-	meta *metadb.BoltMetaDB
+	*raftlog.Log
+	// note is told where the log ends when it is closed.
+	note func(last uint64)
 }
 
-// GetLog implements raft.LogStore. Entries that were cut off stay readable in the log as
-// long as their segment's file has others; here they are gone at once, as Raft expects.
-func (l *raftLog) GetLog(index uint64, entry *raft.Log) error {
-	first, err := l.FirstIndex()
-	if err != nil {
-		return err
-	}
-	if index < first {
-		return raft.ErrLogNotFound
-	}
-	return l.WAL.GetLog(index, entry)
-}
-
-// Close closes both.
-func (l *raftLog) Close() error { return errors.Join(l.WAL.Close(), l.meta.Close()) }
-
-// openLog opens the durable Raft log in dir.
+// openLog opens the durable Raft log in dir, which is a part of a store's directory.
 func openLog(dir string, logger hclog.Logger) (*raftLog, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("directory of the Raft log: %w", err)
+	if err := raftlog.FinishRefill(dir); err != nil {
+		return nil, err
 	}
-	meta := &metadb.BoltMetaDB{}
-	w, err := wal.Open(dir, wal.WithLogger(logger.Named("wal")), wal.WithSegmentSize(segmentBytes), wal.WithMetaStore(meta))
+	l, err := raftlog.Open(dir, raftlog.Options{
+		SegmentBytes: segmentBytes,
+		Logger:       logger,
+		Warn:         func(err error) { logger.Warn("Part of the Raft log was damaged and is made again", "error", err) },
+		Format1:      engine.IsFormat1(filepath.Dir(dir)),
+	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the Raft log in %s: %w", dir, err), meta.Close())
+		return nil, err
 	}
-	return &raftLog{WAL: w, meta: meta}, nil
+	return &raftLog{Log: l}, nil
 }
 
-// cutBefore removes a log that ends before index, the newest snapshot's: a crash between
-// receiving that snapshot and cutting the log leaves one behind, and the next entry would
-// not follow on its last.
-func (l *raftLog) cutBefore(index uint64) error {
-	first, err := l.FirstIndex()
-	if err != nil {
+func (l *raftLog) cutBefore(index uint64) error { return l.CutBefore(index) }
+
+// Close notes where the log ends, and closes it.
+func (l *raftLog) Close() error {
+	if last, err := l.LastIndex(); err == nil && l.note != nil {
+		l.note(last)
+	}
+	return l.Log.Close()
+}
+
+// checkLog compares the log with the state: what has been applied, and what was there when the
+// store was closed, must not be missing. Then everything is in the newest format.
+func (s *Store) checkLog() error {
+	x := s.logs.Extent()
+	begins, ends := x.First, x.Last.Index
+	if taken, err := s.snapshots.List(); err != nil {
 		return err
+	} else if len(taken) > 0 {
+		ends = max(ends, taken[0].Index)
+		begins = min(begins, taken[0].Index+1)
 	}
-	last, err := l.LastIndex()
-	if err != nil {
+	missing := func(reason string, args ...any) error {
+		return &durable.Damage{Path: filepath.Join(s.cfg.Dir, logDir), Offset: -1, Reason: fmt.Sprintf(reason, args...)}
+	}
+	applied := s.applied.Load()
+	switch {
+	case s.logs.Floor() != nil && ends == 0 && applied == 0:
+		// Everything was set aside and comes again from the others.
+	case ends < applied:
+		return missing("it ends at entry %d, and the state has what entry %d changed", ends, applied)
+	case ends < s.engine.LastLog():
+		return missing("it ends at entry %d and had entry %d when the store was closed", ends, s.engine.LastLog())
+	case begins > applied+1:
+		return missing("it begins at entry %d, and the state ends at entry %d", begins, applied)
+	}
+	s.logs.note = s.engine.NoteLog
+	if err := s.engine.Migrate(); err != nil {
+		return fmt.Errorf("bringing %s to format %d: %w", s.cfg.Dir, engine.Format, err)
+	}
+	if err := s.logs.Migrated(); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
-	}
-	if last == 0 || last >= index {
-		return nil
-	}
-	if err := l.DeleteRange(first, last); err != nil {
-		return fmt.Errorf("cutting the Raft log (entries %d to %d) behind the snapshot at %d: %w", first, last, index, err)
 	}
 	return nil
 }

@@ -49,6 +49,11 @@ func (r replica) ApplyBatch(logs []*raft.Log) []any {
 	if after != before {
 		r.s.applied.Store(after.Applied)
 	}
+	if err == nil && !r.s.engine.Trusted() && after.Applied >= r.s.logs.Extent().Last.Index {
+		if err := r.s.engine.Trust(after); err != nil {
+			r.s.log.Warn("Noting that the state is complete again", "error", err)
+		}
+	}
 	return out
 }
 
@@ -90,7 +95,7 @@ func (r replica) Restore(rc io.ReadCloser) error {
 	}
 	s.horizon.Store(meta.Horizon)
 	s.relearn()
-	fresh, err := s.loadIndex(meta.Revision, false)
+	fresh, err := s.loadIndex(meta, false)
 	if err != nil {
 		return fmt.Errorf("installing a snapshot: %w", err)
 	}

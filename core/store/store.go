@@ -48,6 +48,8 @@ type Store struct {
 	// reached is woken when the revision moves.
 	reached topic
 	leading leadership
+	// keyless says once that others encrypt and this server has no keys.
+	keyless sync.Once
 	// lead is who leads; peers, where this server has an address for others, the way to them.
 	lead     leadView
 	peers    *peers
@@ -56,8 +58,6 @@ type Store struct {
 	removed atomic.Bool
 	// pausing counts those who are handing over the lead.
 	pausing atomic.Int32
-	// keyless says once that others encrypt and this server has no keys.
-	keyless sync.Once
 
 	close    sync.Once
 	closeErr error
@@ -126,7 +126,7 @@ func (s *Store) openState(ctx context.Context) (err error) {
 	if err := s.loadKeys(ctx); err != nil {
 		return err
 	}
-	if s.index, err = s.loadIndex(meta.Revision, s.cfg.Sealer == nil); err != nil {
+	if s.index, err = s.loadIndex(meta, s.cfg.Sealer == nil); err != nil {
 		return err
 	}
 	s.events = newEventLog(s.cfg.EventBytes, meta.Revision, s.index.Changed())
@@ -154,6 +154,9 @@ func (s *Store) openRaft() (err error) {
 	logger := raftLogger(s.log)
 	dir := filepath.Join(s.cfg.Dir, logDir)
 	if s.logs, err = openLog(dir, logger); err != nil {
+		return err
+	}
+	if err := s.checkLog(); err != nil {
 		return err
 	}
 	taken, err := s.snapshots.List()

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/pintle-dev/pintle/core/store/internal/durable"
 )
 
 // Files of the store's directory that belong to the engine.
@@ -23,6 +24,10 @@ const (
 	dirMode  = 0o700
 	fileMode = 0o600
 )
+
+// currentHead begins the file that names the state. Servers that know the first format only
+// take it for a name that is none, and stop before they touch anything.
+const currentHead = "format 2, which needs a newer version of this program\n"
 
 // lockDir takes the directory for this process.
 func lockDir(dir string) (*os.File, error) {
@@ -50,24 +55,31 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// current is the name of the directory with the state, or "" in a new store.
-func current(dir string) (string, error) {
+// current is the name of the directory with the state, or "" in a new store. The first format
+// had the bare name.
+func current(dir string) (name string, bare bool, err error) {
 	path := filepath.Join(dir, currentFile)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+		return "", false, nil
 	}
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	name := strings.TrimSpace(string(b))
+	if bare = bytes.HasPrefix(b, []byte(statePrefix)); !bare {
+		if b, err = durable.Unseal(path, b); err != nil {
+			return "", false, err
+		}
+		b = bytes.TrimPrefix(b, []byte(currentHead))
+	}
+	name = strings.TrimSpace(string(b))
 	if !strings.HasPrefix(name, statePrefix) || name != filepath.Base(name) {
-		return "", fmt.Errorf("%s is corrupt: it should name a directory %sN and says %q", path, statePrefix, name)
+		return "", false, &durable.Damage{Path: path, Offset: 0, Reason: fmt.Sprintf("it should name a directory %sN and says %q", statePrefix, name)}
 	}
 	if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
-		return "", fmt.Errorf("%s names %s: %w", path, name, err)
+		return "", false, &durable.Damage{Path: path, Offset: -1, Reason: "what it names is not there", Err: err}
 	}
-	return name, nil
+	return name, bare, nil
 }
 
 // following is the name for the state after the one called name.
@@ -78,7 +90,7 @@ func following(name string) string {
 
 // setCurrent makes name the state, durably and all at once.
 func setCurrent(dir, name string) error {
-	return WriteFile(filepath.Join(dir, currentFile), []byte(name+"\n"))
+	return durable.WriteSealed(filepath.Join(dir, currentFile), []byte(currentHead+name+"\n"))
 }
 
 // removeOthers deletes states that a crash left behind.
@@ -98,30 +110,7 @@ func removeOthers(dir, keep string) error {
 }
 
 // WriteFile replaces a file durably: after a crash it has the old or the new content.
-func WriteFile(path string, content []byte) error {
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", tmp, err)
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	return syncPath(filepath.Dir(path))
-}
-
-func syncPath(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
+func WriteFile(path string, content []byte) error { return durable.WriteFile(path, content) }
 
 // syncFiles makes every file of a state directory durable. Badger's own Sync leaves out
 // the logs of memtables that wait to be flushed; syncing a file also writes what was
@@ -137,75 +126,11 @@ func syncFiles(dir string) error {
 		}
 		// A memtable may have been flushed and its log removed since the listing: the
 		// table that replaces it was synced when it was made.
-		if err := syncPath(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := durable.SyncPath(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("syncing %s: %w", filepath.Join(dir, e.Name()), err)
 		}
 	}
-	return syncPath(dir)
-}
-
-// run tells the next start whether what this process wrote without fsync survived. It
-// did if the process closed the store, or if the operating system that holds the pages
-// is still the same one. The inode tells a copied directory from the original.
-type run struct {
-	Boot  string `json:"boot"`
-	Inode uint64 `json:"inode"`
-	Clean bool   `json:"clean"`
-}
-
-// startRun reports whether the state's unsynced tail is trusted and marks the directory
-// as in use.
-func startRun(dir string) (trusted bool, err error) {
-	now, err := thisRun(dir)
-	if err != nil {
-		return false, err
-	}
-	path := filepath.Join(dir, runFile)
-	b, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		// A new store, or one whose mark was lost: there is nothing to trust.
-	case err != nil:
-		return false, err
-	default:
-		var last run
-		if json.Unmarshal(b, &last) == nil {
-			trusted = last.Clean || (last.Boot != "" && last.Boot == now.Boot && last.Inode == now.Inode)
-		}
-	}
-	return trusted, writeRun(path, now)
-}
-
-// endRun marks the directory as closed with everything durable.
-func endRun(dir string) error {
-	now, err := thisRun(dir)
-	if err != nil {
-		return err
-	}
-	now.Clean = true
-	return writeRun(filepath.Join(dir, runFile), now)
-}
-
-func writeRun(path string, r run) error {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	return WriteFile(path, append(b, '\n'))
-}
-
-func thisRun(dir string) (run, error) {
-	// Without a boot identity nothing unsynced is trusted, which only costs time.
-	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	fi, err := os.Stat(dir)
-	if err != nil {
-		return run{}, err
-	}
-	r := run{Boot: string(bytes.TrimSpace(boot))}
-	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-		r.Inode = st.Ino
-	}
-	return r, nil
+	return durable.SyncPath(dir)
 }
 
 // FreeBytes is the room left for this process on the disk that holds dir.

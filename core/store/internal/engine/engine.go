@@ -13,6 +13,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 
+	"github.com/pintle-dev/pintle/core/store/internal/durable"
 	"github.com/pintle-dev/pintle/core/store/internal/value"
 )
 
@@ -26,7 +27,13 @@ type Engine struct {
 	log  *slog.Logger
 	lock *os.File
 	// trusted says that what was written without fsync before this start is there.
-	trusted bool
+	trusted atomic.Bool
+	// last is the mark of the run before, logEnd what this one's will have.
+	last   run
+	logEnd atomic.Uint64
+	// format is that of the directory; bare: CURRENT has it in the first one.
+	format int
+	bare   bool
 
 	// mu is held for reading while db is used and for writing while it is replaced.
 	mu   sync.RWMutex
@@ -57,19 +64,36 @@ func Open(dir string, log *slog.Logger) (_ *Engine, err error) {
 			_ = e.lock.Close()
 		}
 	}()
-	if e.name, err = current(dir); err != nil {
+	if e.format, err = readFormat(dir); err != nil {
+		return nil, err
+	}
+	if e.format == 0 {
+		// The first thing in a new directory, so that nothing else is ever without it.
+		if err := writeFormat(dir); err != nil {
+			return nil, err
+		}
+		e.format = Format
+	}
+	if e.name, e.bare, err = current(dir); err != nil {
 		return nil, err
 	}
 	if err := removeOthers(dir, e.name); err != nil {
 		return nil, fmt.Errorf("cleaning %s: %w", dir, err)
 	}
-	if e.trusted, err = startRun(dir); err != nil {
+	trusted := false
+	if e.last, trusted, err = lastRun(dir); err != nil {
 		return nil, fmt.Errorf("store directory %s: %w", dir, err)
 	}
 	e.spans.Store(true)
 	fresh := e.name == ""
 	if fresh {
 		e.name = following("")
+	} else if err := e.verify(); err != nil {
+		return nil, err
+	}
+	e.trusted.Store(trusted || fresh)
+	if err := startRun(dir, trusted || fresh); err != nil {
+		return nil, fmt.Errorf("store directory %s: %w", dir, err)
 	}
 	if e.db, err = openBadger(filepath.Join(dir, e.name), log); err != nil {
 		return nil, err
@@ -83,13 +107,22 @@ func Open(dir string, log *slog.Logger) (_ *Engine, err error) {
 	return e, nil
 }
 
+// verify checks the files of the state before Badger opens them.
+func (e *Engine) verify() error {
+	path := filepath.Join(e.dir, e.name)
+	if err := e.last.compare(path); err != nil {
+		return err
+	}
+	return verifyState(path)
+}
+
 // openBadger opens one state directory. The sizes are for a control plane: little memory
 // when idle, objects of a few KiB that live in the tree itself.
 func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 	defer func() {
 		// Badger reports some kinds of damage by panicking.
 		if p := recover(); p != nil {
-			db, err = nil, fmt.Errorf("opening %s: damaged state: %v", dir, p)
+			db, err = nil, &durable.Damage{Path: dir, Offset: -1, Reason: fmt.Sprint(p)}
 		}
 	}()
 	opts := badger.DefaultOptions(dir).
@@ -140,7 +173,35 @@ const (
 
 // Trusted says whether Meta, which is written without fsync, may be believed. If not, the
 // state of the last Sync is what counts and everything behind it is written again.
-func (e *Engine) Trusted() bool { return e.trusted }
+func (e *Engine) Trusted() bool { return e.trusted.Load() }
+
+// Trust says that everything behind the last Sync has been written again, and meta is what the
+// state has come to: from here on what this process writes is believed after it was killed.
+func (e *Engine) Trust(meta Meta) error {
+	// What was there before may have come further on paper.
+	if err := e.SaveMeta(meta); err != nil {
+		return err
+	}
+	if err := startRun(e.dir, true); err != nil {
+		return err
+	}
+	e.trusted.Store(true)
+	return nil
+}
+
+// LastLog is the index at which the Raft log ended when the store was closed; 0 where that is
+// not known.
+func (e *Engine) LastLog() uint64 { return e.last.Log }
+
+// NoteLog says at which index the Raft log ends when the store is closed.
+func (e *Engine) NoteLog(index uint64) { e.logEnd.Store(index) }
+
+// Path is the directory of the state.
+func (e *Engine) Path() string {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return filepath.Join(e.dir, e.name)
+}
 
 // Close makes everything durable and releases the directory.
 func (e *Engine) Close() error {
@@ -156,7 +217,7 @@ func (e *Engine) Close() error {
 		err = syncFiles(path)
 	}
 	if err == nil {
-		err = endRun(e.dir)
+		err = endRun(e.dir, e.name, e.logEnd.Load(), e.trusted.Load())
 	}
 	return errors.Join(err, e.lock.Close())
 }
@@ -239,7 +300,7 @@ func write(db *badger.DB, records []Record, meta Meta) error {
 			err = wb.DeleteAt(key, r.Revision)
 		} else {
 			entries[i].Key = key
-			entries[i].Value, entries[i].UserMeta = p.pack(r.Value)
+			entries[i].Value, entries[i].UserMeta = p.pack(r)
 			err = wb.SetEntryAt(&entries[i], r.Revision)
 		}
 		if err == nil && r.First != 0 {

@@ -2,7 +2,11 @@ package engine
 
 import (
 	_ "embed"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"hash/crc32"
+	"slices"
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
@@ -21,6 +25,27 @@ const (
 	sealed
 )
 
+// withSum is set in the form where a checksum follows the value: see sumOf. All that has been
+// written since the second format of the directory has one.
+const withSum byte = 1 << 4
+
+// isSealed says whether a form is that of a sealed value.
+func isSealed(form byte) bool { return form&^withSum == sealed }
+
+// sumBytes is the length of a value's checksum.
+const sumBytes = 4
+
+// sumOf is the checksum of the version of an object: it covers the name and the revision too,
+// so that bytes that were read for another one are not taken.
+func sumOf(key []byte, revision uint64, how byte, stored []byte) uint32 {
+	var head [9]byte
+	binary.BigEndian.PutUint64(head[:], revision)
+	head[8] = how
+	s := crc32.Checksum(key, castagnoli)
+	s = crc32.Update(s, castagnoli, head[:])
+	return crc32.Update(s, castagnoli, stored)
+}
+
 // minPacked is the length from which on values are packed: below, next to nothing is saved.
 const minPacked = 64
 
@@ -34,29 +59,30 @@ var dict1 = sync.OnceValue(func() *s2.Dict { return s2.MakeDict(dictionary1, nil
 
 // packer packs the values of one batch. What it returns is valid until it is released.
 type packer struct {
-	scratch, out []byte
+	scratch, out, key []byte
 }
 
 var packers = sync.Pool{New: func() any { return &packer{} }}
 
-// pack returns v as it is to be kept, and how that is.
-func (p *packer) pack(v value.Value) ([]byte, byte) {
-	if _, _, ok := v.Envelope(); ok {
-		return v, sealed
+// pack returns a record's value as it is to be kept, and how that is.
+func (p *packer) pack(r *Record) ([]byte, byte) {
+	begin, how := len(p.out), plain
+	if _, _, ok := r.Value.Envelope(); ok {
+		how = sealed
+	} else if n := len(r.Value); n >= minPacked && n <= maxValue {
+		if m := s2.MaxEncodedLen(n); cap(p.scratch) < m {
+			p.scratch = make([]byte, m)
+		}
+		if b := dict1().Encode(p.scratch[:0], r.Value); len(b) < n-n/8 {
+			p.out, how = append(p.out, b...), packed1
+		}
 	}
-	if len(v) < minPacked || len(v) > maxValue {
-		return v, plain
+	if how != packed1 {
+		p.out = append(p.out, r.Value...)
 	}
-	if n := s2.MaxEncodedLen(len(v)); cap(p.scratch) < n {
-		p.scratch = make([]byte, n)
-	}
-	b := dict1().Encode(p.scratch[:0], v)
-	if len(b) >= len(v)-len(v)/8 {
-		return v, plain
-	}
-	begin := len(p.out)
-	p.out = append(p.out, b...)
-	return p.out[begin:len(p.out):len(p.out)], packed1
+	p.key = append(append(p.key[:0], objectPrefix), r.Key...)
+	p.out = binary.BigEndian.AppendUint32(p.out, sumOf(p.key, r.Revision, how|withSum, p.out[begin:]))
+	return p.out[begin:len(p.out):len(p.out)], how | withSum
 }
 
 // maxPackerBytes is how much a packer may hold on to between batches.
@@ -71,21 +97,40 @@ func (p *packer) release() {
 }
 
 // valueOf returns a value that Badger has, in memory that is the caller's.
-func valueOf(it *badger.Item) (value.Value, error) {
-	switch how := it.UserMeta(); how {
-	case plain, sealed:
-		return it.ValueCopy(nil)
-	case packed1:
-		var v value.Value
-		err := it.Value(func(b []byte) (err error) {
-			v, err = dict1().Decode(nil, b)
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("unpacking a value: %w", err)
+func valueOf(it *badger.Item) (v value.Value, err error) {
+	err = storedOf(it, func(b []byte) (err error) {
+		switch how := it.UserMeta() &^ withSum; how {
+		case plain, sealed:
+			v = slices.Clone(b)
+		case packed1:
+			if v, err = dict1().Decode(nil, b); err != nil {
+				return fmt.Errorf("%w: unpacking a value: %w", ErrDamaged, err)
+			}
+		default:
+			return fmt.Errorf("a value is kept in form %d, which a newer version knows", how)
 		}
-		return v, nil
-	default:
-		return nil, fmt.Errorf("a value is kept in form %d, which a newer version knows", how)
-	}
+		return nil
+	})
+	return v, err
 }
+
+// storedOf calls fn with the bytes that Badger has of a value, which are valid until it returns.
+func storedOf(it *badger.Item, fn func([]byte) error) error {
+	return it.Value(func(b []byte) error {
+		if how := it.UserMeta(); how&withSum != 0 {
+			n := len(b) - sumBytes
+			if n < 0 || binary.BigEndian.Uint32(b[n:]) != sumOf(it.Key(), it.Version(), how, b[:n]) {
+				return fmt.Errorf("%w: the stored bytes do not match their checksum", ErrDamaged)
+			}
+			b = b[:n]
+		}
+		// Badger gives no bytes where the value log does not have them.
+		if len(b) == 0 {
+			return fmt.Errorf("%w: the stored bytes are missing", ErrDamaged)
+		}
+		return fn(b)
+	})
+}
+
+// ErrDamaged says that what was read is not what was written.
+var ErrDamaged = errors.New("damaged")

@@ -119,25 +119,34 @@ type Newest struct {
 // LoadNewest calls fn with the newest version at or below revision of every key, deleted
 // ones among them as long as their history is kept, in key order.
 func (e *Engine) LoadNewest(revision uint64, fn func(Newest) error) error {
+	_, err := e.LoadCounted(revision, revision, fn)
+	return err
+}
+
+// LoadCounted is LoadNewest that counts the versions above horizon: every revision has one.
+func (e *Engine) LoadCounted(horizon, revision uint64, fn func(Newest) error) (versions uint64, err error) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	if e.db == nil {
-		return badger.ErrDBClosed
+		return 0, badger.ErrDBClosed
 	}
 	txn := e.db.NewTransactionAt(revision, false)
 	defer txn.Discard()
 	// Values are read while iterating: at a start every byte is needed once.
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{objectPrefix}, AllVersions: true})
 	defer it.Close()
-	var last string
+	last := ""
 	for it.Rewind(); it.Valid(); it.Next() {
 		item := it.Item()
+		if item.Version() > horizon {
+			versions++
+		}
 		if string(item.Key()[1:]) == last {
 			continue
 		}
 		last = string(item.Key()[1:])
 		err := fn(Newest{Key: last, Revision: item.Version(), Deleted: item.IsDeletedOrExpired(),
-			Sealed: item.UserMeta() == sealed,
+			Sealed: isSealed(item.UserMeta()),
 			Load: func() (value.Value, error) {
 				v, err := valueOf(item)
 				if err != nil {
@@ -146,10 +155,10 @@ func (e *Engine) LoadNewest(revision uint64, fn func(Newest) error) error {
 				return e.Open(last, item.Version(), v)
 			}})
 		if err != nil {
-			return err
+			return versions, err
 		}
 	}
-	return nil
+	return versions, nil
 }
 
 // Ref names one version.

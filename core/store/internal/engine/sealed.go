@@ -95,13 +95,13 @@ func (e *Engine) formPiece(ctx context.Context, after string, newest bool, fn fu
 		if item.IsDeletedOrExpired() {
 			continue
 		}
-		if item.UserMeta() != sealed {
+		if !isSealed(item.UserMeta()) {
 			if err := fn(last, item.Version(), nil); err != nil {
 				return "", err
 			}
 			continue
 		}
-		err := item.Value(func(b []byte) error {
+		err := storedOf(item, func(b []byte) error {
 			envelope, _, ok := value.Value(b).Envelope()
 			if !ok {
 				return fmt.Errorf("%s at revision %d is damaged: it has the form of a sealed value", last, item.Version())

@@ -118,6 +118,7 @@ func New(x *index.Index, s State, o Observer, meta engine.Meta) *Machine {
 // Restored says that index and state were replaced and are now at meta.
 func (m *Machine) Restored(meta engine.Meta) {
 	meta.Revision = max(meta.Revision, FirstRevision)
+	_, meta.Digest = m.index.State()
 	m.meta, m.saved, m.failed = meta, meta, nil
 }
 
@@ -270,11 +271,15 @@ func (m *Machine) commit(next engine.Meta) error {
 		}
 		m.index.Install(changes, next.Revision)
 	}
-	m.saved = next
+	_, next.Digest = m.index.State()
 	if next.Horizon != m.meta.Horizon {
+		// Nothing goes that the metadata on disk still says is there.
+		if err := m.state.Commit(nil, next); err != nil {
+			return errors.Join(errStopped, err)
+		}
 		m.state.SetDiscard(next.Horizon)
 	}
-	m.meta = next
+	m.saved, m.meta = next, next
 	m.observer.Changed(m.pending, next.Revision)
 	return nil
 }

@@ -22,7 +22,9 @@ type Index struct {
 	mu       sync.RWMutex
 	revision uint64
 	count    int
-	buckets  map[string]*bucket
+	// digest is the sum of the fingerprints of all objects.
+	digest  uint64
+	buckets map[string]*bucket
 }
 
 type bucket struct {
@@ -35,7 +37,7 @@ type bucket struct {
 
 // New makes an empty index whose objects' bytes may use budget bytes.
 func New(budget int64) *Index {
-	return &Index{cache: cache{budget: budget}, buckets: map[string]*bucket{}}
+	return &Index{cache: cache{budget: budget}, digest: value.NoFingerprints, buckets: map[string]*bucket{}}
 }
 
 // Change replaces Old (nil: there was none) by New (nil: deleted) under Key.
@@ -56,6 +58,13 @@ func (x *Index) Revision() uint64 {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return x.revision
+}
+
+// State is the newest installed revision and the sum of the fingerprints of all objects at it.
+func (x *Index) State() (revision, digest uint64) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.revision, x.digest
 }
 
 // Get finds an object.
@@ -94,12 +103,16 @@ func (x *Index) installLocked(c *Change) {
 	b.frozen = nil
 	b.changed = max(b.changed, c.Revision)
 	if c.New == nil {
-		if _, ok := b.live.Delete(c.Key); ok {
+		if gone, ok := b.live.Delete(c.Key); ok {
 			x.count--
+			x.digest -= value.Fingerprint(gone.Key, gone.Revision)
 		}
 		return
 	}
-	if _, replaced := b.live.Set(c.New.Key, c.New); !replaced {
+	x.digest += value.Fingerprint(c.New.Key, c.New.Revision)
+	if old, replaced := b.live.Set(c.New.Key, c.New); replaced {
+		x.digest -= value.Fingerprint(old.Key, old.Revision)
+	} else {
 		x.count++
 	}
 }
@@ -110,7 +123,7 @@ func (x *Index) Reset(fresh *Index) {
 	defer x.mu.Unlock()
 	x.cache.mu.Lock()
 	defer x.cache.mu.Unlock()
-	x.buckets, x.count, x.revision = fresh.buckets, fresh.count, fresh.revision
+	x.buckets, x.count, x.revision, x.digest = fresh.buckets, fresh.count, fresh.revision, fresh.digest
 	x.cache.used, x.cache.queue = fresh.cache.used, fresh.cache.queue
 }
 

@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/pintle-dev/pintle/core/store/internal/durable"
 )
 
 // State names the state that a snapshot stands for.
@@ -21,6 +23,8 @@ type State struct {
 	Revision uint64 `json:"revision"`
 	// Horizon of the history kept with it.
 	Horizon uint64 `json:"horizon"`
+	// Digest of the live objects; 0 where it is not known.
+	Digest uint64 `json:"digest,string,omitempty"`
 }
 
 // Source streams states; the size must be exact.
@@ -76,9 +80,15 @@ func Open(dir string, source Source, write func(path string, content []byte) err
 		if err != nil {
 			return nil, fmt.Errorf("snapshot: %w", err)
 		}
+		// Those of the directory's first format have no checksum.
+		if durable.Sealed(b) {
+			if b, err = durable.Unseal(path, b); err != nil {
+				return nil, fmt.Errorf("snapshot: %w", err)
+			}
+		}
 		r := new(record)
 		if err := json.Unmarshal(b, r); err != nil || r.Meta.ID == "" {
-			return nil, fmt.Errorf("snapshot metadata %s is corrupt: %w", path, errors.Join(err, errNoID(r)))
+			return nil, fmt.Errorf("snapshot: %w", &durable.Damage{Path: path, Offset: 0, Reason: "it is no snapshot's metadata", Err: errors.Join(err, errNoID(r))})
 		}
 		if s.latest == nil || newer(&r.Meta, &s.latest.Meta) {
 			s.latest = r
@@ -211,7 +221,7 @@ func (s *Store) save(r *record) error {
 	if err != nil {
 		return err
 	}
-	if err := s.write(s.path(r.Meta.ID, metaSuffix), append(b, '\n')); err != nil {
+	if err := s.write(s.path(r.Meta.ID, metaSuffix), durable.Seal(append(b, '\n'))); err != nil {
 		return fmt.Errorf("snapshot metadata: %w", err)
 	}
 	return nil

@@ -113,3 +113,20 @@ func uvarintLen(v uint64) int {
 	}
 	return n
 }
+
+// Fingerprint is a number that stands for an object at a revision. The sum of those of all live
+// objects tells one state from another.
+func Fingerprint(key string, revision uint64) uint64 {
+	// FNV-1a of the key, and then the finalizer of SplitMix64, so that sums of neighbours differ.
+	h := uint64(14695981039346656037)
+	for i := range len(key) {
+		h = (h ^ uint64(key[i])) * 1099511628211
+	}
+	h += revision * 0x9e3779b97f4a7c15
+	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>27) * 0x94d049bb133111eb
+	return h ^ h>>31
+}
+
+// NoFingerprints is the sum of none; a sum of 0 means that it is not known.
+const NoFingerprints = 1

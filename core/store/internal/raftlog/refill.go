@@ -1,0 +1,100 @@
+package raftlog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/hashicorp/raft-wal/types"
+
+	"github.com/pintle-dev/pintle/core/store/internal/durable"
+)
+
+type walState = types.PersistentState
+
+// Names under which Raft keeps its variables.
+const (
+	keyTerm     = "CurrentTerm"
+	keyVoteTerm = "LastVoteTerm"
+	keyVoteCand = "LastVoteCand"
+)
+
+func (m *meta) term() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if b := m.Stable[keyTerm]; len(b) == 8 {
+		return binary.LittleEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (m *meta) sumsFrom() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.SumsFrom
+}
+
+// Floor is the place up to which this server once had the log and may not have it now; nil
+// where it has all that it ever acknowledged.
+func (l *Log) Floor() *Position {
+	l.meta.mu.Lock()
+	defer l.meta.mu.Unlock()
+	return l.meta.Floor
+}
+
+// ClearFloor says that the log is again at or behind its floor.
+func (l *Log) ClearFloor() error { return l.meta.change(func(c *content) { c.Floor = nil }) }
+
+// refillDir is where the new log is made before it takes the damaged one's place.
+const refillDir = ".refill"
+
+// Refill sets the log in dir aside as aside and puts an empty one in its place that has the
+// same term and vote, and floor. What a crash leaves half done, FinishRefill ends.
+func Refill(dir, aside string, floor Position) error {
+	m, err := openMeta(dir, content{}, func(error) {})
+	if err != nil {
+		return err
+	}
+	fresh := content{Stable: m.Stable, SumsFrom: 1, Floor: &floor}
+	if m.Floor != nil && floor.Before(*m.Floor) {
+		fresh.Floor = m.Floor
+	}
+	if err := m.Close(); err != nil {
+		return err
+	}
+	tmp := dir + refillDir
+	if err := os.RemoveAll(tmp); err != nil {
+		return err
+	}
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		return err
+	}
+	if m, err = openMeta(tmp, fresh, func(error) {}); err != nil {
+		return err
+	}
+	if err := m.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(dir, aside); err != nil {
+		return fmt.Errorf("setting the Raft log aside: %w", err)
+	}
+	return FinishRefill(dir)
+}
+
+// FinishRefill ends a Refill that a crash has interrupted.
+func FinishRefill(dir string) error {
+	tmp := dir + refillDir
+	if _, err := os.Lstat(tmp); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if _, err := os.Lstat(dir); err == nil {
+		return os.RemoveAll(tmp) // It had not come to setting the old one aside.
+	}
+	if err := os.Rename(tmp, dir); err != nil {
+		return fmt.Errorf("finishing the repair of the Raft log: %w", err)
+	}
+	return durable.SyncPath(filepath.Dir(dir))
+}
