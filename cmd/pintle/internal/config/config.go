@@ -24,6 +24,8 @@ type Config struct {
 	Node    Node     `json:"node"`
 	Plugins []Plugin `json:"plugins"`
 	Log     Log      `json:"log"`
+	// Backup makes backups by themselves.
+	Backup Backup `json:"backup"`
 	// Memory is the size of the server's heap from which it collects garbage more eagerly;
 	// 0 sets no such limit. It is no promise: what must stay in memory stays.
 	Memory Bytes `json:"memory"`
@@ -228,6 +230,9 @@ func (c *Config) Validate() error {
 		}
 	}
 	if err := c.validateAdmission(); err != nil {
+		return err
+	}
+	if err := c.Backup.validate(); err != nil {
 		return err
 	}
 	switch c.Log.Level {

@@ -61,6 +61,9 @@ func Load(file string, flags *pflag.FlagSet) (Config, error) {
 	if err := cfg.API.resolve(base); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
 	}
+	if err := cfg.Backup.resolve(base); err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
+	}
 	if err := cfg.Validate(); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
 	}
@@ -127,7 +130,7 @@ func overlay(asJSON []byte, fromFile Config, flags *pflag.FlagSet) (Config, erro
 
 // textHook decodes strings and numbers into types that parse text.
 func textHook(from, to reflect.Type, data any) (any, error) {
-	if !reflect.PointerTo(to).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+	if from.Kind() == reflect.Map || !reflect.PointerTo(to).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
 		return data, nil
 	}
 	out := reflect.New(to)

@@ -26,8 +26,14 @@ func At(path string) (Dir, error) {
 	return Dir(abs), nil
 }
 
+// Restoring is a file that says that a backup has not been restored completely.
+func (d Dir) Restoring() string { return d.join("RESTORING") }
+
 // Make makes the directories that processes expect.
 func (d Dir) Make() error {
+	if _, err := os.Lstat(d.Restoring()); err == nil {
+		return fmt.Errorf("data directory: a backup was being restored into %s and that did not end well: restore it again", d)
+	}
 	for _, sub := range []string{string(d), d.Logs(), d.Run(), d.Node()} {
 		if err := os.MkdirAll(sub, 0o700); err != nil {
 			return fmt.Errorf("data directory: %w", err)
