@@ -69,7 +69,15 @@ func TestHookThatCannotBeAsked(t *testing.T) {
 // failing is a store whose writes fail.
 type failing struct {
 	apiserver.Store
-	err error
+	err      error
+	transact error
+}
+
+func (f *failing) Transact(ctx context.Context, w []store.Write) ([]store.Object, error) {
+	if f.transact != nil {
+		return nil, f.transact
+	}
+	return f.Store.Transact(ctx, w)
 }
 
 func (f *failing) Write(ctx context.Context, w store.Write) (store.Object, error) {

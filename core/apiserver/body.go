@@ -23,8 +23,9 @@ import (
 )
 
 // readBody reads a request's body, up to the limit.
-func (q *request) readBody() ([]byte, error) {
-	limit := q.server.cfg.Limits.BodyBytes
+func (q *request) readBody() ([]byte, error) { return q.readUpTo(q.server.cfg.Limits.BodyBytes) }
+
+func (q *request) readUpTo(limit int64) ([]byte, error) {
 	size := q.r.ContentLength
 	if size > limit {
 		return nil, &http.MaxBytesError{Limit: limit}

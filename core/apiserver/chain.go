@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validate/content"
 
+	"github.com/pintle-dev/pintle/core/apiserver/corev1"
 	"github.com/pintle-dev/pintle/core/apiserver/fairness"
 	"github.com/pintle-dev/pintle/core/audit"
 	"github.com/pintle-dev/pintle/core/auth"
@@ -98,8 +99,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) error 
 		return err
 	}
 	defer ticket.Release()
-	if err := s.authorize(ctx, attributes); err != nil {
-		return err
+	if !rt.freeForAll(user) {
+		if err := s.authorize(ctx, attributes); err != nil {
+			return err
+		}
 	}
 	if s.cfg.Aggregator != nil && s.cfg.Aggregator.Serve(streamWriter(w), r, user) {
 		return nil
@@ -137,32 +140,8 @@ func (s *Server) serveResource(ctx context.Context, w http.ResponseWriter, r *ht
 		return errNoRoute()
 	}
 	q := &request{server: s, w: w, r: r, ctx: ctx, route: *rt, query: query, user: user, kind: k, ticket: ticket}
-	if k.Version.Deprecated {
-		text := k.Version.DeprecationWarning
-		if text == "" {
-			text = fmt.Sprintf("%s %s is deprecated", k.apiVersion, k.GVK.Kind)
-		}
-		q.warn(text)
-	}
-	if wrong := content.IsPathSegmentName(rt.name); len(wrong) > 0 && rt.name != "" {
-		return apierrors.NewBadRequest(fmt.Sprintf("Name parameter invalid: %q: %s", rt.name, strings.Join(wrong, ";")))
-	}
-	if r.Method == http.MethodHead && k.builtin {
-		return q.errMethod()
-	}
-	if k.namespaced && rt.namespace == "" && !k.Definition.Virtual {
-		switch {
-		case rt.verb == "create" && rt.name == "", rt.verb == "deletecollection":
-			return q.errMethod()
-		case rt.name != "" && rt.verb != "list" && rt.verb != "watch":
-			return errNoRoute()
-		}
-	}
-	if !k.namespaced && rt.namespace != "" && (rt.gvr.Resource != "namespaces" || rt.namespace != rt.name) {
-		return errNoRoute()
-	}
-	if !k.namespaced {
-		q.route.namespace = ""
+	if err := q.checkRoute(); err != nil {
+		return err
 	}
 	long := rt.verb == "watch"
 	if sub, ok := k.subresource(rt.subresource); ok && sub.Connect {
@@ -194,6 +173,39 @@ func (s *Server) serveResource(ctx context.Context, w http.ResponseWriter, r *ht
 	return nil
 }
 
+// checkRoute refuses what the kind has no objects for.
+func (q *request) checkRoute() error {
+	k, rt := q.kind, &q.route
+	if k.Version.Deprecated {
+		text := k.Version.DeprecationWarning
+		if text == "" {
+			text = fmt.Sprintf("%s %s is deprecated", k.apiVersion, k.GVK.Kind)
+		}
+		q.warn(text)
+	}
+	if wrong := content.IsPathSegmentName(rt.name); len(wrong) > 0 && rt.name != "" {
+		return apierrors.NewBadRequest(fmt.Sprintf("Name parameter invalid: %q: %s", rt.name, strings.Join(wrong, ";")))
+	}
+	if q.r.Method == http.MethodHead && k.builtin {
+		return q.errMethod()
+	}
+	if k.namespaced && rt.namespace == "" && !k.Definition.Virtual {
+		switch {
+		case rt.verb == "create" && rt.name == "", rt.verb == "deletecollection":
+			return q.errMethod()
+		case rt.name != "" && rt.verb != "list" && rt.verb != "watch":
+			return errNoRoute()
+		}
+	}
+	if !k.namespaced && rt.namespace != "" && (rt.gvr.Resource != "namespaces" || rt.namespace != rt.name) {
+		return errNoRoute()
+	}
+	if !k.namespaced {
+		q.route.namespace = ""
+	}
+	return nil
+}
+
 // admit counts a request against the limits in flight.
 func (s *Server) admit(verb string) (release func(), err error) {
 	n, limit := &s.writes, int64(s.cfg.Limits.MaxWrites)
@@ -210,6 +222,9 @@ func (s *Server) admit(verb string) (release func(), err error) {
 // dispatch calls what answers the verb.
 func (q *request) dispatch() error {
 	k, rt := q.kind, &q.route
+	if rt.history {
+		return q.history()
+	}
 	if rt.subresource != "" {
 		return q.dispatchSubresource()
 	}
@@ -226,6 +241,9 @@ func (q *request) dispatch() error {
 	case "create":
 		if rt.name != "" {
 			return q.errMethod()
+		}
+		if k.Definition.Virtual && k.GVR == corev1.Transactions {
+			return q.transact()
 		}
 		if k.Definition.Virtual {
 			return q.createVirtual()

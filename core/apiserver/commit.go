@@ -14,9 +14,12 @@ import (
 // request: what was begun is to be ended.
 const endTimeout = 10 * time.Second
 
-// commit writes the object, or deletes it, with the type's hooks taking part. Errors of the
-// store are returned as they are.
+// commit writes the object, or deletes it, with the type's hooks taking part, or stages that
+// in a transaction. Errors of the store are returned as they are.
 func (c *change) commit(ctx context.Context, op resource.Operation, expect store.Expectation) (store.Object, error) {
+	if c.q.op != nil {
+		return c.q.op.stage(ctx, c, op, expect)
+	}
 	end, err := c.begin(ctx, op)
 	if err != nil {
 		return store.Object{}, err

@@ -30,6 +30,7 @@ type Objects interface {
 	List(ctx context.Context, prefix store.Key, opts store.ListOptions) (store.Snapshot, error)
 	Count(prefix store.Key) int
 	Write(ctx context.Context, w store.Write) (store.Object, error)
+	Transact(ctx context.Context, writes []store.Write) ([]store.Object, error)
 }
 
 // Log follows changes; *store.Store implements it.
@@ -39,10 +40,16 @@ type Log interface {
 	WaitFor(ctx context.Context, revision uint64) error
 }
 
+// Past knows what was; *store.Store implements it.
+type Past interface {
+	History(ctx context.Context, prefix store.Key, limit int) (store.History, error)
+}
+
 // Store is what the API server asks of the store.
 type Store interface {
 	Objects
 	Log
+	Past
 }
 
 // Authenticator says who asks. It returns false where the request carries no identity it

@@ -158,7 +158,7 @@ func (c *change) store(ctx context.Context) ([]byte, error) {
 		}
 	}
 	for try := 1; ; try++ {
-		if c.DryRun {
+		if c.DryRun && c.q.op == nil {
 			return c.storeDry(ctx)
 		}
 		o, err := c.commit(ctx, resource.Create, store.MustNotExist)
@@ -220,7 +220,7 @@ func (s *Server) checkNamespace(ctx context.Context, k *kind, namespace, name st
 	if !ok {
 		return nil
 	}
-	o, err := s.cfg.Store.Get(ctx, store.Key(t.Bucket+"//"+namespace))
+	o, err := s.get(ctx, store.Key(t.Bucket+"//"+namespace))
 	if errors.Is(err, store.ErrNotFound) {
 		return apierrors.NewNotFound(gvr.GroupResource(), namespace)
 	}

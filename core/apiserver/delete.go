@@ -186,7 +186,12 @@ func (q *request) tryDelete(ctx context.Context, name string, opts *metav1.Delet
 	case changed:
 		d.data, err = c.replace(ctx)
 	default:
-		d.data, err = c.k.present(live.Data)
+		if q.op != nil {
+			err = q.op.keep(c)
+		}
+		if err == nil {
+			d.data, err = c.k.present(live.Data)
+		}
 	}
 	c.q.warn(c.Warnings...)
 	return d, err

@@ -50,12 +50,15 @@ func (q *request) get() error {
 
 // load reads an object of the request's kind.
 func (q *request) load(name string) (store.Object, error) {
-	o, err := q.server.cfg.Store.Get(q.ctx, q.kind.key(q.route.namespace, name))
+	o, err := q.server.get(q.ctx, q.kind.key(q.route.namespace, name))
 	if errors.Is(err, store.ErrNotFound) {
 		return o, apierrors.NewNotFound(q.kind.gr, name)
 	}
 	if err != nil {
 		return o, fmt.Errorf("read %s %q: %w", q.kind.gr, name, err)
+	}
+	if q.op != nil {
+		return o, q.op.required(q.kind, name, o)
 	}
 	return o, nil
 }

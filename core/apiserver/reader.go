@@ -74,7 +74,7 @@ func (r *reader) object(ctx context.Context, gr schema.GroupResource, namespace,
 	if err != nil {
 		return store.Object{}, err
 	}
-	o, err := r.server.cfg.Store.Get(ctx, store.Key(bucket+"/"+namespace+"/"+name))
+	o, err := r.server.get(ctx, store.Key(bucket+"/"+namespace+"/"+name))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return store.Object{}, nil
@@ -85,6 +85,13 @@ func (r *reader) object(ctx context.Context, gr schema.GroupResource, namespace,
 }
 
 func (r *reader) tree(o store.Object) (map[string]any, error) {
+	if o.Revision == 0 { // a transaction is going to write it
+		t, err := jsontree.DecodeShared(o.Data)
+		if err != nil {
+			return nil, fmt.Errorf("decode %s: %w", o.Key, err)
+		}
+		return t.Tree, nil
+	}
 	r.mu.Lock()
 	d, ok := r.trees[o.Key]
 	r.mu.Unlock()
@@ -126,16 +133,16 @@ func (r *reader) List(ctx context.Context, gr schema.GroupResource, namespace st
 	if namespace != "" {
 		prefix += store.Key(namespace + "/")
 	}
-	if r.server.cfg.Store.Count(prefix) == 0 {
-		return nil, nil // as it mostly is with what a namespace may have, such as quotas
-	}
-	snap, err := r.server.cfg.Store.List(ctx, prefix, store.ListOptions{})
+	objects, err := r.server.list(ctx, prefix)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", gr, err)
 	}
-	list := make([]map[string]any, 0, len(snap.Objects))
-	for _, o := range snap.Objects {
-		if len(snap.Objects) <= maxKeptList {
+	if len(objects) == 0 {
+		return nil, nil // as it mostly is with what a namespace may have, such as quotas
+	}
+	list := make([]map[string]any, 0, len(objects))
+	for _, o := range objects {
+		if len(objects) <= maxKeptList {
 			t, err := r.tree(o)
 			if err != nil {
 				return nil, err

@@ -32,6 +32,8 @@ type request struct {
 	wrote    bool
 	// ticket is flow control's; a watch releases it when it has sent what was there.
 	ticket *fairness.Ticket
+	// op is the operation of a transaction that the request is, nil for most.
+	op *operation
 	// internal requests are the server's own: no admission is done.
 	internal bool
 }

@@ -38,6 +38,10 @@ func (q *request) respondObject(code int, data []byte) error {
 // respondAs answers with JSON of a kind in the negotiated format. raw, where it is not
 // nil, is the message in protobuf.
 func (q *request) respondAs(code int, gvk schema.GroupVersionKind, data, raw []byte) error {
+	if q.op != nil {
+		q.op.code = code
+		return nil
+	}
 	q.auditResponse(gvk, data)
 	switch q.accept.Format {
 	case media.Protobuf:

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/pintle-dev/pintle/core/apiserver/corev1"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
@@ -27,6 +28,8 @@ type route struct {
 	path string
 	// oldWatch is set for the form /api/v1/watch/….
 	oldWatch bool
+	// history asks for what became of the objects.
+	history bool
 	// dry says that the request asks for no effect.
 	dry bool
 }
@@ -35,9 +38,13 @@ type route struct {
 // the query (list or watch) are settled with it.
 func parseRoute(r *http.Request, query url.Values) route {
 	rt := route{path: r.URL.Path, verb: strings.ToLower(r.Method)}
-	rest, ok := strings.CutPrefix(r.URL.Path, "/api/")
+	path := r.URL.Path
+	if of, ok := strings.CutPrefix(path, corev1.HistoryPath); ok && strings.HasPrefix(of, "/api") {
+		path, rt.history = of, true
+	}
+	rest, ok := strings.CutPrefix(path, "/api/")
 	if !ok {
-		if rest, ok = strings.CutPrefix(r.URL.Path, "/apis/"); !ok {
+		if rest, ok = strings.CutPrefix(path, "/apis/"); !ok {
 			return rt
 		}
 		rt.gvr.Group, rest, ok = strings.Cut(rest, "/")

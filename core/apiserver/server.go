@@ -21,6 +21,8 @@ type Server struct {
 	derived derivedCache
 
 	reads, writes atomic.Int64
+	// transactions that are on their way.
+	transactions atomic.Int64
 
 	// draining is closed when the server is about to stop.
 	draining chan struct{}

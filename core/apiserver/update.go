@@ -213,6 +213,11 @@ func (c *change) update(ctx context.Context, duplicates []string) ([]byte, error
 		return nil, err
 	}
 	if unchanged {
+		if c.q.op != nil {
+			if err := c.q.op.keep(c); err != nil {
+				return nil, err
+			}
+		}
 		return c.k.present(c.live.Data)
 	}
 	return c.replace(ctx)
@@ -329,7 +334,7 @@ func (c *change) replace(ctx context.Context) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if c.DryRun || c.mayGo() {
+	if c.DryRun && c.q.op == nil || c.mayGo() {
 		w, err := c.encode()
 		if err != nil {
 			return nil, err
@@ -367,7 +372,7 @@ func (k *kind) pending(obj map[string]any) bool {
 
 // remove deletes the object from the store.
 func (c *change) remove(ctx context.Context) ([]byte, error) {
-	if c.DryRun {
+	if c.DryRun && c.q.op == nil {
 		return c.k.present(c.live.Data)
 	}
 	o, err := c.commit(ctx, resource.Delete, store.Expectation(c.live.Revision))

@@ -13,6 +13,7 @@ import (
 	"github.com/pintle-dev/pintle/core/apiserver/backend"
 	"github.com/pintle-dev/pintle/core/apiserver/connect"
 	"github.com/pintle-dev/pintle/core/apiserver/conversion"
+	"github.com/pintle-dev/pintle/core/apiserver/corev1"
 	"github.com/pintle-dev/pintle/core/apiserver/customresources"
 	"github.com/pintle-dev/pintle/core/apiserver/discovery"
 	"github.com/pintle-dev/pintle/core/apiserver/openapi"
@@ -109,6 +110,7 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 	for _, b := range []resource.Bundle{
 		kubernetes,
 		customresources.Bundle(),
+		corev1.Bundle(),
 		review.New(review.Config{
 			Authorizer: s.access.authorizer, Rules: s.access.rbac, Tokens: s.access.authenticator,
 			Audiences: s.access.tokens.Audiences(), Schemas: kubeapi.Schema,
