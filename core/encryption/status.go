@@ -3,12 +3,16 @@ package encryption
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/pintle-dev/pintle/core/store"
 )
@@ -115,6 +119,10 @@ func bucketOf(key store.Key) string {
 	return bucket
 }
 
+// Path is where Handler is served: who may list core.pintle.dev/encryption sees the status, who
+// may create it rotates.
+const Path = "/apis/core.pintle.dev/v1/encryption"
+
 // Handler serves GET with the Status as JSON, and POST, which rotates and then does the same. Who
 // may do so is for others to decide.
 func (k *Keyring) Handler() http.Handler {
@@ -125,16 +133,14 @@ func (k *Keyring) Handler() http.Handler {
 		case http.MethodPost:
 			err = k.Rotate(r.Context())
 		default:
-			w.Header().Set("Allow", "GET, POST")
-			http.Error(w, "only GET and POST are allowed", http.StatusMethodNotAllowed)
-			return
+			err = apierrors.NewMethodNotSupported(schema.GroupResource{Group: "core.pintle.dev", Resource: "encryption"}, r.Method)
 		}
 		var st Status
 		if err == nil {
 			st, err = k.Status(r.Context())
 		}
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
+			respond(w, err)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -144,7 +150,22 @@ func (k *Keyring) Handler() http.Handler {
 	})
 }
 
-// String is for logs and tests.
-func (s Status) String() string {
-	return fmt.Sprintf("%d data keys, %d objects to be written again", len(s.DataKeys), s.Pending)
+// Disabled answers in the place of Handler where nothing is encrypted.
+func Disabled() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		respond(w, apierrors.NewBadRequest("encryption at rest is not configured on this server (store.encryption)"))
+	})
+}
+
+// respond answers an error as the API server does.
+func respond(w http.ResponseWriter, err error) {
+	var known apierrors.APIStatus
+	if !errors.As(err, &known) {
+		known = apierrors.NewInternalError(err)
+	}
+	st := known.Status()
+	st.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(int(st.Code))
+	_ = json.NewEncoder(w).Encode(st) // the client is gone where this fails
 }

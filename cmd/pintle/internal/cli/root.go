@@ -42,7 +42,7 @@ func newRoot() *cobra.Command {
 	root.SetOut(os.Stdout) // cobra's Print functions would go to standard error
 	root.AddCommand(
 		newUp(), newDown(), newStatus(), newServer(), newAgent(),
-		newPlugin(), newImage(), newKubectl(), newPause(),
+		newPlugin(), newImage(), newEncryption(), newKubectl(), newPause(),
 	)
 	return root
 }

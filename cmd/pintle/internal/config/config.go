@@ -107,6 +107,8 @@ type Store struct {
 	Events Bytes `json:"events"`
 	// HistoryWindow is how long old revisions stay readable and watchable.
 	HistoryWindow Duration `json:"historyWindow"`
+	// Encryption keeps objects from being read at rest.
+	Encryption Encryption `json:"encryption"`
 }
 
 // Node configures the node agent.
@@ -230,6 +232,9 @@ func (c *Config) Validate() error {
 		}
 	}
 	if err := c.validateAdmission(); err != nil {
+		return err
+	}
+	if err := c.Store.Encryption.validate(c.Plugins); err != nil {
 		return err
 	}
 	if err := c.Backup.validate(); err != nil {

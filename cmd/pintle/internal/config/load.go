@@ -61,6 +61,9 @@ func Load(file string, flags *pflag.FlagSet) (Config, error) {
 	if err := cfg.API.resolve(base); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
 	}
+	if err := cfg.Store.Encryption.resolve(base); err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
+	}
 	if err := cfg.Backup.resolve(base); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
 	}

@@ -84,6 +84,7 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 			Name: "crds", Run: func(ctx context.Context) error { return s.types.Synced(ctx) },
 		}), Logger: s.log,
 	}
+	s.addEncryption(&cfg)
 	if err := s.addTracing(&cfg); err != nil {
 		return err
 	}

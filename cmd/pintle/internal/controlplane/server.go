@@ -29,6 +29,7 @@ import (
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/auth/pki"
 	"github.com/pintle-dev/pintle/core/auth/signing"
+	"github.com/pintle-dev/pintle/core/encryption"
 	"github.com/pintle-dev/pintle/core/host"
 	"github.com/pintle-dev/pintle/core/store"
 	"github.com/pintle-dev/pintle/crd/registry"
@@ -41,6 +42,7 @@ type Server struct {
 	log        *slog.Logger
 	authority  *pki.Authority
 	store      *store.Store
+	keys       *encryption.Keyring // nil where nothing is encrypted
 	tokens     *auth.TokenStore
 	api        *apiserver.Server
 	types      *customresources.Controller
@@ -64,14 +66,22 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	if err != nil {
 		return err
 	}
+	stopKeys, err := s.openKeys(ctx)
+	if err != nil {
+		return errors.Join(err, closeAll(listeners))
+	}
+	defer stopKeys()
 	if s.store, err = store.Open(ctx, store.Config{
 		Dir: dir.Store(), Bootstrap: true, Logger: log,
 		CacheBytes: int64(cfg.Store.Cache), EventBytes: int64(cfg.Store.Events),
-		HistoryWindow: time.Duration(cfg.Store.HistoryWindow),
+		HistoryWindow: time.Duration(cfg.Store.HistoryWindow), Sealer: s.sealer(),
 	}); err != nil {
 		return errors.Join(err, closeAll(listeners))
 	}
 	defer func() { err = errors.Join(err, s.store.Close()) }()
+	if s.keys != nil {
+		s.keys.Attach(s.store)
+	}
 	defer s.endTracing()
 
 	reg := registry.New()
@@ -94,6 +104,7 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 		Store: s.store, Registry: reg, Purger: s.api, Logger: log,
 		Leading: func() bool { leads, _ := s.store.Leadership(); return leads },
 	})
+	group.Go(func() error { return s.runKeys(ctx) })
 	group.Go(func() error { return s.types.Run(ctx) })
 	group.Go(func() error { return s.aggregator.Run(ctx) })
 	group.Go(func() error { return s.signer().Run(ctx, s.store) })
@@ -199,7 +210,7 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 	if err != nil {
 		return err
 	}
-	specs, err := firstparty.Specs(plugins, false)
+	specs, err := firstparty.Specs(s.withoutKeyManager(plugins), false)
 	if err != nil {
 		return err
 	}
