@@ -21,7 +21,7 @@ func TestEncryption(t *testing.T) {
 	if err != nil || cfg.Store.Encryption.Keys.File != filepath.Join(dir, "keys.yaml") || len(cfg.Store.Encryption.Resources) != 2 {
 		t.Errorf("a file: %+v, %v", cfg.Store.Encryption, err)
 	}
-	if _, _, err := load("plugins: [{name: hsm, path: /hsm, sha256: " + strings.Repeat("0", 64) + "}]\nstore: {encryption: {resources: [secrets], keys: {plugin: hsm, file: f, wrapWith: file}}}"); err != nil {
+	if _, _, err := load("plugins: [{name: hsm, path: /hsm, sha256: " + strings.Repeat("a0", 32) + "}]\nstore: {encryption: {resources: [secrets], keys: {plugin: hsm, file: f, wrapWith: file}}}"); err != nil {
 		t.Errorf("a plugin and a file: %v", err)
 	}
 	for text, want := range map[string]string{
@@ -33,7 +33,7 @@ func TestEncryption(t *testing.T) {
 		"resources: [secrets], keys: {file: f, wrapWith: plugin}": "store.encryption.keys.plugin: is required",
 		"resources: [secrets], keys: {fiel: f}":                   "fiel",
 	} {
-		_, _, err := load("plugins: [{name: asleep, disabled: true, path: /asleep, sha256: " + strings.Repeat("0", 64) + "}]\nstore: {encryption: {" + text + "}}")
+		_, _, err := load("plugins: [{name: asleep, disabled: true, path: /asleep, sha256: " + strings.Repeat("a0", 32) + "}]\nstore: {encryption: {" + text + "}}")
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v does not say %q", text, err, want)
 		}
