@@ -118,9 +118,13 @@ func (h *Handler) current() *state {
 }
 
 func fail(w http.ResponseWriter, code int, reason metav1.StatusReason, message string) {
+	var details *metav1.StatusDetails
+	if code == http.StatusNotFound || code == http.StatusMethodNotAllowed {
+		details = &metav1.StatusDetails{} // as upstream's router has them
+	}
 	body, err := json.Marshal(&metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
-		Status:   metav1.StatusFailure, Code: int32(code), Reason: reason, Message: message,
+		Status:   metav1.StatusFailure, Code: int32(code), Reason: reason, Message: message, Details: details,
 	})
 	if err != nil {
 		http.Error(w, message, code)

@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -115,7 +114,7 @@ func Status(s *metav1.Status) ([]byte, error) {
 }
 
 // ErrNotProtobuf says that a body has not the prefix of Kubernetes' protobuf.
-var ErrNotProtobuf = errors.New("the body is not Kubernetes protobuf: it does not begin with its prefix")
+var ErrNotProtobuf = fmt.Errorf("provided data does not appear to be a protobuf message, expected prefix %v", magic)
 
 // Decode turns a body into JSON. The kind is the body's own, or expect where it has none.
 func (g GoTypes) Decode(body []byte, expect schema.GroupVersionKind) ([]byte, error) {
