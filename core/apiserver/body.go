@@ -86,7 +86,29 @@ func (q *request) decodeBody(expect schema.GroupVersionKind) (*jsontree.Object, 
 	if err := checkKind(o.Tree, expect); err != nil {
 		return nil, q.otherKind(o.Tree, expect, err)
 	}
+	if meta := o.Tree["metadata"]; !isObject(meta) {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: json: cannot unmarshal %s into Go struct field %s.metadata of type v1.ObjectMeta",
+			expect.Kind, expect.Version, expect.Kind, typeName(meta), expect.Kind))
+	}
 	return o, nil
+}
+
+func isObject(v any) bool {
+	_, ok := v.(map[string]any)
+	return ok || v == nil
+}
+
+// typeName is what encoding/json calls a value that is no object.
+func typeName(v any) string {
+	switch v.(type) {
+	case []any:
+		return "array"
+	case string:
+		return "string"
+	case bool:
+		return "bool"
+	}
+	return "number"
 }
 
 // otherKind words, as upstream does, that a body is of another kind than is expected.

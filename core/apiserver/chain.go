@@ -239,7 +239,7 @@ func (q *request) dispatch() error {
 	case "watch":
 		return q.watch()
 	case "create":
-		if rt.name != "" {
+		if rt.name != "" && k.builtin {
 			return q.errMethod()
 		}
 		if k.Definition.Virtual && k.GVR == corev1.Transactions {
@@ -251,12 +251,12 @@ func (q *request) dispatch() error {
 		return q.create()
 	case "update":
 		if rt.name == "" {
-			return q.errMethod()
+			return q.errNameless()
 		}
 		return q.update()
 	case "patch":
 		if rt.name == "" {
-			return q.errMethod()
+			return q.errNameless()
 		}
 		return q.patch()
 	case "delete":

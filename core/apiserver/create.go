@@ -36,6 +36,11 @@ func (q *request) create() error {
 		return err
 	}
 	c.Object, c.sent = body.Tree, body.ManagedFields
+	// A path may name a custom resource that does not exist yet. Upstream then takes any name in
+	// the body, though it is the path's that was authorized.
+	if name := jsontree.String(c.Object, "metadata", "name"); q.route.name != "" && name != q.route.name {
+		return q.errOtherName(name)
+	}
 	data, err := c.create(q.ctx, body.Duplicates)
 	if err != nil {
 		return err
@@ -96,7 +101,7 @@ func (c *change) create(ctx context.Context, duplicates []string) ([]byte, error
 // placeNew sets the metadata that the server owns.
 func (c *change) placeNew(meta map[string]any) error {
 	if rv, _ := meta["resourceVersion"].(string); rv != "" && rv != "0" {
-		return apierrors.NewBadRequest("resourceVersion should not be set on objects to be created")
+		return errUnclassified("resourceVersion should not be set on objects to be created")
 	}
 	for _, f := range [...]string{"resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"} {
 		delete(meta, f)

@@ -133,6 +133,14 @@ func (q *request) errMethod() error {
 	return apierrors.NewMethodNotSupported(q.kind.gr, verb)
 }
 
+// errNameless refuses a write of an object that the path does not name.
+func (q *request) errNameless() error {
+	if q.kind.builtin {
+		return q.errMethod()
+	}
+	return apierrors.NewBadRequest("name must be provided")
+}
+
 // errNotAcceptable refuses what a request wants to have. Formats that upstream's router
 // knows are refused by what encodes the answer.
 func (q *request) errNotAcceptable(o media.Offer) error {
@@ -146,7 +154,11 @@ func (q *request) errNotAcceptable(o media.Offer) error {
 			"406: Not Acceptable\n\nAvailable representations: "+strings.Join(types, ", "))
 	}
 	if o.Stream {
-		types = streams
+		// What is wanted is judged as for a list first, and then how it is to come.
+		o.Stream = false
+		if _, ok := media.Negotiate(q.r.Header.Get("Accept"), o); ok {
+			types = streams
+		}
 	}
 	return errNotAcceptable(types)
 }

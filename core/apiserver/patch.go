@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -280,6 +281,9 @@ func (q *request) apply(dryRun bool) error {
 
 // config decodes what is applied. It is decoded for every try, as it is changed.
 func (q *request) config(body []byte) (*jsontree.Object, error) {
+	if string(bytes.TrimSpace(body)) == "null" {
+		body = []byte("{}") // an empty document
+	}
 	o, err := decodePatch(body)
 	if err != nil {
 		return nil, err
@@ -295,7 +299,7 @@ func (q *request) config(body []byte) (*jsontree.Object, error) {
 		return nil, apierrors.NewBadRequest("metadata.managedFields must be nil")
 	}
 	if name, _ := meta["name"].(string); name != "" && name != q.route.name {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", name, q.route.name))
+		return nil, q.errOtherName(name)
 	}
 	return o, nil
 }

@@ -136,7 +136,8 @@ func (s *Server) respondError(w http.ResponseWriter, r *http.Request, err error)
 	if st.Code == 0 {
 		st.Code = http.StatusInternalServerError
 	}
-	if st.Code >= 500 && r.Context().Err() == nil {
+	// Failures without a reason are those that upstream makes of some of a client's mistakes.
+	if st.Code >= 500 && st.Reason != "" && r.Context().Err() == nil {
 		s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	auditStatus(w, st)

@@ -146,7 +146,7 @@ func (q *request) writeScale(again bool, wanted func(map[string]any) (map[string
 		}
 		meta := jsontree.Map(scale, "metadata")
 		if name, _ := meta["name"].(string); name != "" && name != q.route.name {
-			return nil, apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", name, q.route.name))
+			return nil, q.errOtherName(name)
 		}
 		if err := c.preconditions(meta); err != nil {
 			return nil, err

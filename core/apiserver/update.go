@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -76,6 +77,11 @@ func (q *request) errNoName() error {
 	return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s based on URL) was undeterminable: name must be provided", q.route.name))
 }
 
+// errOtherName refuses an object that is not the one that the path names.
+func (q *request) errOtherName(name string) error {
+	return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", name, q.route.name))
+}
+
 // mayCreate reports whether an update of what does not exist creates it.
 func (q *request) mayCreate() bool {
 	return q.kind.Definition.AllowCreateOnUpdate && q.route.subresource == ""
@@ -96,7 +102,7 @@ func (q *request) createNamed(body *jsontree.Object, dryRun bool) ([]byte, error
 	c.Object, c.sent = jsontree.CopyMap(body.Tree), body.ManagedFields
 	meta := jsontree.Map(c.Object, "metadata")
 	if name, _ := meta["name"].(string); name != q.route.name {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", name, q.route.name))
+		return nil, q.errOtherName(name)
 	}
 	delete(meta, "resourceVersion")
 	return c.create(q.ctx, body.Duplicates)
@@ -229,6 +235,9 @@ func (c *change) preconditions(meta map[string]any) error {
 	}
 	rv, _ := meta["resourceVersion"].(string)
 	if have := jsontree.String(c.Old, "metadata", "resourceVersion"); rv != "" && rv != have {
+		if _, err := strconv.ParseUint(rv, 10, 64); err != nil {
+			return errUnclassified(err.Error())
+		}
 		return apierrors.NewConflict(c.k.gr, c.Name, errModified)
 	}
 	return nil

@@ -43,7 +43,8 @@ func TestErrors(t *testing.T) {
 		name, method, path, body string
 		header                   []string
 		code                     int
-		reason, message          string
+		reason                   any
+		message                  string
 	}{
 		{"malformed", "POST", widgets, `{"metadata":`, nil, 400, "BadRequest", "json parse error"},
 		{"not an object", "POST", widgets, `[]`, nil, 400, "BadRequest", "couldn't get version/kind; json parse error: json: cannot unmarshal array"},
@@ -60,7 +61,14 @@ func TestErrors(t *testing.T) {
 		{"bad name", "POST", widgets, `{"metadata":{"name":"X_"},"spec":{}}`, nil, 422, "Invalid", "metadata.name: Invalid value"},
 		{"no name", "POST", widgets, `{"spec":{}}`, nil, 422, "Invalid", "name or generateName is required"},
 		{"bad label", "POST", widgets, `{"metadata":{"name":"x","labels":{"a b":"c"}},"spec":{}}`, nil, 422, "Invalid", "metadata.labels"},
-		{"rv on create", "POST", widgets, `{"metadata":{"name":"x","resourceVersion":"5"},"spec":{}}`, nil, 400, "BadRequest", "resourceVersion should not be set on objects to be created"},
+		{"rv on create", "POST", widgets, `{"metadata":{"name":"x","resourceVersion":"5"},"spec":{}}`, nil, 500, nil, "resourceVersion should not be set on objects to be created"},
+		{"create of another name", "POST", widgets + "/x", widget("y", ""), nil, 400, "BadRequest", "the name of the object (y) does not match the name on the URL (x)"},
+		{"create of a made up name", "POST", widgets + "/x", `{"metadata":{"generateName":"y"},"spec":{}}`, nil, 400, "BadRequest", "the name of the object () does not match the name on the URL (x)"},
+		{"create by name", "POST", cms + "/x", `{"metadata":{"name":"x"}}`, nil, 405, "MethodNotAllowed", ""},
+		{"update without name", "PUT", widgets, widget("x", ""), nil, 400, "BadRequest", "name must be provided"},
+		{"patch without name", "PATCH", widgets, `{}`, []string{"Content-Type", "application/merge-patch+json"}, 400, "BadRequest", "name must be provided"},
+		{"rv that is no number", "PUT", widgets + "/w", `{"metadata":{"name":"w","resourceVersion":"abc"},"spec":{}}`, nil, 500, nil, `strconv.ParseUint: parsing "abc": invalid syntax`},
+		{"metadata is a list", "POST", cms, `{"metadata":[]}`, nil, 400, "BadRequest", "json: cannot unmarshal array into Go struct field ConfigMap.metadata of type v1.ObjectMeta"},
 		{"stale", "PUT", widgets + "/w", `{"metadata":{"name":"w","resourceVersion":"1"},"spec":{}}`, nil, 409, "Conflict", "the object has been modified; please apply your changes"},
 		{"no rv", "PUT", widgets + "/w", `{"metadata":{"name":"w"},"spec":{}}`, nil, 422, "Invalid", "must be specified for an update"},
 		{"update missing", "PUT", widgets + "/none", `{"metadata":{"name":"none","resourceVersion":"1"},"spec":{}}`, nil, 404, "NotFound", `"none" not found`},
