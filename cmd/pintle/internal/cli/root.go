@@ -41,7 +41,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetOut(os.Stdout) // cobra's Print functions would go to standard error
 	root.AddCommand(
-		newUp(), newDown(), newStatus(), newServer(), newAgent(),
+		newUp(), newDown(), newStatus(), newServer(), newAgent(), newBackup(),
 		newPlugin(), newImage(), newEncryption(), newKubectl(), newPause(),
 	)
 	return root

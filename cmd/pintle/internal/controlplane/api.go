@@ -88,6 +88,9 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 	if err := s.addTracing(&cfg); err != nil {
 		return err
 	}
+	if err := s.addBackups(&cfg, metrics); err != nil {
+		return err
+	}
 	if err := s.addAdmission(&cfg, reg, metrics); err != nil {
 		return err
 	}

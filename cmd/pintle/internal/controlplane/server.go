@@ -29,6 +29,7 @@ import (
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/auth/pki"
 	"github.com/pintle-dev/pintle/core/auth/signing"
+	"github.com/pintle-dev/pintle/core/backup/schedule"
 	"github.com/pintle-dev/pintle/core/encryption"
 	"github.com/pintle-dev/pintle/core/host"
 	"github.com/pintle-dev/pintle/core/store"
@@ -52,6 +53,7 @@ type Server struct {
 	aggregator *aggregation.Aggregator
 	tracing    func(context.Context) error // sends the last spans; nil where there are none
 	fairness   *fairness.Controller        // nil where it is not wanted
+	backups    *schedule.Runner            // nil where none are scheduled
 }
 
 // Run serves until ctx ends.
@@ -113,6 +115,9 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	group.Go(func() error {
 		return s.policies.RunTypeChecking(ctx, s.api.Writer(), func() bool { leads, _ := s.store.Leadership(); return leads })
 	})
+	if s.backups != nil {
+		group.Go(func() error { return s.runBackups(ctx) })
+	}
 	if s.fairness != nil {
 		group.Go(func() error { return s.fairness.Run(ctx, s.store) })
 	}
