@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -113,6 +114,9 @@ func (e *Engine) verify() error {
 	if err := e.last.compare(path); err != nil {
 		return err
 	}
+	if err := dropUnborn(path); err != nil {
+		return err
+	}
 	return verifyState(path)
 }
 
@@ -148,6 +152,9 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 		WithNumGoroutines(2)
 	opts.LmaxCompaction = true
 	if db, err = badger.OpenManaged(opts); err != nil {
+		if errno := syscall.Errno(0); !errors.As(err, &errno) {
+			return nil, &durable.Damage{Path: dir, Offset: -1, Reason: "the state can't be opened", Err: err}
+		}
 		return nil, fmt.Errorf("opening the state in %s: %w", dir, err)
 	}
 	return db, nil
