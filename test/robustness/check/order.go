@@ -111,7 +111,9 @@ type Linearizability struct {
 }
 
 // Visualize writes a page that shows the order found, and where it ends.
-func (l *Linearizability) Visualize(w io.Writer) error { return porcupine.Visualize(l.model, l.info, w) }
+func (l *Linearizability) Visualize(w io.Writer) error {
+	return porcupine.Visualize(l.model, l.info, w)
+}
 
 // linearize lets porcupine look for an order.
 func (c *chain) linearize(h *history.History, timeout time.Duration) *Linearizability {

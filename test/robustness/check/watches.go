@@ -65,7 +65,7 @@ func (c *chain) reads(h *history.History, p *problems) {
 			if d := differences(op.Objects, c.list(op.Namespace, c.index(op.Revision))); d != "" {
 				p.add("list", "%s:%s", explain(op), d)
 			}
-			if at, _ := strconv.ParseUint(op.At, 10, 64); at > op.Revision || (op.Exact && at != op.Revision) {
+			if at, _ := strconv.ParseUint(op.At, 10, 64); at > op.Revision || (op.Exact && at != op.Revision && !c.within(at, op.Revision)) {
 				p.add("list", "%s: it is of another revision", explain(op))
 			}
 		case history.Get:
@@ -75,4 +75,15 @@ func (c *chain) reads(h *history.History, p *problems) {
 			}
 		}
 	}
+}
+
+// within says whether a revision is that of a change of a transaction whose last is end: such
+// a list is answered as of the end.
+func (c *chain) within(revision, end uint64) bool {
+	i, last := c.index(revision), c.index(end)
+	if i == 0 || last == 0 || c.owner[i-1] == nil || c.events[last-1].Revision != end {
+		return false
+	}
+	s := c.spans[c.owner[i-1].op.ID]
+	return s.first <= i && s.last == last
 }

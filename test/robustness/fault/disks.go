@@ -15,8 +15,8 @@ var disks = []Fault{
 	{Name: "nearly full disk", Servers: 1, Weight: 2, Do: nearlyFull},
 	{Name: "full disk", Servers: 1, Weight: 1, Do: full},
 	{Name: "failing fsync", Servers: 1, Weight: 1, Do: failingFsync},
-	{Name: "power failure", Servers: 1, Weight: 4, Do: powerFailure},
-	{Name: "power failure of all", Servers: 1, Weight: 3, Do: powerFailureOfAll},
+	{Name: "power failure", Servers: 1, Weight: 4, Forgets: true, Do: powerFailure},
+	{Name: "power failure of all", Servers: 1, Weight: 3, Forgets: true, Do: powerFailureOfAll},
 }
 
 // diskFor gives a disk faults for a while.

@@ -57,7 +57,7 @@ func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.En
 		if in, errno = n.LoopbackNode.Mkdir(ctx, name, mode, out); errno != 0 {
 			return errno
 		}
-		j.created(filepath.Join(n.path(), name), out.Ino)
+		j.created(filepath.Join(n.path(), name))
 		return nil
 	})
 	return in, e
@@ -68,7 +68,7 @@ func (n *node) Symlink(ctx context.Context, target, name string, out *fuse.Entry
 		if in, errno = n.LoopbackNode.Symlink(ctx, target, name, out); errno != 0 {
 			return errno
 		}
-		j.created(filepath.Join(n.path(), name), out.Ino)
+		j.created(filepath.Join(n.path(), name))
 		return nil
 	})
 	return in, e
@@ -79,7 +79,7 @@ func (n *node) Mknod(ctx context.Context, name string, mode, dev uint32, out *fu
 		if in, errno = n.LoopbackNode.Mknod(ctx, name, mode, dev, out); errno != 0 {
 			return errno
 		}
-		j.created(filepath.Join(n.path(), name), out.Ino)
+		j.created(filepath.Join(n.path(), name))
 		return nil
 	})
 	return in, e
@@ -95,7 +95,7 @@ func (n *node) Link(ctx context.Context, target fs.InodeEmbedder, name string, o
 		if err := syscall.Link(t.path(), path); err != nil {
 			return err
 		}
-		j.created(path, 0)
+		j.created(path)
 		return nil
 	})
 	if e != 0 {
@@ -141,7 +141,7 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 		if err := syscall.Fstat(fd, &st); err != nil {
 			return err
 		}
-		j.created(path, st.Ino)
+		j.created(path)
 		out.FromStat(&st)
 		fh = &file{fd: fd, disk: n.disk}
 		return nil

@@ -30,8 +30,8 @@ type Crash struct {
 // Files: the blocks as they were when the file was last synced, kept at their first change
 // since. Folders: creations, removals and renames in their order, of which a crash keeps a
 // beginning, as file systems with a journal do. Syncing a folder commits all changes up to
-// the last one in it; syncing a file commits the changes up to its creation (in strict mode
-// none: POSIX promises none).
+// the last one in it; syncing a file commits all so far, as the journals of ext4 and xfs do,
+// or in strict mode none: POSIX promises none.
 type journal struct {
 	trash string
 
@@ -39,7 +39,7 @@ type journal struct {
 	files   map[uint64]*unsynced
 	entries []entry
 	next    int
-	// Strict commits nothing of folders by an fsync of a file.
+	// strict commits nothing of folders by an fsync of a file.
 	strict bool
 }
 
@@ -53,7 +53,6 @@ type unsynced struct {
 // entry is a change of a folder, or of two.
 type entry struct {
 	folders []string
-	inode   uint64
 	undo    func() error
 	forget  func()
 }
@@ -136,7 +135,7 @@ func (j *journal) synced(fd int) error {
 		}
 	}
 	if !j.strict {
-		j.commit(func(e entry) bool { return e.inode == st.Ino })
+		j.commit(func(entry) bool { return true })
 	}
 	return nil
 }
@@ -164,10 +163,10 @@ func (j *journal) commit(of func(entry) bool) {
 }
 
 // created notes that path was made just now. The caller holds mu.
-func (j *journal) created(path string, inode uint64) {
+func (j *journal) created(path string) {
 	j.entries = append(j.entries, entry{
-		folders: []string{filepath.Dir(path)}, inode: inode,
-		undo: func() error { return os.Remove(path) },
+		folders: []string{filepath.Dir(path)},
+		undo:    func() error { return os.Remove(path) },
 	})
 }
 

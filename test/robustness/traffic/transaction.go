@@ -42,18 +42,29 @@ func (c *Client) transact(ctx context.Context, op *history.Operation) {
 	}
 	op.Status, op.Outcome = a.status, history.OK
 	var done struct {
-		Results []struct {
-			Object json.RawMessage `json:"object"`
-		} `json:"results"`
+		Status struct {
+			Results []struct {
+				Object configMap `json:"object"`
+			} `json:"results"`
+		} `json:"status"`
 	}
-	if err := json.Unmarshal(a.body, &done); err != nil || len(done.Results) != len(op.Changes) {
+	if err := json.Unmarshal(a.body, &done); err != nil || len(done.Status.Results) != len(op.Changes) {
 		op.Outcome, op.Message = history.Wrong, fmt.Sprintf("a transaction of %d operations answered %.300s", len(op.Changes), a.body)
 		return
 	}
-	for i, r := range done.Results {
-		if err := answered(&op.Changes[i], r.Object); err != nil {
-			op.Outcome, op.Message = history.Wrong, err.Error()
+	for i := range done.Status.Results {
+		ch, m := &op.Changes[i], &done.Status.Results[i].Object
+		v, err := m.version()
+		if err == nil && m.key() != ch.Key {
+			err = fmt.Errorf("a write of %s answered with %s", ch.Key, m.key())
 		}
+		if err != nil {
+			op.Outcome, op.Message = history.Wrong, fmt.Sprintf("operation %d: %v", i, err)
+		}
+		if ch.Verb == history.Delete {
+			v = history.Version{UID: v.UID}
+		}
+		ch.Result = &v
 	}
 }
 
