@@ -154,13 +154,20 @@ func TestDamagedFilesAreNamed(t *testing.T) {
 		"current names nothing": {"CURRENT", "\x00\x00", "CURRENT"},
 		"current names a ghost": {"CURRENT", "state-000099\n", "state-000099"},
 		"manifest":              {"state-000001/MANIFEST", "garbage garbage", "state-000001"},
-		"snapshot":              {"snapshots/00000000000000000002-00000000000000000002.json", "{", "snapshots/"},
+		"snapshot":              {"snapshots/00000000000000000002-00000000000000000022.json", "{", "snapshots/"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			s := open(t, testConfig(dir))
-			mustPut(t, s, "pods/a/x", "1")
+			cfg := testConfig(dir)
+			cfg.TrailingEntries = 1 // The log does not have everything.
+			s := open(t, cfg)
+			for range 20 {
+				mustPut(t, s, "pods/a/x", "1")
+			}
+			if err := s.TakeSnapshot(); err != nil {
+				t.Fatal(err)
+			}
 			closeStore(t, s)
 			if err := os.WriteFile(filepath.Join(dir, tc.file), []byte(tc.content), 0o600); err != nil {
 				t.Fatal(err)

@@ -62,6 +62,10 @@ func (s *Store) checkLog() error {
 		return &durable.Damage{Path: filepath.Join(s.cfg.Dir, logDir), Offset: -1, Reason: fmt.Sprintf(reason, args...)}
 	}
 	applied := s.applied.Load()
+	// Where the state on disk is not trusted, it tells at least how far the log once came.
+	if m, err := s.engine.Meta(); err == nil && m.Applied > ends && s.logs.Floor() == nil {
+		return missing("it ends at entry %d, and the state has seen entry %d", ends, m.Applied)
+	}
 	switch {
 	case s.logs.Floor() != nil && ends == 0 && applied == 0:
 		// Everything was set aside and comes again from the others.

@@ -66,14 +66,8 @@ type Store struct {
 	background      sync.WaitGroup
 }
 
-// Open opens or creates the store in cfg.Dir. A server that is the only voter is its
-// leader, with everything acknowledged before applied, when Open returns; with several
-// voters Open does not wait for them.
-func Open(ctx context.Context, cfg Config) (_ *Store, err error) {
-	cfg, err = cfg.withDefaults()
-	if err != nil {
-		return nil, err
-	}
+// open is Open of a directory that is not damaged.
+func open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	s := &Store{
 		cfg: cfg, log: cfg.Logger.With("component", "store"),
 		closing: make(chan struct{}), closed: make(chan struct{}),
@@ -203,8 +197,15 @@ func (s *Store) openRaft() (err error) {
 			return fmt.Errorf("bootstrapping: %w", err)
 		}
 	}
-	if s.raft, err = raft.NewRaft(conf, replica{s}, s.logs, s.logs, s.snapshots, s.transport); err != nil {
+	transport, err := s.guarded(s.transport)
+	if err != nil {
+		return err
+	}
+	if s.raft, err = raft.NewRaft(conf, replica{s}, s.logs, s.logs, s.snapshots, transport); err != nil {
 		return fmt.Errorf("starting Raft: %w", err)
+	}
+	if err := s.logs.NoteServers(s.raft.GetConfiguration().Configuration()); err != nil {
+		return err
 	}
 	s.lead.set("", "", false)
 	s.proposer = newProposer(s)

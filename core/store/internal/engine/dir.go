@@ -55,6 +55,15 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// Lock takes the directory for this process until unlock is called.
+func Lock(dir string) (unlock func() error, err error) {
+	f, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return f.Close, nil
+}
+
 // current is the name of the directory with the state, or "" in a new store. The first format
 // had the bare name.
 func current(dir string) (name string, bare bool, err error) {

@@ -72,6 +72,9 @@ func formatWithout(dir, path string) (int, error) {
 	return 0, nil
 }
 
+// EnsureFormat makes sure of the version of a directory whose state was taken out of it.
+func EnsureFormat(dir string) error { return writeFormat(dir) }
+
 func writeFormat(dir string) error {
 	return durable.WriteSealed(filepath.Join(dir, formatFile), fmt.Appendf(nil, "%s%d\n", formatHead, Format))
 }

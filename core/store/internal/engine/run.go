@@ -63,6 +63,16 @@ func lastRun(dir string) (last run, trusted bool, err error) {
 	return last, trusted, nil
 }
 
+// ClosedAt is the index at which the Raft log ended when the store in dir was closed; 0 where it
+// was not closed, or that is not known.
+func ClosedAt(dir string) uint64 {
+	last, _, err := lastRun(dir)
+	if err != nil || !last.Clean {
+		return 0
+	}
+	return last.Log
+}
+
 // startRun marks the directory as in use. Where what it has is not to be believed, the mark has
 // no boot, so that the next start does not believe it either.
 func startRun(dir string, trusted bool) error {

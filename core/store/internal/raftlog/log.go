@@ -230,6 +230,13 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 	if err := l.WAL.StoreLogs(out); err != nil {
 		return err
 	}
+	for _, e := range entries {
+		if e.Type == raft.LogConfiguration {
+			if err := l.NoteServers(raft.DecodeConfiguration(e.Data)); err != nil {
+				return err
+			}
+		}
+	}
 	l.recent.add(entries)
 	return nil
 }

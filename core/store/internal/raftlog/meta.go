@@ -38,6 +38,8 @@ type content struct {
 	Stable map[string][]byte `json:"stable,omitempty"`
 	// SumsFrom is the index from which on entries have checksums of their own.
 	SumsFrom uint64 `json:"sumsFrom"`
+	// Servers are the names of all that take part, as far as is known here.
+	Servers []string `json:"servers,omitempty"`
 	// Floor is set while this server has lost entries that it had acknowledged.
 	Floor *Position `json:"floor,omitempty"`
 }

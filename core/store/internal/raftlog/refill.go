@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/types"
 
 	"github.com/pintle-dev/pintle/core/store/internal/durable"
@@ -48,6 +50,62 @@ func (l *Log) Floor() *Position {
 // ClearFloor says that the log is again at or behind its floor.
 func (l *Log) ClearFloor() error { return l.meta.change(func(c *content) { c.Floor = nil }) }
 
+// NoteServers remembers who takes part, so that a server with a damaged log knows whether it
+// can come from others.
+func (l *Log) NoteServers(c raft.Configuration) error {
+	var names []string
+	for _, s := range c.Servers {
+		names = append(names, string(s.ID))
+	}
+	l.meta.mu.Lock()
+	same := slices.Equal(names, l.meta.Servers)
+	l.meta.mu.Unlock()
+	if same || len(names) == 0 {
+		return nil
+	}
+	return l.meta.change(func(c *content) { c.Servers = names })
+}
+
+// Found is what is left of a log.
+type Found struct {
+	Extent Extent
+	// Stable says that Raft's variables are there, Term is the current one.
+	Stable  bool
+	Term    uint64
+	Servers []string
+	// Err is what is damaged, nil where nothing is.
+	Err error
+}
+
+// Others says whether servers besides self take part.
+func (f *Found) Others(self string) bool {
+	return slices.ContainsFunc(f.Servers, func(s string) bool { return s != self })
+}
+
+// Inspect says what is left of the log in dir, which nobody has open.
+func Inspect(dir string, format1 bool) (f Found) {
+	initial, err := initialContent(dir, format1)
+	if err != nil {
+		f.Err = err
+		return f
+	}
+	if _, err := os.Lstat(dir); err != nil {
+		f.Err = err
+		return f
+	}
+	m, err := openMeta(dir, initial, func(error) {})
+	if err != nil {
+		f.Err = err
+		return f
+	}
+	defer m.Close()
+	f.Stable, f.Term, f.Servers = true, m.term(), m.Servers
+	if f.Extent, f.Err = checkSegments(dir, m.Log); f.Err == nil && f.Extent.Last.Index == 0 && m.Floor != nil {
+		f.Extent.Last = *m.Floor
+	}
+	return f
+}
+
 // refillDir is where the new log is made before it takes the damaged one's place.
 const refillDir = ".refill"
 
@@ -58,7 +116,7 @@ func Refill(dir, aside string, floor Position) error {
 	if err != nil {
 		return err
 	}
-	fresh := content{Stable: m.Stable, SumsFrom: 1, Floor: &floor}
+	fresh := content{Stable: m.Stable, SumsFrom: 1, Servers: m.Servers, Floor: &floor}
 	if m.Floor != nil && floor.Before(*m.Floor) {
 		fresh.Floor = m.Floor
 	}
