@@ -10,6 +10,7 @@ import (
 
 	"github.com/pintle-dev/pintle/core/follow"
 	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/core/store/storetest"
 )
 
 // index is what is kept: values by key.
@@ -45,10 +46,7 @@ func (i *index) Keys() []store.Key {
 func TestIndexBecomesTheBucket(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	s, err := store.Open(ctx, store.Config{Dir: t.TempDir(), Bootstrap: true, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := storetest.Open(t)
 	write := func(w store.Write) uint64 {
 		t.Helper()
 		w.RevisionAt = -1

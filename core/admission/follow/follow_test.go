@@ -11,17 +11,8 @@ import (
 
 	"github.com/pintle-dev/pintle/core/admission/follow"
 	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/core/store/storetest"
 )
-
-func open(t *testing.T) *store.Store {
-	t.Helper()
-	s, err := store.Open(t.Context(), store.Config{Dir: t.TempDir(), Bootstrap: true, MinFreeBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	return s
-}
 
 // mirror is what has been taken over.
 type mirror struct {
@@ -48,7 +39,7 @@ func (m *mirror) get(name string) string {
 }
 
 func TestWritesAreTakenOver(t *testing.T) {
-	s := open(t)
+	s := storetest.Open(t)
 	put := func(st interface {
 		Write(context.Context, store.Write) (store.Object, error)
 	}, key, data string) {

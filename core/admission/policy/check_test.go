@@ -35,10 +35,6 @@ func TestObjectsAreCheckedAsUpstreamDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinds := map[string]string{
-		"validatingadmissionpolicies": "ValidatingAdmissionPolicy", "validatingadmissionpolicybindings": "ValidatingAdmissionPolicyBinding",
-		"mutatingadmissionpolicies": "MutatingAdmissionPolicy", "mutatingadmissionpolicybindings": "MutatingAdmissionPolicyBinding",
-	}
 	for _, c := range cases {
 		spec, err := json.Marshal(c.Spec)
 		if err != nil {
@@ -96,11 +92,11 @@ func TestAuthorsMayReadWhatTheyUse(t *testing.T) {
 			422, "spec.paramRef", `Forbidden: unable to get policy nope to determine minimum required permissions and user &{full  [] map[]} does not have "get" permission for all groups, versions and resources`},
 		{"full", bindings, create("ValidatingAdmissionPolicyBinding", "a", `{"policyName":"a","validationActions":["Deny"],"paramRef":{"name":"w","parameterNotFoundAction":"Deny"}}`), 201, "", ""},
 	} {
-		r := c.must(tt.code, "POST", tt.path, tt.body, "X-User", tt.user)
+		r := c.Must(tt.code, "POST", tt.path, tt.body, "X-User", tt.user)
 		if tt.code == 201 {
 			continue
 		}
-		details, _ := r.object(t)["details"].(map[string]any)
+		details, _ := r.Object()["details"].(map[string]any)
 		causes, _ := details["causes"].([]any)
 		cause, _ := causes[0].(map[string]any)
 		if cause["field"] != tt.field || cause["message"] != tt.message {
@@ -114,6 +110,6 @@ func TestStoredExpressionsStayValid(t *testing.T) {
 	c := newCluster(t)
 	c.validating("a", `{"variables":[{"name":"x","expression":"1"}],"validations":[{"expression":"variables.x == 1"}],"matchConditions":[{"name":"m","expression":"true"}]}`)
 	path := group + "validatingadmissionpolicies/a"
-	c.must(200, "PATCH", path, `{"metadata":{"labels":{"a":"b"}}}`, "Content-Type", "application/merge-patch+json")
-	c.must(422, "PATCH", path, `{"spec":{"validations":[{"expression":"variables.y == 1"}]}}`, "Content-Type", "application/merge-patch+json")
+	c.Must(200, "PATCH", path, `{"metadata":{"labels":{"a":"b"}}}`, "Content-Type", "application/merge-patch+json")
+	c.Must(422, "PATCH", path, `{"spec":{"validations":[{"expression":"variables.y == 1"}]}}`, "Content-Type", "application/merge-patch+json")
 }

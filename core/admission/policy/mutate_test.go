@@ -62,10 +62,10 @@ func TestMutating(t *testing.T) {
 			if tt.pod {
 				path, body, part = pods, pod, func(o map[string]any) any { return o["spec"] }
 			}
-			r := c.must(tt.code, "POST", path, body)
-			have := r.message(t)
+			r := c.Must(tt.code, "POST", path, body)
+			have := r.Message()
 			if tt.code == 201 {
-				text, err := json.Marshal(part(r.object(t)))
+				text, err := json.Marshal(part(r.Object()))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -86,7 +86,7 @@ func TestMutatingFamily(t *testing.T) {
 	}
 	n := func(t *testing.T, c *cluster) string {
 		t.Helper()
-		data, _ := c.must(201, "POST", configMaps, configMap("x", `{"a":"1"}`)).object(t)["data"].(map[string]any)
+		data, _ := c.Must(201, "POST", configMaps, configMap("x", `{"a":"1"}`)).Object()["data"].(map[string]any)
 		s, _ := data["n"].(string)
 		return s
 	}
@@ -110,7 +110,7 @@ func TestMutatingFamily(t *testing.T) {
 	t.Run("parameters", func(t *testing.T) {
 		c := newCluster(t)
 		for _, name := range []string{"1", "2"} {
-			c.must(201, "POST", "/api/v1/racks", `{"metadata":{"name":"`+name+`"},"data":{"k":"v`+name+`"}}`)
+			c.Must(201, "POST", "/api/v1/racks", `{"metadata":{"name":"`+name+`"},"data":{"k":"v`+name+`"}}`)
 		}
 		c.mutating("p", `{"paramKind":{"apiVersion":"v1","kind":"Rack"},"mutations":[`+patches(`[JSONPatch{op: "add", path: "/data/n", value: object.data.?n.orValue("") + params.data.k}]`)+`]}`,
 			`{"paramRef":{"selector":{},"parameterNotFoundAction":"Deny"}}`)
@@ -122,20 +122,20 @@ func TestMutatingFamily(t *testing.T) {
 		c := newCluster(t)
 		c.mutating("p", `{"matchConstraints":{"resourceRules":[{"apiGroups":["test.dev"],"apiVersions":["v1"],"operations":["CREATE"],"resources":["widgets"]}]},"mutations":[`+
 			apply(`Object{spec: Object.spec{size: object.apiVersion}}`)+`]}`, "{}")
-		c.must(201, "POST", "/apis/test.dev/v1beta1/namespaces/default/widgets", `{"apiVersion":"test.dev/v1beta1","kind":"Widget","metadata":{"name":"x"}}`)
-		r := c.must(200, "GET", "/apis/test.dev/v1beta1/namespaces/default/widgets/x", "")
-		if spec, _ := r.object(t)["spec"].(map[string]any); spec["size"] != "test.dev/v1" || !strings.Contains(r.body, "v1beta1") {
-			t.Error(r.body)
+		c.Must(201, "POST", "/apis/test.dev/v1beta1/namespaces/default/widgets", `{"apiVersion":"test.dev/v1beta1","kind":"Widget","metadata":{"name":"x"}}`)
+		r := c.Must(200, "GET", "/apis/test.dev/v1beta1/namespaces/default/widgets/x", "")
+		if spec, _ := r.Object()["spec"].(map[string]any); spec["size"] != "test.dev/v1" || !strings.Contains(string(r.Body), "v1beta1") {
+			t.Errorf("%s", r.Body)
 		}
 	})
 	t.Run("updates but not deletions", func(t *testing.T) {
 		c := newCluster(t)
-		c.must(201, "POST", configMaps, configMap("y", `{"a":"1"}`))
+		c.Must(201, "POST", configMaps, configMap("y", `{"a":"1"}`))
 		c.mutating("p", `{"matchConstraints":{"resourceRules":[{"apiGroups":[""],"apiVersions":["v1"],"operations":["*"],"resources":["configmaps"]}]},"mutations":[`+mark("u")+`]}`, "{}")
-		r := c.must(200, "PATCH", configMaps+"/y", `{"data":{"a":"2"}}`, "Content-Type", "application/merge-patch+json")
-		if data, _ := r.object(t)["data"].(map[string]any); data["n"] != "u" {
-			t.Error(r.body)
+		r := c.Must(200, "PATCH", configMaps+"/y", `{"data":{"a":"2"}}`, "Content-Type", "application/merge-patch+json")
+		if data, _ := r.Object()["data"].(map[string]any); data["n"] != "u" {
+			t.Errorf("%s", r.Body)
 		}
-		c.must(200, "DELETE", configMaps+"/y", "")
+		c.Must(200, "DELETE", configMaps+"/y", "")
 	})
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pintle-dev/pintle/core/admission/match"
 	"github.com/pintle-dev/pintle/core/admission/policy"
+	"github.com/pintle-dev/pintle/core/store/storetest"
 	"github.com/pintle-dev/pintle/crd/registry"
 	"github.com/pintle-dev/pintle/sdk/admission"
 )
@@ -30,11 +31,11 @@ func TestInForceWhenWritten(t *testing.T) {
 		name := rapid.SampledFrom([]string{"a", "b"})
 		defer func() {
 			for p := range wants {
-				c.must(200, "DELETE", group+"validatingadmissionpolicies/"+p, "")
+				c.Must(200, "DELETE", group+"validatingadmissionpolicies/"+p, "")
 			}
 			for p := range bound {
 				for b := range bound[p] {
-					c.must(200, "DELETE", group+"validatingadmissionpolicybindings/"+b, "")
+					c.Must(200, "DELETE", group+"validatingadmissionpolicybindings/"+b, "")
 				}
 			}
 		}()
@@ -45,16 +46,16 @@ func TestInForceWhenWritten(t *testing.T) {
 				spec := fmt.Sprintf(`{"matchConstraints":%s,"validations":[{"expression":"object.data.a == '%s'"}]}`, about, v)
 				body := fmt.Sprintf(`{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicy","metadata":{"name":%q},"spec":%s}`, p, spec)
 				if _, ok := wants[p]; ok {
-					c.must(200, "PATCH", group+"validatingadmissionpolicies/"+p, `{"spec":`+spec+`}`, "Content-Type", "application/merge-patch+json")
+					c.Must(200, "PATCH", group+"validatingadmissionpolicies/"+p, `{"spec":`+spec+`}`, "Content-Type", "application/merge-patch+json")
 				} else {
-					c.must(201, "POST", group+"validatingadmissionpolicies", body)
+					c.Must(201, "POST", group+"validatingadmissionpolicies", body)
 				}
 				wants[p] = v
 			},
 			"delete a policy": func(rt *rapid.T) {
 				p := name.Draw(rt, "policy")
 				if _, ok := wants[p]; ok {
-					c.must(200, "DELETE", group+"validatingadmissionpolicies/"+p, "")
+					c.Must(200, "DELETE", group+"validatingadmissionpolicies/"+p, "")
 					delete(wants, p)
 				}
 			},
@@ -63,7 +64,7 @@ func TestInForceWhenWritten(t *testing.T) {
 				if bound[p][p+"-"+b] {
 					return
 				}
-				c.must(201, "POST", group+"validatingadmissionpolicybindings", fmt.Sprintf(
+				c.Must(201, "POST", group+"validatingadmissionpolicybindings", fmt.Sprintf(
 					`{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicyBinding","metadata":{"name":"%s-%s"},"spec":{"policyName":%q,"validationActions":["Deny"]}}`, p, b, p))
 				if bound[p] == nil {
 					bound[p] = map[string]bool{}
@@ -73,7 +74,7 @@ func TestInForceWhenWritten(t *testing.T) {
 			"unbind": func(rt *rapid.T) {
 				p, b := name.Draw(rt, "policy"), name.Draw(rt, "binding")
 				if bound[p][p+"-"+b] {
-					c.must(200, "DELETE", group+"validatingadmissionpolicybindings/"+p+"-"+b, "")
+					c.Must(200, "DELETE", group+"validatingadmissionpolicybindings/"+p+"-"+b, "")
 					delete(bound[p], p+"-"+b)
 				}
 			},
@@ -85,8 +86,8 @@ func TestInForceWhenWritten(t *testing.T) {
 							want = 422
 						}
 					}
-					if r := c.do("POST", configMaps+"?dryRun=All", configMap("x", `{"a":"`+v+`"}`)); r.code != want {
-						rt.Fatalf("a=%s: %d, want %d: %s; policies %v, bindings %v", v, r.code, want, r.body, wants, bound)
+					if r := c.Do("POST", configMaps+"?dryRun=All", configMap("x", `{"a":"`+v+`"}`)); r.Code != want {
+						rt.Fatalf("a=%s: %d, want %d: %s; policies %v, bindings %v", v, r.Code, want, r.Body, wants, bound)
 					}
 				}
 			},
@@ -109,11 +110,11 @@ func few(t *testing.T) {
 
 // TestRestart finds policies in force that were written to a server before.
 func TestRestart(t *testing.T) {
-	s := openStore(t)
+	s := storetest.Open(t)
 	c := newClusterOn(t, s)
 	c.validating("p", `{"validations":[{"expression":"object.kind != 'ConfigMap'"}]}`, "{}")
 	again := newClusterOn(t, s)
-	again.must(422, "POST", configMaps, configMap("x", `{}`))
+	again.Must(422, "POST", configMaps, configMap("x", `{}`))
 }
 
 // TestNothingIsAllowedUnread keeps writes from policies that have not been read.
@@ -153,7 +154,7 @@ func TestMetrics(t *testing.T) {
 	c := newCluster(t)
 	c.validating("v", `{"failurePolicy":"Ignore","validations":[{"expression":"object.data.a == '1'"},{"expression":"object.no == 1"}]}`, "{}", `{"validationActions":["Warn","Audit"]}`)
 	c.mutating("m", `{"mutations":[`+apply(`Object{metadata: Object.metadata{labels: {"new": "1"}}}`)+`]}`, "{}")
-	c.must(422, "POST", configMaps, configMap("x", `{"a":"2"}`))
+	c.Must(422, "POST", configMaps, configMap("x", `{"a":"2"}`))
 	got := map[string]float64{}
 	families, err := c.metrics.Gather()
 	if err != nil {
@@ -192,7 +193,7 @@ func TestTypeChecking(t *testing.T) {
 	c := newCluster(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- c.policies.RunTypeChecking(ctx, c.server.Writer(), func() bool { return true }) }()
+	go func() { done <- c.policies.RunTypeChecking(ctx, c.API.Writer(), func() bool { return true }) }()
 	defer func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -242,7 +243,7 @@ func status(t *testing.T, c *cluster, name string) policyStatus {
 	deadline := time.Now().Add(20 * time.Second)
 	for {
 		var o struct{ Status policyStatus }
-		if err := json.Unmarshal([]byte(c.must(200, "GET", group+"validatingadmissionpolicies/"+name, "").body), &o); err != nil {
+		if err := json.Unmarshal(c.Must(200, "GET", group+"validatingadmissionpolicies/"+name, "").Body, &o); err != nil {
 			t.Fatal(err)
 		}
 		if o.Status.ObservedGeneration == 1 {
@@ -307,20 +308,20 @@ func TestHostileExpressions(t *testing.T) {
 				t.Fatal(err)
 			}
 			started := spent(t)
-			r := c.do("POST", group+"validatingadmissionpolicies", `{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicy","metadata":{"name":"p"},"spec":{"matchConstraints":`+about+","+strings.TrimPrefix(string(spec), "{")+"}")
+			r := c.Do("POST", group+"validatingadmissionpolicies", `{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicy","metadata":{"name":"p"},"spec":{"matchConstraints":`+about+","+strings.TrimPrefix(string(spec), "{")+"}")
 			if took := spent(t) - started; took > patience {
 				t.Errorf("the check took %v", took)
 			}
-			if r.code != 201 {
-				if r.code != 422 && r.code != 413 {
-					t.Errorf("%d: %.300s", r.code, r.body)
+			if r.Code != 201 {
+				if r.Code != 422 && r.Code != 413 {
+					t.Errorf("%d: %.300s", r.Code, r.Body)
 				}
 				return
 			}
-			c.must(201, "POST", group+"validatingadmissionpolicybindings",
+			c.Must(201, "POST", group+"validatingadmissionpolicybindings",
 				`{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicyBinding","metadata":{"name":"p"},"spec":{"policyName":"p","validationActions":["Deny"]}}`)
 			started = spent(t)
-			c.must(422, "POST", configMaps, configMap("x", `{"a":"`+strings.Repeat("a", 10000)+`"}`))
+			c.Must(422, "POST", configMaps, configMap("x", `{"a":"`+strings.Repeat("a", 10000)+`"}`))
 			if took := spent(t) - started; took > patience {
 				t.Errorf("the evaluation took %v", took)
 			}

@@ -75,11 +75,11 @@ func TestValidating(t *testing.T) {
 				tt.data = `{"a":"1"}`
 			}
 			c.validating("p", tt.spec, tt.bindings...)
-			r := c.must(tt.code, "POST", configMaps, configMap("x", tt.data))
-			if tt.code != 201 && r.message(t) != tt.message {
-				t.Errorf("message:\n have %s\n want %s", r.message(t), tt.message)
+			r := c.Must(tt.code, "POST", configMaps, configMap("x", tt.data))
+			if tt.code != 201 && r.Message() != tt.message {
+				t.Errorf("message:\n have %s\n want %s", r.Message(), tt.message)
 			}
-			if have, want := fmt.Sprint(r.warnings), fmt.Sprint(tt.warnings); have != want {
+			if have, want := fmt.Sprint(r.Header.Values("Warning")), fmt.Sprint(tt.warnings); have != want {
 				t.Errorf("warnings: %s", have)
 			}
 			if have, want := fmt.Sprint(c.audited), fmt.Sprint(tt.audited); tt.audited != nil && have != want {
@@ -108,28 +108,28 @@ func TestParameters(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCluster(t)
-			c.must(201, "POST", configMaps, configMap("one", `{"want":"1"}`))
-			c.must(201, "POST", configMaps, configMap("two", `{"want":"2"}`))
-			c.must(201, "POST", "/api/v1/racks", `{"metadata":{"name":"rack"},"data":{"want":"1"}}`)
-			c.must(201, "POST", "/apis/test.dev/v1/namespaces/default/widgets", `{"apiVersion":"test.dev/v1","kind":"Widget","metadata":{"name":"widget"},"spec":{"size":"1"}}`)
+			c.Must(201, "POST", configMaps, configMap("one", `{"want":"1"}`))
+			c.Must(201, "POST", configMaps, configMap("two", `{"want":"2"}`))
+			c.Must(201, "POST", "/api/v1/racks", `{"metadata":{"name":"rack"},"data":{"want":"1"}}`)
+			c.Must(201, "POST", "/apis/test.dev/v1/namespaces/default/widgets", `{"apiVersion":"test.dev/v1","kind":"Widget","metadata":{"name":"widget"},"spec":{"size":"1"}}`)
 			binding := "{}"
 			if tt.ref != "" {
 				binding = `{"paramRef":` + tt.ref + `}`
 			}
 			c.validating("p", tt.spec, binding)
 			if tt.message == "" {
-				c.must(201, "POST", configMaps, configMap("x", tt.data))
-			} else if r := c.must(422, "POST", configMaps, configMap("x", tt.data)); r.message(t) != tt.message {
-				t.Errorf("\n have %s\n want %s", r.message(t), tt.message)
+				c.Must(201, "POST", configMaps, configMap("x", tt.data))
+			} else if r := c.Must(422, "POST", configMaps, configMap("x", tt.data)); r.Message() != tt.message {
+				t.Errorf("\n have %s\n want %s", r.Message(), tt.message)
 			}
 		})
 	}
 	t.Run("namespaced for objects of the cluster", func(t *testing.T) {
 		c := newCluster(t)
 		c.validating("p", spec, `{"paramRef":{"name":"one","parameterNotFoundAction":"Deny"}}`)
-		r := c.must(422, "POST", "/api/v1/racks", `{"metadata":{"name":"x"},"data":{"a":"1"}}`)
-		if want := "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources"; !strings.Contains(r.message(t), want) {
-			t.Error(r.message(t))
+		r := c.Must(422, "POST", "/api/v1/racks", `{"metadata":{"name":"x"},"data":{"a":"1"}}`)
+		if want := "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources"; !strings.Contains(r.Message(), want) {
+			t.Error(r.Message())
 		}
 	})
 }
@@ -138,7 +138,7 @@ func TestParameters(t *testing.T) {
 // objects that are in no namespace.
 func TestOperations(t *testing.T) {
 	c := newCluster(t)
-	c.must(201, "POST", configMaps, configMap("x", `{"a":"1"}`))
+	c.Must(201, "POST", configMaps, configMap("x", `{"a":"1"}`))
 	c.validating("p", `{"matchConstraints":{"resourceRules":[{"apiGroups":[""],"apiVersions":["v1"],"operations":["UPDATE","DELETE"],"resources":["*"]}]},
 		"validations":[{"expression":"false","messageExpression":"request.operation + ' ' + oldObject.data.a + ' ' + string(object == null) + ' ' + string(request.dryRun)"}]}`, "{}")
 	for _, tt := range []struct{ method, query, body, want string }{
@@ -147,19 +147,19 @@ func TestOperations(t *testing.T) {
 		{"PATCH", "", `{"data":{"a":"2"}}`, "UPDATE 1 false false"},
 		{"DELETE", "", "", "DELETE 1 true false"},
 	} {
-		r := c.must(422, tt.method, configMaps+"/x"+tt.query, tt.body, "Content-Type", map[bool]string{true: "application/merge-patch+json", false: "application/json"}[tt.method == "PATCH"])
-		if r.message(t) != denied(tt.want) {
-			t.Errorf("%s: %s", tt.method, r.message(t))
+		r := c.Must(422, tt.method, configMaps+"/x"+tt.query, tt.body, "Content-Type", map[bool]string{true: "application/merge-patch+json", false: "application/json"}[tt.method == "PATCH"])
+		if r.Message() != denied(tt.want) {
+			t.Errorf("%s: %s", tt.method, r.Message())
 		}
 	}
-	c.must(200, "GET", configMaps+"/x", "")
+	c.Must(200, "GET", configMaps+"/x", "")
 
 	c.validating("cluster", `{"validations":[{"expression":"namespaceObject != null","messageExpression":"'no namespace: ' + (has(request.namespace) ? request.namespace : '') + ' ' + request.name"}]}`, "{}")
-	if r := c.must(422, "POST", "/api/v1/racks", `{"metadata":{"name":"r"}}`); !strings.Contains(r.message(t), "no namespace:  r") {
-		t.Error(r.message(t))
+	if r := c.Must(422, "POST", "/api/v1/racks", `{"metadata":{"name":"r"}}`); !strings.Contains(r.Message(), "no namespace:  r") {
+		t.Error(r.Message())
 	}
-	if r := c.must(422, "POST", "/api/v1/namespaces", `{"metadata":{"name":"n"}}`); !strings.Contains(r.message(t), "no namespace: n n") {
-		t.Error(r.message(t))
+	if r := c.Must(422, "POST", "/api/v1/namespaces", `{"metadata":{"name":"n"}}`); !strings.Contains(r.Message(), "no namespace: n n") {
+		t.Error(r.Message())
 	}
 }
 
@@ -169,10 +169,10 @@ func TestEquivalent(t *testing.T) {
 	rules := `"resourceRules":[{"apiGroups":["test.dev"],"apiVersions":["v1"],"operations":["CREATE"],"resources":["widgets"]}]`
 	c.validating("exact", `{"matchConstraints":{"matchPolicy":"Exact",`+rules+`},"validations":[{"expression":"false"}]}`, "{}")
 	const path, body = "/apis/test.dev/v1beta1/namespaces/default/widgets", `{"apiVersion":"test.dev/v1beta1","kind":"Widget","metadata":{"name":"x"}}`
-	c.must(201, "POST", path+"?dryRun=All", body)
+	c.Must(201, "POST", path+"?dryRun=All", body)
 	c.validating("p", `{"matchConstraints":{`+rules+`},"validations":[{"expression":"false","messageExpression":"[string(object.apiVersion), request.kind.version, request.requestKind.version, request.resource.version, request.requestResource.version].join(' ')"}]}`, "{}")
-	if r := c.must(422, "POST", path, body); !strings.HasSuffix(r.message(t), "denied request: test.dev/v1 v1 v1beta1 v1 v1beta1") {
-		t.Error(r.message(t))
+	if r := c.Must(422, "POST", path, body); !strings.HasSuffix(r.Message(), "denied request: test.dev/v1 v1 v1beta1 v1 v1beta1") {
+		t.Error(r.Message())
 	}
 }
 
@@ -180,7 +180,7 @@ func TestEquivalent(t *testing.T) {
 func TestPoliciesAreExempt(t *testing.T) {
 	c := newCluster(t)
 	c.validating("p", `{"matchConstraints":{"resourceRules":[{"apiGroups":["*"],"apiVersions":["*"],"operations":["*"],"resources":["*/*"]}]},"validations":[{"expression":"false"}]}`, "{}")
-	c.must(422, "POST", configMaps, configMap("x", `{}`))
-	c.must(200, "DELETE", group+"validatingadmissionpolicybindings/p-0", "")
-	c.must(201, "POST", configMaps, configMap("x", `{}`))
+	c.Must(422, "POST", configMaps, configMap("x", `{}`))
+	c.Must(200, "DELETE", group+"validatingadmissionpolicybindings/p-0", "")
+	c.Must(201, "POST", configMaps, configMap("x", `{}`))
 }

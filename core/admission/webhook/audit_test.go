@@ -61,7 +61,7 @@ func TestAuditAnnotations(t *testing.T) {
 	} {
 		a.configure(c.kind, "a", c.hooks...)
 		said.take()
-		a.do("POST", cms+"?dryRun=All", `{"metadata":{"name":"c"}}`)
+		a.Do("POST", cms+"?dryRun=All", `{"metadata":{"name":"c"}}`)
 		if got := said.take(); !slices.Equal(got, c.want) {
 			t.Errorf("%s:\n got %s\nwant %s", c.name, strings.Join(got, "\n     "), strings.Join(c.want, "\n     "))
 		}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -27,52 +26,32 @@ import (
 	"github.com/pintle-dev/pintle/core/admission/match"
 	"github.com/pintle-dev/pintle/core/admission/webhook"
 	"github.com/pintle-dev/pintle/core/apiserver"
+	"github.com/pintle-dev/pintle/core/apiserver/apiservertest"
 	"github.com/pintle-dev/pintle/core/apiserver/backend"
 	"github.com/pintle-dev/pintle/core/auth"
-	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/core/store/storetest"
 	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/crd/registry"
-	"github.com/pintle-dev/pintle/crd/schema"
 	"github.com/pintle-dev/pintle/sdk/admission"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
-// everyone is whom the X-User header says, root without one; "nobody" may do nothing.
+// everyone is whom the X-User header says; breaking the glass is for root alone.
 type everyone struct{}
 
 func (everyone) Authenticate(r *http.Request) (resource.User, bool, error) {
-	name := r.Header.Get("X-User")
-	if name == "" {
-		name = "root"
-	}
-	return resource.User{Name: name, UID: "u1", Groups: []string{"testers"}, Extra: map[string][]string{"k": {"v"}}}, true, nil
+	return resource.User{Name: apiservertest.UserName(r), UID: "u1", Groups: []string{"testers"}, Extra: map[string][]string{"k": {"v"}}}, true, nil
 }
 
 func (everyone) Authorize(_ context.Context, a auth.Attributes) (bool, string, error) {
 	return a.Verb != "breakglass" || a.User.Name == "root", "", nil
 }
 
-func parsed(text string) func() (*schema.Schema, error) {
-	return func() (*schema.Schema, error) {
-		s := &schema.Schema{}
-		return s, json.Unmarshal([]byte(text), s)
-	}
-}
-
-const anything = `{"type":"object","x-kubernetes-preserve-unknown-fields":true}`
-
-// types is a bundle of the tests' own types.
-type types struct{}
-
-func (types) Definitions() ([]*crd.Definition, error) {
-	names := func(plural, kind string) crd.Names {
-		return crd.Names{Plural: plural, Singular: strings.ToLower(kind), Kind: kind, ListKind: kind + "List"}
-	}
-	one := func(group, version, plural, kind string, scope crd.Scope, text string) *crd.Definition {
-		return &crd.Definition{Group: group, Names: names(plural, kind), Scope: scope, Source: registry.BuiltinSource,
-			Versions: []crd.Version{{Name: version, Served: true, Storage: true, Schema: parsed(text)}}}
-	}
-	pods := one("", "v1", "pods", "Pod", crd.NamespaceScoped, anything)
+// types are the tests' own.
+func types() apiservertest.Bundle {
+	one := apiservertest.Type
+	const anything, group = apiservertest.Anything, "admissionregistration.k8s.io"
+	pods := one("", "pods", "Pod", crd.NamespaceScoped, anything)
 	pods.Versions[0].Status = true
 	pods.Versions[0].Subresources = []crd.Subresource{
 		{Name: "binding", Kind: "Binding", Verbs: []string{"create"}},
@@ -80,38 +59,31 @@ func (types) Definitions() ([]*crd.Definition, error) {
 		{Name: "proxy", Kind: "PodProxyOptions", Verbs: []string{"create", "get"}, Connect: true},
 		{Name: "log", Kind: "Pod", Verbs: []string{"get"}, Connect: true},
 	}
-	namespaces := one("", "v1", "namespaces", "Namespace", crd.ClusterScoped, anything)
+	namespaces := one("", "namespaces", "Namespace", crd.ClusterScoped, anything)
 	namespaces.Versions[0].Status = true
-	widget := `{"type":"object","properties":{"spec":{"type":"object","properties":{
-	 "size":{"type":"string","enum":["small","large"]},"color":{"type":"string","default":"grey"},"replicas":{"type":"integer"}}},
-	 "status":{"type":"object","properties":{"replicas":{"type":"integer"},"phase":{"type":"string"}}}}}`
-	scale := &crd.Scale{SpecReplicasPath: ".spec.replicas", StatusReplicasPath: ".status.replicas"}
-	reviews := one("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", crd.ClusterScoped, anything)
+	reviews := one("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview", crd.ClusterScoped, anything)
 	reviews.Virtual = true
-	return []*crd.Definition{
-		namespaces, pods, reviews,
-		one("", "v1", "configmaps", "ConfigMap", crd.NamespaceScoped, `{"type":"object","properties":{"data":{"type":"object","additionalProperties":{"type":"string"}}}}`),
-		one("", "v1", "services", "Service", crd.NamespaceScoped, anything),
-		one("", "v1", "persistentvolumes", "PersistentVolume", crd.ClusterScoped, anything),
-		one("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", crd.NamespaceScoped, anything),
-		one("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", crd.ClusterScoped, anything),
-		one("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", crd.ClusterScoped, anything),
-		{Group: "test.dev", Names: names("widgets", "Widget"), Scope: crd.NamespaceScoped, Source: "crd:widgets.test.dev",
-			Versions: []crd.Version{
-				{Name: "v1", Served: true, Storage: true, Status: true, Schema: parsed(widget), Scale: scale},
-				{Name: "v1beta1", Served: true, Status: true, Schema: parsed(widget), Scale: scale},
-			}},
-	}, nil
-}
-
-func (types) Hooks(gr runtimeschema.GroupResource) any {
-	switch gr.Resource {
-	case "pods":
-		return podHooks{}
-	case "subjectaccessreviews":
-		return reviewHooks{}
+	widget := apiservertest.Schema(`{"type":"object","properties":{"spec":{"type":"object","properties":{
+	 "size":{"type":"string","enum":["small","large"]},"color":{"type":"string","default":"grey"},"replicas":{"type":"integer"}}},
+	 "status":{"type":"object","properties":{"replicas":{"type":"integer"},"phase":{"type":"string"}}}}}`)
+	scale := &crd.Scale{SpecReplicasPath: ".spec.replicas", StatusReplicasPath: ".status.replicas"}
+	return apiservertest.Bundle{
+		HookOf: map[string]any{"pods": podHooks{}, "subjectaccessreviews": reviewHooks{}},
+		Types: []*crd.Definition{
+			namespaces, pods, reviews,
+			one("", "configmaps", "ConfigMap", crd.NamespaceScoped, `{"type":"object","properties":{"data":{"type":"object","additionalProperties":{"type":"string"}}}}`),
+			one("", "services", "Service", crd.NamespaceScoped, anything),
+			one("", "persistentvolumes", "PersistentVolume", crd.ClusterScoped, anything),
+			one("discovery.k8s.io", "endpointslices", "EndpointSlice", crd.NamespaceScoped, anything),
+			one(group, "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", crd.ClusterScoped, anything),
+			one(group, "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", crd.ClusterScoped, anything),
+			{Group: "test.dev", Names: apiservertest.Names("widgets", "Widget"), Scope: crd.NamespaceScoped, Source: "crd:widgets.test.dev",
+				Versions: []crd.Version{
+					{Name: "v1", Served: true, Storage: true, Status: true, Schema: widget, Scale: scale},
+					{Name: "v1beta1", Served: true, Status: true, Schema: widget, Scale: scale},
+				}},
+		},
 	}
-	return nil
 }
 
 // podHooks own the status of new pods and who their guard is, and bind.
@@ -165,11 +137,9 @@ func goTypes(gvk runtimeschema.GroupVersionKind) (runtime.Object, bool) {
 
 // api is an API server with webhooks.
 type api struct {
+	*apiservertest.Server
 	t       testing.TB
-	url     string
-	client  *http.Client
 	metrics *prometheus.Registry
-	store   *store.Store
 	// streamed are the queries of the byte streams that were let through.
 	streamed chan string
 }
@@ -207,13 +177,8 @@ func (noting) Reinvokes() bool { return true }
 // newAPI starts a server. note hears what webhooks tell the audit log.
 func newAPI(t testing.TB, note ...func(key, value string)) *api {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	st, err := store.Open(ctx, store.Config{Dir: t.TempDir(), Bootstrap: true, MinFreeBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	reg := registry.New()
-	a := &api{t: t, metrics: prometheus.NewRegistry(), store: st, streamed: make(chan string, 16)}
+	st, reg := storetest.Open(t), registry.New()
+	a := &api{t: t, metrics: prometheus.NewRegistry(), streamed: make(chan string, 16)}
 	hooks, err := webhook.New(webhook.Config{
 		Services: backend.NewResolver(st), Equivalents: match.NewRegistry(reg), Authorizer: everyone{}, Metrics: a.metrics,
 	})
@@ -221,8 +186,8 @@ func newAPI(t testing.TB, note ...func(key, value string)) *api {
 		t.Fatal(err)
 	}
 	cfg := apiserver.Config{
-		Store: follow.Store{Store: st, Buckets: hooks.Buckets()}, Registry: reg, Authenticator: everyone{}, Authorizer: everyone{}, GoTypes: goTypes,
-		NamespaceResource: runtimeschema.GroupVersionResource{Version: "v1", Resource: "namespaces"}, Metrics: a.metrics,
+		Store: follow.Store{Store: st, Buckets: hooks.Buckets()}, Registry: reg, Authenticator: everyone{}, Authorizer: everyone{},
+		GoTypes: goTypes, Metrics: a.metrics,
 		Connect:  func(w http.ResponseWriter, r *http.Request, _ auth.Attributes) { a.streamed <- r.URL.RawQuery },
 		Mutators: []admission.Mutator{hooks.Mutator()}, Validators: []admission.Validator{hooks.Validator()},
 	}
@@ -230,97 +195,12 @@ func newAPI(t testing.TB, note ...func(key, value string)) *api {
 		n := noting{hooks.Mutator(), hooks.Validator(), note}
 		cfg.Mutators, cfg.Validators = []admission.Mutator{n}, []admission.Validator{n}
 	}
-	s, err := apiserver.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Install(types{}); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- hooks.Run(ctx, st) }()
-	srv := httptest.NewServer(s)
-	a.url, a.client = srv.URL, srv.Client()
-	t.Cleanup(func() {
-		srv.CloseClientConnections()
-		srv.Close()
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-		if err := st.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	a.Server = apiservertest.Start(t, cfg, types())
+	apiservertest.Run(t, func(ctx context.Context) error { return hooks.Run(ctx, st) })
 	for _, ns := range []string{"default", "other"} {
-		a.must(201, "POST", "/api/v1/namespaces", `{"metadata":{"name":"`+ns+`","labels":{"team":"`+ns+`"}}}`)
+		a.Must(201, "POST", "/api/v1/namespaces", `{"metadata":{"name":"`+ns+`","labels":{"team":"`+ns+`"}}}`)
 	}
 	return a
-}
-
-type answer struct {
-	code   int
-	header http.Header
-	body   []byte
-}
-
-func (r answer) object() map[string]any {
-	var m map[string]any
-	_ = json.Unmarshal(r.body, &m)
-	return m
-}
-
-func (r answer) message() string { s, _ := r.object()["message"].(string); return s }
-
-// at returns the value at a dotted path.
-func at(m any, path string) any {
-	for _, k := range strings.Split(path, ".") {
-		if list, ok := m.([]any); ok && k == "0" && len(list) > 0 {
-			m = list[0]
-			continue
-		}
-		o, ok := m.(map[string]any)
-		if !ok {
-			return nil
-		}
-		m = o[k]
-	}
-	return m
-}
-
-// do sends a request; header are pairs.
-func (a *api) do(method, path, body string, header ...string) answer {
-	a.t.Helper()
-	req, err := http.NewRequestWithContext(context.Background(), method, a.url+path, strings.NewReader(body))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := a.client.Do(req)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return answer{resp.StatusCode, resp.Header, b}
-}
-
-// must is do with the code that has to come back.
-func (a *api) must(code int, method, path, body string, header ...string) answer {
-	a.t.Helper()
-	r := a.do(method, path, body, header...)
-	if r.code != code {
-		a.t.Fatalf("%s %s: %d, want %d: %s", method, path, r.code, code, r.body)
-	}
-	return r
 }
 
 const (
@@ -356,14 +236,14 @@ func (a *api) configure(path, name string, hooks ...string) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	a.do("DELETE", path+"/"+name, "")
-	a.must(201, "POST", path, string(body))
+	a.Do("DELETE", path+"/"+name, "")
+	a.Must(201, "POST", path, string(body))
 }
 
 // clear removes all configurations.
 func (a *api) clear() {
-	a.must(200, "DELETE", mutating, "")
-	a.must(200, "DELETE", validating, "")
+	a.Must(200, "DELETE", mutating, "")
+	a.Must(200, "DELETE", validating, "")
 }
 
 type verdict = admissionv1.AdmissionResponse

@@ -3,14 +3,16 @@ package webhook_test
 import (
 	"fmt"
 	"testing"
+
+	"github.com/pintle-dev/pintle/core/apiserver/apiservertest"
 )
 
 // Every case has a webhook and a request, and says whether the one is called for the other.
 func TestWhichRequests(t *testing.T) {
 	a, s := newAPI(t), newWebhookServer(t)
-	a.must(201, "POST", cms, `{"metadata":{"name":"there","labels":{"app":"x"}}}`)
-	a.must(201, "POST", pods, `{"metadata":{"name":"there"},"spec":{}}`)
-	a.must(201, "POST", widgets, `{"metadata":{"name":"there"},"spec":{"replicas":1}}`)
+	a.Must(201, "POST", cms, `{"metadata":{"name":"there","labels":{"app":"x"}}}`)
+	a.Must(201, "POST", pods, `{"metadata":{"name":"there"},"spec":{}}`)
+	a.Must(201, "POST", widgets, `{"metadata":{"name":"there"},"spec":{"replicas":1}}`)
 	rule := func(operations, groups, versions, resources, scope string) string {
 		return fmt.Sprintf(`"rules":[{"operations":[%s],"apiGroups":[%s],"apiVersions":[%s],"resources":[%s],"scope":%q}]`, operations, groups, versions, resources, scope)
 	}
@@ -88,8 +90,8 @@ func TestWhichRequests(t *testing.T) {
 		for _, kind := range []string{validating, mutating} {
 			a.configure(kind, "case", s.at("/allow", c.hook))
 			s.take()
-			if r := a.do(c.request.method, c.request.path, c.request.body, contentType(c.request.method)...); r.code >= 300 {
-				t.Errorf("%s: %d: %s", c.name, r.code, r.body)
+			if r := a.Do(c.request.method, c.request.path, c.request.body, contentType(c.request.method)...); r.Code >= 300 {
+				t.Errorf("%s: %d: %s", c.name, r.Code, r.Body)
 			}
 			if got := len(s.take()); got != c.want {
 				t.Errorf("%s, %s: called %d times, want %d", c.name, kind[len(configs):], got, c.want)
@@ -109,10 +111,10 @@ func contentType(method string) []string {
 // What a webhook is told about a request.
 func TestWhatWebhooksSee(t *testing.T) {
 	a, s := newAPI(t), newWebhookServer(t)
-	a.must(201, "POST", pods, `{"metadata":{"name":"p"},"spec":{"a":1}}`)
-	a.must(201, "POST", widgets, `{"metadata":{"name":"w"},"spec":{"replicas":1}}`)
+	a.Must(201, "POST", pods, `{"metadata":{"name":"p"},"spec":{"a":1}}`)
+	a.Must(201, "POST", widgets, `{"metadata":{"name":"w"},"spec":{"replicas":1}}`)
 	for _, name := range []string{"d1", "d2"} {
-		a.must(201, "POST", "/api/v1/namespaces/other/configmaps", `{"metadata":{"name":"`+name+`"}}`)
+		a.Must(201, "POST", "/api/v1/namespaces/other/configmaps", `{"metadata":{"name":"`+name+`"}}`)
 	}
 	const v1 = `"rules":[{"operations":["*"],"apiGroups":["*"],"apiVersions":["v1"],"resources":["*/*"]}]`
 	for _, c := range []struct {
@@ -127,7 +129,7 @@ func TestWhatWebhooksSee(t *testing.T) {
 		{"update", "PUT", pods + "/p", `{"metadata":{"name":"p"},"spec":{"a":2}}`, map[string]any{
 			"operation": "UPDATE", "object.spec.a": 2.0, "oldObject.spec.a": 1.0, "options.kind": "UpdateOptions", "dryRun": false, "object.status.phase": "Pending"}},
 		{"managed fields", "PATCH", pods + "/p", `{"metadata":{"labels":{"l":"m"}}}`, map[string]any{
-			"object.metadata.managedFields.0.manager": "Go-http-client", "oldObject.metadata.managedFields.0.operation": "Update"}},
+			"object.metadata.managedFields.0.manager": "tester", "oldObject.metadata.managedFields.0.operation": "Update"}},
 		{"patch", "PATCH", pods + "/p", `{"spec":{"a":3}}`, map[string]any{"operation": "UPDATE", "object.spec.a": 3.0, "oldObject.spec.a": 2.0, "options.kind": "UpdateOptions"}},
 		{"status", "PUT", pods + "/p/status", `{"metadata":{"name":"p"},"spec":{"a":9},"status":{"phase":"Running"}}`, map[string]any{
 			"operation": "UPDATE", "subResource": "status", "requestSubResource": "status", "object.status.phase": "Running", "object.spec.a": 3.0}},
@@ -151,7 +153,7 @@ func TestWhatWebhooksSee(t *testing.T) {
 		{"deletecollection", "DELETE", "/api/v1/namespaces/other/configmaps", "", map[string]any{"operation": "DELETE", "object": nil, "oldObject.kind": "ConfigMap", "namespace": "other"}},
 	} {
 		for _, kind := range []string{mutating, validating} {
-			a.do("POST", cms, `{"metadata":{"name":"x"},"data":{"k":"v"}}`)
+			a.Do("POST", cms, `{"metadata":{"name":"x"},"data":{"k":"v"}}`)
 			a.configure(kind, "watcher", s.at("/allow", v1))
 			s.take()
 			path := c.path
@@ -160,8 +162,8 @@ func TestWhatWebhooksSee(t *testing.T) {
 					path = c.path
 				}
 			}
-			if r := a.do(c.method, path, c.body, contentType(c.method)...); r.code >= 300 {
-				t.Fatalf("%s: %d: %s", c.name, r.code, r.body)
+			if r := a.Do(c.method, path, c.body, contentType(c.method)...); r.Code >= 300 {
+				t.Fatalf("%s: %d: %s", c.name, r.Code, r.Body)
 			}
 			seen := s.take()
 			if len(seen) == 0 {
@@ -174,7 +176,7 @@ func TestWhatWebhooksSee(t *testing.T) {
 					if path == "dryRun" && kind == mutating || path == "options" && c.name != "exec" {
 						continue
 					}
-					if got := at(m, path); fmt.Sprint(got) != fmt.Sprint(want) {
+					if got := apiservertest.At(m, path); fmt.Sprint(got) != fmt.Sprint(want) {
 						t.Errorf("%s, %s: %s is %v, want %v", c.name, kind[len(configs):], path, got, want)
 					}
 				}

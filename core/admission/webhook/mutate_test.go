@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	admissionv1 "k8s.io/api/admission/v1"
+
+	"github.com/pintle-dev/pintle/core/apiserver/apiservertest"
 )
 
 const onlyWidgets = `"rules":[{"operations":["CREATE","UPDATE"],"apiGroups":["test.dev"],"apiVersions":["v1"],"resources":["widgets","widgets/status"]}]`
@@ -54,25 +56,25 @@ func TestMutation(t *testing.T) {
 		{"server-side apply", `[{"op":"add","path":"/spec/size","value":"large"}]`, "PATCH", widgets + "/new?fieldManager=me",
 			`{"apiVersion":"test.dev/v1","kind":"Widget","metadata":{"name":"new"},"spec":{}}`, 201, map[string]any{"spec.size": "large"}, ""},
 	} {
-		a.do("DELETE", widgets+"/w", "")
-		a.do("DELETE", widgets+"/x", "")
-		rv, _ := at(a.must(201, "POST", widgets, `{"metadata":{"name":"x"},"spec":{}}`).object(), "metadata.resourceVersion").(string)
+		a.Do("DELETE", widgets+"/w", "")
+		a.Do("DELETE", widgets+"/x", "")
+		rv, _ := apiservertest.At(a.Must(201, "POST", widgets, `{"metadata":{"name":"x"},"spec":{}}`).Object(), "metadata.resourceVersion").(string)
 		s.on("/patch", patching(c.patch))
 		a.configure(mutating, "m", s.at("/patch", onlyWidgets))
 		header := contentType(c.method)
 		if strings.Contains(c.path, "fieldManager=me") {
 			header = []string{"Content-Type", "application/apply-patch+yaml"}
 		}
-		r := a.do(c.method, c.path, strings.Replace(c.body, "RV", rv, 1), header...)
-		if r.code != c.code || !strings.Contains(r.message(), c.message) {
-			t.Errorf("%s: %d %s", c.name, r.code, r.body)
+		r := a.Do(c.method, c.path, strings.Replace(c.body, "RV", rv, 1), header...)
+		if r.Code != c.code || !strings.Contains(r.Message(), c.message) {
+			t.Errorf("%s: %d %s", c.name, r.Code, r.Body)
 		}
 		for path, want := range c.want {
-			if got := at(r.object(), path); fmt.Sprint(got) != fmt.Sprint(want) {
+			if got := apiservertest.At(r.Object(), path); fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("%s: %s is %v, want %v", c.name, path, got, want)
 			}
 		}
-		if uid := at(r.object(), "metadata.uid"); r.code < 300 && (uid == "mine" || uid == nil) {
+		if uid := apiservertest.At(r.Object(), "metadata.uid"); r.Code < 300 && (uid == "mine" || uid == nil) {
 			t.Errorf("%s: the uid is %v", c.name, uid)
 		}
 		a.clear()
@@ -86,7 +88,7 @@ func TestNewObjectsAreAnonymous(t *testing.T) {
 	s.on("/patch", patching(`[{"op":"add","path":"/spec/a","value":1}]`))
 	a.configure(mutating, "m", s.at("/patch", ""))
 	a.configure(validating, "v", s.at("/allow", ""))
-	r := a.must(201, "POST", pods, `{"metadata":{"generateName":"p-"},"spec":{}}`)
+	r := a.Must(201, "POST", pods, `{"metadata":{"generateName":"p-"},"spec":{}}`)
 	seen := s.take()
 	if len(seen) != 2 {
 		t.Fatalf("called %d times", len(seen))
@@ -95,14 +97,14 @@ func TestNewObjectsAreAnonymous(t *testing.T) {
 	_ = json.Unmarshal(seen[0].Object.Raw, &first)
 	_ = json.Unmarshal(seen[1].Object.Raw, &second)
 	for _, path := range []string{"metadata.name", "metadata.uid", "metadata.creationTimestamp"} {
-		if v := at(first, path); v != nil {
+		if v := apiservertest.At(first, path); v != nil {
 			t.Errorf("mutating: %s is %v", path, v)
 		}
-		if v, want := at(second, path), at(r.object(), path); v == nil || v != want {
+		if v, want := apiservertest.At(second, path), apiservertest.At(r.Object(), path); v == nil || v != want {
 			t.Errorf("validating: %s is %v, later %v", path, v, want)
 		}
 	}
-	if seen[0].Name != "" || seen[1].Name != at(r.object(), "metadata.name") {
+	if seen[0].Name != "" || seen[1].Name != apiservertest.At(r.Object(), "metadata.name") {
 		t.Errorf("names %q, %q", seen[0].Name, seen[1].Name)
 	}
 }
@@ -115,7 +117,7 @@ func TestOrder(t *testing.T) {
 		s.on(path, func(r *admissionv1.AdmissionRequest) *verdict {
 			var o map[string]any
 			_ = json.Unmarshal(r.Object.Raw, &o)
-			before, _ := at(o, "data.trace").(string)
+			before, _ := apiservertest.At(o, "data.trace").(string)
 			return patching(fmt.Sprintf(`[{"op":"add","path":"/data/trace","value":%q}]`, before+path))(r)
 		})
 	}
@@ -124,8 +126,8 @@ func TestOrder(t *testing.T) {
 	}
 	a.configure(mutating, "bbb", s.at("/b1", ""), s.at("/b0", ""))
 	a.configure(mutating, "aaa", s.at("/a", ""))
-	if r := a.must(201, "POST", cms, `{"metadata":{"name":"c"},"data":{"k":"v"}}`); at(r.object(), "data.trace") != "/a/b1/b0" {
-		t.Errorf("%s", r.body)
+	if r := a.Must(201, "POST", cms, `{"metadata":{"name":"c"},"data":{"k":"v"}}`); apiservertest.At(r.Object(), "data.trace") != "/a/b1/b0" {
+		t.Errorf("%s", r.Body)
 	}
 }
 
@@ -154,12 +156,12 @@ func TestReinvocation(t *testing.T) {
 	} {
 		a.configure(mutating, "r", c.hooks...)
 		s.take()
-		a.must(201, "POST", cms, `{"metadata":{"name":"c"},"data":{"k":"v"}}`)
+		a.Must(201, "POST", cms, `{"metadata":{"name":"c"},"data":{"k":"v"}}`)
 		if got := s.takePaths(); got != c.want {
 			t.Errorf("%s: called %s, want %s", c.name, got, c.want)
 		}
 		a.clear()
-		a.must(200, "DELETE", cms+"/c", "")
+		a.Must(200, "DELETE", cms+"/c", "")
 	}
 }
 
@@ -168,41 +170,41 @@ func TestReinvocationAfterHooks(t *testing.T) {
 	a, s := newAPI(t), newWebhookServer(t)
 	s.on("/guard", patching(`[{"op":"add","path":"/spec/guard","value":"mine"},{"op":"add","path":"/status","value":{"phase":"Mine"}}]`))
 	a.configure(mutating, "r", s.at("/guard", `"reinvocationPolicy":"IfNeeded"`))
-	r := a.must(201, "POST", pods, `{"metadata":{"name":"p"},"spec":{}}`)
+	r := a.Must(201, "POST", pods, `{"metadata":{"name":"p"},"spec":{}}`)
 	if got := s.takePaths(); got != "/guard /guard" {
 		t.Errorf("called %s", got)
 	}
-	if at(r.object(), "spec.guard") != "the kind's" || at(r.object(), "status.phase") != "Pending" {
-		t.Errorf("not the kind's own: %s", r.body)
+	if apiservertest.At(r.Object(), "spec.guard") != "the kind's" || apiservertest.At(r.Object(), "status.phase") != "Pending" {
+		t.Errorf("not the kind's own: %s", r.Body)
 	}
 }
 
 func TestMutationOfSubresources(t *testing.T) {
 	a, s := newAPI(t), newWebhookServer(t)
-	a.must(201, "POST", pods, `{"metadata":{"name":"p"},"spec":{}}`)
-	a.must(201, "POST", widgets, `{"metadata":{"name":"w"},"spec":{"replicas":1}}`)
+	a.Must(201, "POST", pods, `{"metadata":{"name":"p"},"spec":{}}`)
+	a.Must(201, "POST", widgets, `{"metadata":{"name":"w"},"spec":{"replicas":1}}`)
 	s.on("/scale", patching(`[{"op":"replace","path":"/spec/replicas","value":7}]`))
 	a.configure(mutating, "scale", s.at("/scale", `"rules":[{"operations":["UPDATE"],"apiGroups":["*"],"apiVersions":["*"],"resources":["widgets/scale"]}]`))
-	r := a.must(200, "PUT", widgets+"/w/scale", `{"metadata":{"name":"w"},"spec":{"replicas":3}}`)
-	if at(r.object(), "spec.replicas") != 7.0 {
-		t.Errorf("scale: %s", r.body)
+	r := a.Must(200, "PUT", widgets+"/w/scale", `{"metadata":{"name":"w"},"spec":{"replicas":3}}`)
+	if apiservertest.At(r.Object(), "spec.replicas") != 7.0 {
+		t.Errorf("scale: %s", r.Body)
 	}
 	s.on("/bind", patching(`[{"op":"replace","path":"/target/name","value":"elsewhere"}]`))
 	a.configure(mutating, "bind", s.at("/bind", `"rules":[{"operations":["CREATE"],"apiGroups":["*"],"apiVersions":["*"],"resources":["pods/binding"]}]`))
-	a.must(201, "POST", pods+"/p/binding", `{"metadata":{"name":"p"},"target":{"name":"here"}}`)
-	if r := a.must(200, "GET", pods+"/p", ""); at(r.object(), "spec.nodeName") != "elsewhere" {
-		t.Errorf("binding: %s", r.body)
+	a.Must(201, "POST", pods+"/p/binding", `{"metadata":{"name":"p"},"target":{"name":"here"}}`)
+	if r := a.Must(200, "GET", pods+"/p", ""); apiservertest.At(r.Object(), "spec.nodeName") != "elsewhere" {
+		t.Errorf("binding: %s", r.Body)
 	}
 	s.on("/exec", patching(`[{"op":"replace","path":"/command/0","value":"true"},{"op":"remove","path":"/stdin"}]`))
 	a.configure(mutating, "exec", s.at("/exec", `"rules":[{"operations":["CONNECT"],"apiGroups":["*"],"apiVersions":["*"],"resources":["pods/exec"]}]`))
-	a.must(200, "POST", pods+"/p/exec?command=rm&command=-r&stdin=1", "")
+	a.Must(200, "POST", pods+"/p/exec?command=rm&command=-r&stdin=1", "")
 	if got := <-a.streamed; got != "command=true&command=-r" {
 		t.Errorf("exec: %s", got)
 	}
 	s.on("/delete", patching(`[{"op":"add","path":"/metadata/labels","value":{}}]`))
 	a.configure(mutating, "delete", s.at("/delete", `"rules":[{"operations":["DELETE"],"apiGroups":["*"],"apiVersions":["*"],"resources":["pods"]}]`))
-	if r := a.do("DELETE", pods+"/p", ""); r.code != 500 || !strings.Contains(r.message(), `admission webhook "h0.delete.test.dev" attempted to modify the object, which is not supported for this operation`) {
-		t.Errorf("delete: %s", r.body)
+	if r := a.Do("DELETE", pods+"/p", ""); r.Code != 500 || !strings.Contains(r.Message(), `admission webhook "h0.delete.test.dev" attempted to modify the object, which is not supported for this operation`) {
+		t.Errorf("delete: %s", r.Body)
 	}
 }
 
@@ -211,8 +213,8 @@ func TestManagedFields(t *testing.T) {
 	a, s := newAPI(t), newWebhookServer(t)
 	s.on("/patch", patching(`[{"op":"add","path":"/data/added","value":"x"},{"op":"add","path":"/metadata/managedFields","value":[]}]`))
 	a.configure(mutating, "m", s.at("/patch", ""))
-	r := a.must(201, "POST", cms+"?fieldManager=me", `{"metadata":{"name":"c"},"data":{"sent":"x"}}`)
-	text, err := json.Marshal(at(r.object(), "metadata.managedFields"))
+	r := a.Must(201, "POST", cms+"?fieldManager=me", `{"metadata":{"name":"c"},"data":{"sent":"x"}}`)
+	text, err := json.Marshal(apiservertest.At(r.Object(), "metadata.managedFields"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,10 +230,10 @@ func TestConfigurationsAreInForceAtOnce(t *testing.T) {
 	s.on("/deny", denying(nil))
 	for range 50 {
 		a.configure(validating, "v", s.at("/deny", ""))
-		a.must(400, "POST", cms, `{"metadata":{"name":"c"}}`)
-		a.must(200, "PATCH", validating+"/v", `{"webhooks":[]}`, "Content-Type", "application/merge-patch+json")
-		a.must(201, "POST", cms, `{"metadata":{"name":"c"}}`)
-		a.must(200, "DELETE", validating+"/v", "")
-		a.must(200, "DELETE", cms+"/c", "")
+		a.Must(400, "POST", cms, `{"metadata":{"name":"c"}}`)
+		a.Must(200, "PATCH", validating+"/v", `{"webhooks":[]}`, "Content-Type", "application/merge-patch+json")
+		a.Must(201, "POST", cms, `{"metadata":{"name":"c"}}`)
+		a.Must(200, "DELETE", validating+"/v", "")
+		a.Must(200, "DELETE", cms+"/c", "")
 	}
 }

@@ -11,6 +11,8 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pintle-dev/pintle/core/apiserver/apiservertest"
 )
 
 func TestRefusals(t *testing.T) {
@@ -33,12 +35,12 @@ func TestRefusals(t *testing.T) {
 		for _, kind := range []string{validating, mutating} {
 			// A refusal is one whatever the failure policy is.
 			a.configure(kind, "v", s.at("/deny", `"failurePolicy":"Ignore"`))
-			r := a.do("POST", cms, `{"metadata":{"name":"c"}}`)
-			o := r.object()
-			if reason, _ := o["reason"].(string); r.code != c.code || r.message() != c.message || reason != c.reason || o["status"] != "Failure" {
-				t.Errorf("%s: %d %s", c.name, r.code, r.body)
+			r := a.Do("POST", cms, `{"metadata":{"name":"c"}}`)
+			o := r.Object()
+			if reason, _ := o["reason"].(string); r.Code != c.code || r.Message() != c.message || reason != c.reason || o["status"] != "Failure" {
+				t.Errorf("%s: %d %s", c.name, r.Code, r.Body)
 			}
-			a.must(404, "GET", cms+"/c", "")
+			a.Must(404, "GET", cms+"/c", "")
 			a.clear()
 		}
 	}
@@ -129,18 +131,18 @@ func TestFailures(t *testing.T) {
 				continue
 			}
 			a.configure(kind, "f", c.hook)
-			r := a.do("POST", cms, `{"metadata":{"name":"c"}}`)
+			r := a.Do("POST", cms, `{"metadata":{"name":"c"}}`)
 			for _, part := range c.message {
-				if r.code != 500 || !strings.Contains(r.message(), part) {
-					t.Errorf("%s, %s: %d %s\nwant %s", c.name, kind[len(configs):], r.code, r.body, part)
+				if r.Code != 500 || !strings.Contains(r.Message(), part) {
+					t.Errorf("%s, %s: %d %s\nwant %s", c.name, kind[len(configs):], r.Code, r.Body, part)
 				}
 			}
 			a.configure(kind, "f", strings.TrimSuffix(c.hook, "}")+`,"failurePolicy":"Ignore"}`)
-			if r := a.do("POST", cms, `{"metadata":{"name":"c"}}`); r.code != 201 {
-				t.Errorf("%s, ignored: %d %s", c.name, r.code, r.body)
+			if r := a.Do("POST", cms, `{"metadata":{"name":"c"}}`); r.Code != 201 {
+				t.Errorf("%s, ignored: %d %s", c.name, r.Code, r.Body)
 			}
 			a.clear()
-			a.do("DELETE", cms+"/c", "")
+			a.Do("DELETE", cms+"/c", "")
 		}
 	}
 }
@@ -150,9 +152,9 @@ func TestConditionsThatFail(t *testing.T) {
 	a, s := newAPI(t), newWebhookServer(t)
 	for _, kind := range []string{validating, mutating} {
 		a.configure(kind, "c", s.at("/allow", `"matchConditions":[{"name":"a","expression":"true"},{"name":"b","expression":"object.data.none == 'x'"}]`))
-		r := a.do("POST", cms, `{"metadata":{"name":"c"},"data":{"some":"thing"}}`)
-		if r.code != 403 || !strings.HasPrefix(r.message(), `configmaps "c" is forbidden: `) || !strings.Contains(r.message(), "no such key") {
-			t.Errorf("%s: %d %s", kind, r.code, r.body)
+		r := a.Do("POST", cms, `{"metadata":{"name":"c"},"data":{"some":"thing"}}`)
+		if r.Code != 403 || !strings.HasPrefix(r.Message(), `configmaps "c" is forbidden: `) || !strings.Contains(r.Message(), "no such key") {
+			t.Errorf("%s: %d %s", kind, r.Code, r.Body)
 		}
 		if n := len(s.take()); n != 0 {
 			t.Errorf("called %d times", n)
@@ -169,16 +171,16 @@ func TestDryRun(t *testing.T) {
 	}{{"None", 201}, {"NoneOnDryRun", 201}, {"Some", 400}, {"Unknown", 400}} {
 		for _, kind := range []string{validating, mutating} {
 			a.configure(kind, "d", s.at("/allow", `"failurePolicy":"Ignore","sideEffects":"`+c.sideEffects+`"`))
-			r := a.do("POST", cms+"?dryRun=All", `{"metadata":{"name":"c"}}`)
-			if r.code != c.want {
-				t.Errorf("%s: %d %s", c.sideEffects, r.code, r.body)
+			r := a.Do("POST", cms+"?dryRun=All", `{"metadata":{"name":"c"}}`)
+			if r.Code != c.want {
+				t.Errorf("%s: %d %s", c.sideEffects, r.Code, r.Body)
 			}
-			if want := `admission webhook "h0.d.test.dev" does not support dry run`; r.code == 400 && r.message() != want {
-				t.Errorf("%s: %q", c.sideEffects, r.message())
+			if want := `admission webhook "h0.d.test.dev" does not support dry run`; r.Code == 400 && r.Message() != want {
+				t.Errorf("%s: %q", c.sideEffects, r.Message())
 			}
-			a.must(201, "POST", cms, `{"metadata":{"name":"c"}}`)
+			a.Must(201, "POST", cms, `{"metadata":{"name":"c"}}`)
 			a.clear()
-			a.must(200, "DELETE", cms+"/c", "")
+			a.Must(200, "DELETE", cms+"/c", "")
 		}
 	}
 }
@@ -192,18 +194,18 @@ func TestWarnings(t *testing.T) {
 	s.on("/refuse", func(*admissionv1.AdmissionRequest) *verdict { return &verdict{Warnings: []string{"told you"}} })
 	for _, kind := range []string{validating, mutating} {
 		a.configure(kind, "w", s.at("/warn", ""), s.at("/refuse", ""))
-		r := a.do("POST", cms, `{"metadata":{"name":"c"}}`)
-		if got := strings.Join(r.header.Values("Warning"), " "); r.code != 400 || !strings.Contains(got, "mind the gap") || !strings.Contains(got, "told you") {
-			t.Errorf("%s: %d, warnings %q", kind, r.code, got)
+		r := a.Do("POST", cms, `{"metadata":{"name":"c"}}`)
+		if got := strings.Join(r.Header.Values("Warning"), " "); r.Code != 400 || !strings.Contains(got, "mind the gap") || !strings.Contains(got, "told you") {
+			t.Errorf("%s: %d, warnings %q", kind, r.Code, got)
 		}
 		a.clear()
 	}
 	for _, path := range []string{"/apis/authorization.k8s.io/v1/subjectaccessreviews", pods + "/p/binding", pods + "/p/exec?command=x"} {
-		a.do("POST", pods, `{"metadata":{"name":"p"},"spec":{}}`)
+		a.Do("POST", pods, `{"metadata":{"name":"p"},"spec":{}}`)
 		a.configure(validating, "w", s.at("/warn", ""))
-		r := a.do("POST", path, `{}`)
-		if got := r.header.Get("Warning"); r.code >= 300 || !strings.Contains(got, "mind the gap") {
-			t.Errorf("%s: %d, warning %q: %s", path, r.code, got, r.body)
+		r := a.Do("POST", path, `{}`)
+		if got := r.Header.Get("Warning"); r.Code >= 300 || !strings.Contains(got, "mind the gap") {
+			t.Errorf("%s: %d, warning %q: %s", path, r.Code, got, r.Body)
 		}
 		a.clear()
 	}
@@ -216,24 +218,24 @@ func TestServices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.must(201, "POST", "/api/v1/namespaces/default/services", `{"metadata":{"name":"hooks"},"spec":{"selector":{"a":"b"},"clusterIP":"10.96.0.9","ports":[{"name":"web","port":8443}]}}`)
+	a.Must(201, "POST", "/api/v1/namespaces/default/services", `{"metadata":{"name":"hooks"},"spec":{"selector":{"a":"b"},"clusterIP":"10.96.0.9","ports":[{"name":"web","port":8443}]}}`)
 	slice := func(ready bool) string {
 		return fmt.Sprintf(`{"metadata":{"name":"hooks-1","labels":{"kubernetes.io/service-name":"hooks"}},"addressType":"IPv4",
 		 "ports":[{"name":"web","port":%s}],"endpoints":[{"addresses":["127.0.0.1"],"conditions":{"ready":%v}}]}`, u.Port(), ready)
 	}
 	const slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
-	a.must(201, "POST", slices, slice(false))
+	a.Must(201, "POST", slices, slice(false))
 	hook := fmt.Sprintf(`{"clientConfig":{"service":{"namespace":"default","name":"hooks","port":8443,"path":"/deny"},"caBundle":%q},"rules":[{"operations":["*"],"apiGroups":[""],"apiVersions":["*"],"resources":["configmaps"]}]}`, s.bundle())
 	s.on("/deny", denying(&metav1.Status{Message: "reached"}))
 	a.configure(validating, "s", hook)
-	if r := a.do("POST", cms, `{"metadata":{"name":"c"}}`); !strings.Contains(r.message(), `no endpoints available for service "hooks"`) {
-		t.Errorf("without a ready endpoint: %s", r.body)
+	if r := a.Do("POST", cms, `{"metadata":{"name":"c"}}`); !strings.Contains(r.Message(), `no endpoints available for service "hooks"`) {
+		t.Errorf("without a ready endpoint: %s", r.Body)
 	}
-	a.must(200, "PUT", slices+"/hooks-1", slice(true))
-	r := a.do("POST", cms, `{"metadata":{"name":"c"}}`)
+	a.Must(200, "PUT", slices+"/hooks-1", slice(true))
+	r := a.Do("POST", cms, `{"metadata":{"name":"c"}}`)
 	// httptest's certificate is for example.com, so the name must be what fails.
-	if !strings.Contains(r.message(), "not hooks.default.svc") {
-		t.Errorf("the server's certificate was not looked at for the Service's name: %s", r.body)
+	if !strings.Contains(r.Message(), "not hooks.default.svc") {
+		t.Errorf("the server's certificate was not looked at for the Service's name: %s", r.Body)
 	}
 }
 
@@ -245,8 +247,8 @@ func TestFirstVersion(t *testing.T) {
 		_, _ = w.Write([]byte(`{"response":{"uid":"","allowed":true,"patch":"` + "W3sib3AiOiJhZGQiLCJwYXRoIjoiL2RhdGEiLCJ2YWx1ZSI6eyJvbGQiOiJ3YXkifX1d" + `"}}`))
 	})
 	a.configure(mutating, "old", s.at("/old", `"admissionReviewVersions":["v0","v1beta1","v1"]`))
-	if r := a.must(201, "POST", cms, `{"metadata":{"name":"c"}}`); at(r.object(), "data.old") != "way" {
-		t.Errorf("not patched: %s", r.body)
+	if r := a.Must(201, "POST", cms, `{"metadata":{"name":"c"}}`); apiservertest.At(r.Object(), "data.old") != "way" {
+		t.Errorf("not patched: %s", r.Body)
 	}
 }
 
@@ -255,11 +257,11 @@ func TestConnectionsAreKept(t *testing.T) {
 	a, s := newAPI(t), newWebhookServer(t)
 	a.configure(validating, "k", s.at("/allow", ""))
 	for i := range 20 {
-		a.must(201, "POST", cms, fmt.Sprintf(`{"metadata":{"name":"c%d"}}`, i))
+		a.Must(201, "POST", cms, fmt.Sprintf(`{"metadata":{"name":"c%d"}}`, i))
 	}
 	// Another configuration of the same server.
 	a.configure(validating, "l", s.at("/allow", ""))
-	a.must(201, "POST", cms, `{"metadata":{"name":"last"}}`)
+	a.Must(201, "POST", cms, `{"metadata":{"name":"last"}}`)
 	if n := s.opened.Load(); n > 1 {
 		t.Errorf("%d connections for 21 requests", n)
 	}
@@ -275,7 +277,7 @@ func TestMetrics(t *testing.T) {
 	s.on("/deny", denying(&metav1.Status{Code: 403}))
 	a.configure(validating, "m", s.at("/deny", ""), fmt.Sprintf(`{"failurePolicy":"Ignore","clientConfig":{"url":%q}}`, deadURL(t)),
 		s.at("/allow", `"matchConditions":[{"name":"n","expression":"false"}]`))
-	a.must(403, "POST", cms, `{"metadata":{"name":"c"}}`)
+	a.Must(403, "POST", cms, `{"metadata":{"name":"c"}}`)
 	families, err := a.metrics.Gather()
 	if err != nil {
 		t.Fatal(err)

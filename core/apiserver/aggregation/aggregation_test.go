@@ -6,10 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -24,10 +21,11 @@ import (
 
 	"github.com/pintle-dev/pintle/core/apiserver"
 	"github.com/pintle-dev/pintle/core/apiserver/aggregation"
+	"github.com/pintle-dev/pintle/core/apiserver/apiservertest"
 	"github.com/pintle-dev/pintle/core/apiserver/discovery"
 	"github.com/pintle-dev/pintle/core/apiserver/openapi"
 	"github.com/pintle-dev/pintle/core/auth"
-	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/core/store/storetest"
 	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/crd/registry"
 	"github.com/pintle-dev/pintle/sdk/resource"
@@ -44,34 +42,22 @@ func (ada) Authorize(_ context.Context, a auth.Attributes) (bool, string, error)
 	return a.Resource != "secrets" && !strings.Contains(a.Path, "secrets"), "", nil
 }
 
-type bundle []*crd.Definition
-
-func (b bundle) Definitions() ([]*crd.Definition, error) { return b, nil }
-func (bundle) Hooks(schema.GroupResource) any            { return nil }
-
 func define(group, plural, kind string, scope crd.Scope) *crd.Definition {
-	return &crd.Definition{Group: group, Scope: scope, Source: registry.BuiltinSource,
-		Names:    crd.Names{Plural: plural, Singular: strings.ToLower(kind), Kind: kind, ListKind: kind + "List"},
-		Versions: []crd.Version{{Name: "v1", Served: true, Storage: true, Status: true}}}
+	d := apiservertest.Type(group, plural, kind, scope, "")
+	d.Versions[0].Status = true
+	return d
 }
 
 // server is an API server with an aggregator.
 type server struct {
-	t    testing.TB
-	url  string
-	reg  *registry.Registry
-	api  *apiserver.Server
-	http *http.Client
+	*apiservertest.Server
+	t   testing.TB
+	reg *registry.Registry
 }
 
 func newServer(t testing.TB, proxies *authority) *server {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	st, err := store.Open(ctx, store.Config{Dir: t.TempDir(), Bootstrap: true, MinFreeBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	reg := registry.New()
+	st, reg := storetest.Open(t), registry.New()
 	agg := aggregation.New(aggregation.Config{
 		Store: st, Types: reg, CheckInterval: 200 * time.Millisecond,
 		Priority: func(gv schema.GroupVersion) aggregation.Priority {
@@ -82,70 +68,29 @@ func newServer(t testing.TB, proxies *authority) *server {
 		},
 		ClientCertificate: func() (tls.Certificate, error) { return proxies.pair(t, "front-proxy-client"), nil },
 	})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = agg.Run(ctx)
-	}()
-	api, err := apiserver.New(apiserver.Config{
+	api := apiservertest.Start(t, apiserver.Config{
 		Store: st, Registry: reg, Authenticator: ada{}, Authorizer: ada{}, Aggregator: agg,
 		Discovery: discovery.New(discovery.Config{Types: reg, Others: agg}),
 		OpenAPI:   openapi.New(openapi.Config{Types: reg, Others: agg}),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := api.Install(bundle{
+	}, apiservertest.Bundle{Types: []*crd.Definition{
 		define("", "namespaces", "Namespace", crd.ClusterScoped), define("", "services", "Service", crd.NamespaceScoped),
 		define("discovery.k8s.io", "endpointslices", "EndpointSlice", crd.NamespaceScoped),
 		define("apiregistration.k8s.io", "apiservices", "APIService", crd.ClusterScoped),
-	}); err != nil {
-		t.Fatal(err)
-	}
-	srv := httptest.NewServer(api)
-	t.Cleanup(func() {
-		cancel()
-		<-done
-		srv.CloseClientConnections()
-		srv.Close()
-		_ = st.Close()
-	})
-	return &server{t, srv.URL, reg, api, srv.Client()}
+	}})
+	apiservertest.Run(t, agg.Run)
+	api.Must(201, "POST", "/api/v1/namespaces", `{"metadata":{"name":"ware"}}`)
+	return &server{api, t, reg}
 }
 
 func (s *server) do(method, path, body string, header ...string) (int, string) {
 	s.t.Helper()
-	req, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	client := *s.http
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	resp, err := client.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return resp.StatusCode, string(b)
+	a := s.Do(method, path, body, header...)
+	return a.Code, string(a.Body)
 }
 
 func (s *server) must(code int, method, path, body string, header ...string) string {
 	s.t.Helper()
-	got, text := s.do(method, path, body, header...)
-	if got != code {
-		s.t.Fatalf("%s %s: %d, want %d: %s", method, path, got, code, text)
-	}
-	return text
+	return string(s.Must(code, method, path, body, header...).Body)
 }
 
 const apiServices = "/apis/apiregistration.k8s.io/v1/apiservices"
@@ -256,7 +201,7 @@ func TestClientThroughProxy(t *testing.T) {
 	s.register(serving.pem, 2000)
 	s.reason(wardle, "Passed")
 	ctx := t.Context()
-	config := &rest.Config{Host: s.url, BearerToken: "secret"}
+	config := &rest.Config{Host: s.URL, BearerToken: "secret"}
 	dyn, err := dynamic.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
@@ -302,7 +247,7 @@ func TestClientThroughProxy(t *testing.T) {
 
 	// A stream in both directions, as exec is.
 	dialer := websocket.Dialer{Subprotocols: []string{"base64url.bearer.authorization.k8s.io.c2VjcmV0", "echo"}}
-	conn, resp, err := dialer.Dial("ws"+strings.TrimPrefix(s.url, "http")+"/apis/wardle.example.com/v1alpha1/namespaces/default/flunders/a/exec", nil)
+	conn, resp, err := dialer.Dial("ws"+strings.TrimPrefix(s.URL, "http")+"/apis/wardle.example.com/v1alpha1/namespaces/default/flunders/a/exec", nil)
 	if err != nil {
 		t.Fatalf("%v %v", err, resp)
 	}
@@ -329,7 +274,7 @@ func TestDocumentsAreMerged(t *testing.T) {
 	s.register(serving.pem, 19000)
 	s.reason(wardle, "Passed")
 	s.waitFor("discovery", func() bool { _, text := s.do("GET", "/openapi/v3", ""); return strings.Contains(text, "hash=ABC") })
-	client, err := clientdiscovery.NewDiscoveryClientForConfig(&rest.Config{Host: s.url})
+	client, err := clientdiscovery.NewDiscoveryClientForConfig(&rest.Config{Host: s.URL})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"sync"
 	"testing"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/pintle-dev/pintle/core/apiserver/customresources"
 	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/core/store/storetest"
 	"github.com/pintle-dev/pintle/crd/registry"
 )
 
@@ -67,16 +67,6 @@ func bigDefinition(i int) (key store.Key, data []byte) {
 	return store.Key("customresourcedefinitions.apiextensions.k8s.io//" + name), data
 }
 
-func openStore(t testing.TB) *store.Store {
-	t.Helper()
-	st, err := store.Open(context.Background(), store.Config{Dir: t.TempDir(), Bootstrap: true, MinFreeBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = st.Close() })
-	return st
-}
-
 func fill(t testing.TB, st *store.Store, n int) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -123,7 +113,7 @@ func heap() float64 {
 // BenchmarkStart1000 is what 1,000 stored definitions, each with a schema of 10 KB, cost a
 // server that starts: time until all are registered, and memory that stays.
 func BenchmarkStart1000(b *testing.B) {
-	st := openStore(b)
+	st := storetest.Open(b)
 	fill(b, st, 1000)
 	for b.Loop() {
 		before := heap()
@@ -142,7 +132,7 @@ func BenchmarkStart1000(b *testing.B) {
 // Types that nobody uses cost little, those that are used no more give back what they took.
 func TestManyDefinitions(t *testing.T) {
 	const n = 300
-	st := openStore(t)
+	st := storetest.Open(t)
 	fill(t, st, n)
 	before := heap()
 	reg, stop := start(t, st)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -17,9 +16,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/pintle-dev/pintle/core/apiserver/apiservertest"
 	"github.com/pintle-dev/pintle/core/apiserver/fairness"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/core/store/storetest"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -33,18 +34,13 @@ type bench struct {
 
 func start(t *testing.T, seats int, wait time.Duration) *bench {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	s, err := store.Open(ctx, store.Config{Dir: t.TempDir(), Bootstrap: true, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := storetest.Open(t)
 	b := &bench{t: t, store: s, reg: prometheus.NewRegistry()}
+	var err error
 	if b.c, err = fairness.New(fairness.Config{Seats: seats, QueueWait: wait, Metrics: b.reg}); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
-	go func() { defer close(done); _ = b.c.Run(ctx, s) }()
-	t.Cleanup(func() { cancel(); <-done; _ = s.Close() })
+	apiservertest.Run(t, func(ctx context.Context) error { return b.c.Run(ctx, s) })
 	return b
 }
 

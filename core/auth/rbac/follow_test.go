@@ -21,24 +21,9 @@ import (
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/auth/rbac"
 	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/core/store/storetest"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
-
-func openStore(t *testing.T) *store.Store {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	s, err := store.Open(ctx, store.Config{Dir: t.TempDir(), Bootstrap: true, MinFreeBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
 
 // write stores an object; nil deletes it.
 func write(t *testing.T, s *store.Store, bucket, namespace, name string, o any) {
@@ -70,7 +55,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func TestFollowsTheStore(t *testing.T) {
-	s := openStore(t)
+	s := storetest.Open(t)
 	role := &rbacv1.ClusterRole{Rules: []rbacv1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}}}
 	binding := &rbacv1.RoleBinding{
 		RoleRef:  rbacv1.RoleRef{Kind: "ClusterRole", Name: "reader"},
@@ -119,7 +104,7 @@ func fakeClient(objects ...runtime.Object) *fake.FakeDynamicClient {
 }
 
 func TestAggregatedRulesAreWritten(t *testing.T) {
-	s := openStore(t)
+	s := storetest.Open(t)
 	tree := map[string]any{
 		"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": map[string]any{"name": "view"},
 		"aggregationRule": map[string]any{"clusterRoleSelectors": []any{map[string]any{"matchLabels": map[string]any{"v": "true"}}}},
@@ -172,7 +157,7 @@ func TestAggregatedRulesAreWritten(t *testing.T) {
 }
 
 func TestGuard(t *testing.T) {
-	s := openStore(t)
+	s := storetest.Open(t)
 	tree := func(o any) map[string]any {
 		out, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 		if err != nil {

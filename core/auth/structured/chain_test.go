@@ -27,6 +27,7 @@ import (
 	"github.com/pintle-dev/pintle/core/auth/structured"
 	"github.com/pintle-dev/pintle/core/auth/webhook"
 	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/core/store/storetest"
 	"github.com/pintle-dev/pintle/crd/registry"
 )
 
@@ -34,11 +35,7 @@ import (
 // that may say so in front of it.
 func TestTheWholeChain(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
-	st, err := store.Open(t.Context(), store.Config{Dir: t.TempDir(), Bootstrap: true, MinFreeBytes: 1 << 20, Logger: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = st.Close() })
+	st := storetest.Open(t)
 	// data: token-id abcdef, token-secret 0123456789abcdef, usage-bootstrap-authentication true
 	if _, err := st.Write(t.Context(), store.Write{Key: "secrets/kube-system/bootstrap-token-abcdef", Data: []byte(
 		`{"metadata":{"name":"bootstrap-token-abcdef"},"type":"bootstrap.kubernetes.io/token","data":{"token-id":"YWJjZGVm","token-secret":"MDEyMzQ1Njc4OWFiY2RlZg==","usage-bootstrap-authentication":"dHJ1ZQ=="}}`)}); err != nil {
