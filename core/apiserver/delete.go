@@ -34,6 +34,9 @@ func (q *request) delete() error {
 	if err != nil {
 		return err
 	}
+	if ignoresReadErrors(opts) {
+		return q.deleteUnreadable()
+	}
 	d, err := q.deleteNamed(q.ctx, q.route.name, opts)
 	if err != nil {
 		return err
@@ -101,6 +104,10 @@ func (q *request) deleteQuery(opts *metav1.DeleteOptions) error {
 	if v := q.query.Get("orphanDependents"); v != "" && opts.OrphanDependents == nil { //nolint:staticcheck // old clients
 		b := queryTrue(q.query, "orphanDependents")
 		opts.OrphanDependents = &b //nolint:staticcheck // old clients
+	}
+	if q.query.Get(ignoreReadErrors) != "" && opts.IgnoreStoreReadErrorWithClusterBreakingPotential == nil {
+		b := queryTrue(q.query, ignoreReadErrors)
+		opts.IgnoreStoreReadErrorWithClusterBreakingPotential = &b
 	}
 	if len(opts.DryRun) == 0 {
 		opts.DryRun = q.query["dryRun"]

@@ -50,6 +50,8 @@ func toStatus(err error) *metav1.Status {
 			"the server's disk is nearly full and writes are refused; free space or delete objects: "+err.Error())
 	case errors.Is(err, store.ErrTooLarge):
 		err = apierrors.NewRequestEntityTooLargeError(err.Error())
+	case errors.Is(err, store.ErrSealed):
+		err = statusError(http.StatusInternalServerError, metav1.StatusReasonStoreReadError, err.Error())
 	case errors.Is(err, store.ErrClosed):
 		err = unavailable("the server is shutting down")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
