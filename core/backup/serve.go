@@ -41,10 +41,8 @@ type Handler struct {
 	Cluster    Cluster
 	Authorizer Authorizer
 	// User is who asks.
-	User func(ctx context.Context) (resource.User, bool)
-	// Respond answers an error.
-	Respond func(w http.ResponseWriter, r *http.Request, err error)
-	Logger  *slog.Logger
+	User   func(ctx context.Context) (resource.User, bool)
+	Logger *slog.Logger
 
 	running sync.Mutex
 }
@@ -56,8 +54,24 @@ const stall = time.Minute
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h.serve(w, r); err != nil {
-		h.Respond(w, r, err)
+		respond(w, err)
 	}
+}
+
+// respond answers an error as the API server does.
+func respond(w http.ResponseWriter, err error) {
+	var known apierrors.APIStatus
+	if !errors.As(err, &known) {
+		known = apierrors.NewInternalError(err)
+	}
+	st := known.Status()
+	st.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
+	if st.Details != nil && st.Details.RetryAfterSeconds > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(st.Details.RetryAfterSeconds)))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(int(st.Code))
+	_, _ = w.Write(mustJSON(st)) // the client is gone where this fails
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
