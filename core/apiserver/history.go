@@ -110,15 +110,15 @@ func (q *request) historyOf(h *store.History) (*corev1.History, error) {
 
 // attributeChange tells from managedFields who made a change: those whose entries are of
 // another time than before, or else, for changes within a second, have got more fields. Who
-// has only lost fields has done nothing.
+// has only lost fields has done nothing, nor has whose entry is older than the object was.
 func attributeChange(r *corev1.Revision, data, prev []byte) {
-	before := map[string]int{} // the length of entries
-	eachManager(prev, func(id string, e gjson.Result) { before[id] = len(e.Raw) })
+	before, since := map[string]int{}, "" // the length of entries, and the newest time
+	eachManager(prev, func(id string, e gjson.Result) { before[id], since = len(e.Raw), max(since, e.Get("time").Str) })
 	var fresh, grown []gjson.Result
 	eachManager(data, func(id string, e gjson.Result) {
-		if n, there := before[id]; !there {
+		if n, there := before[id]; !there && e.Get("time").Str >= since {
 			fresh = append(fresh, e)
-		} else if len(e.Raw) > n {
+		} else if there && len(e.Raw) > n {
 			grown = append(grown, e)
 		}
 	})

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"syscall"
@@ -23,27 +24,35 @@ func newKubectl() *cobra.Command {
 	return &cobra.Command{
 		Use: "kubectl", Short: "kubectl, against this cluster",
 		DisableFlagParsing: true,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if os.Getenv("KUBECONFIG") == "" {
-				data := os.Getenv(config.EnvPrefix + "_DATA_DIR")
-				if data == "" {
-					data = defaultDataDir
-				}
-				if err := os.Setenv("KUBECONFIG", layout.Dir(data).Kubeconfig()); err != nil {
-					return err
-				}
-			}
-			// Much of kubectl (proxy, get --watch) ends by being interrupted and nothing else,
-			// and the rest listens for signals itself.
-			signal.Reset(syscall.SIGINT, syscall.SIGTERM)
-			k := kubectl.NewDefaultKubectlCommandWithArgs(kubectl.KubectlOptions{
-				PluginHandler: kubectl.NewDefaultPluginHandler(plugin.ValidPluginFilenamePrefixes),
-				Arguments:     append([]string{"kubectl"}, args...),
-				ConfigFlags:   genericclioptions.NewConfigFlags(true).WithDeprecatedPasswordFlag().WithDiscoveryBurst(300).WithDiscoveryQPS(50),
-				IOStreams:     genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr},
-			})
-			k.SetArgs(args)
-			return k.ExecuteContext(cmd.Context())
-		},
+		RunE:               func(cmd *cobra.Command, args []string) error { return runKubectl(cmd.Context(), args) },
 	}
+}
+
+// adoptKubeconfig lets clients be the administrator where nothing says who they are.
+func adoptKubeconfig() error {
+	if os.Getenv("KUBECONFIG") != "" {
+		return nil
+	}
+	data := os.Getenv(config.EnvPrefix + "_DATA_DIR")
+	if data == "" {
+		data = defaultDataDir
+	}
+	return os.Setenv("KUBECONFIG", layout.Dir(data).Kubeconfig())
+}
+
+func runKubectl(ctx context.Context, args []string) error {
+	if err := adoptKubeconfig(); err != nil {
+		return err
+	}
+	// Much of kubectl (proxy, get --watch) ends by being interrupted and nothing else,
+	// and the rest listens for signals itself.
+	signal.Reset(syscall.SIGINT, syscall.SIGTERM)
+	k := kubectl.NewDefaultKubectlCommandWithArgs(kubectl.KubectlOptions{
+		PluginHandler: kubectl.NewDefaultPluginHandler(plugin.ValidPluginFilenamePrefixes),
+		Arguments:     append([]string{"kubectl"}, args...),
+		ConfigFlags:   genericclioptions.NewConfigFlags(true).WithDeprecatedPasswordFlag().WithDiscoveryBurst(300).WithDiscoveryQPS(50),
+		IOStreams:     genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr},
+	})
+	k.SetArgs(args)
+	return k.ExecuteContext(ctx)
 }

@@ -43,6 +43,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newUp(), newDown(), newStatus(), newServer(), newAgent(), newBackup(),
 		newPlugin(), newImage(), newEncryption(), newKubectl(), newPause(),
+		newApply(), newHistory(), newUndelete(),
 	)
 	return root
 }
