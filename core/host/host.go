@@ -215,7 +215,14 @@ func (h *Host) Restart(name string) error {
 
 // SetLeading says whether this host leads, which decides whether controllers and
 // schedulers work. A host that no longer leads stops those that run.
-func (h *Host) SetLeading(leading bool) { h.lead.set(leading) }
+func (h *Host) SetLeading(leading bool) {
+	h.lead.set(leading)
+	if leading && h.publisher != nil {
+		for _, s := range h.List() { // Another host has published until now.
+			h.publisher.notify(s.Name)
+		}
+	}
+}
 
 // Network returns the named plugin as a network. The value stays valid when the plugin
 // restarts: calls wait for it to be back, for as long as their context lets them, and it

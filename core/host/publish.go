@@ -113,8 +113,18 @@ func (p *publisher) run(ctx context.Context) {
 	}
 }
 
-// publish writes the objects of the named plugins. Those that fail are marked again.
+// leads says whether this host is the one of those of its kind that publishes.
+func (p *publisher) leads() bool {
+	leading, _ := p.host.lead.get()
+	return leading
+}
+
+// publish writes the objects of the named plugins. Those that fail are marked again. Of
+// several hosts with the same plugins the one that leads publishes its own.
 func (p *publisher) publish(ctx context.Context, names []string) (failed bool) {
+	if !p.leads() {
+		return false
+	}
 	for _, name := range names {
 		s, err := p.host.plugin(name)
 		if err != nil {
@@ -196,6 +206,9 @@ func (p *publisher) seen(ctx context.Context, o any) {
 	}
 	s, err := p.host.plugin(u.GetLabels()[labelPlugin])
 	if err != nil || s.snapshot().Object != u.GetName() {
+		if !p.leads() {
+			return
+		}
 		if err := p.client.Delete(ctx, u.GetName(), metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			p.host.config.Logger.Warn("remove plugin object", "object", u.GetName(), "error", err)
 		}
@@ -217,6 +230,9 @@ func (p *publisher) seen(ctx context.Context, o any) {
 
 // correct puts the host's own fields of spec right.
 func (p *publisher) correct(ctx context.Context, s *supervisor, u *unstructured.Unstructured) {
+	if !p.leads() {
+		return
+	}
 	want := specTree(&s.spec, p.host.config.Node)
 	have, _, _ := unstructured.NestedMap(u.Object, "spec")
 	patch := map[string]any{}

@@ -92,6 +92,9 @@ func Open(cfg Config) (*Authority, error) {
 // CAPEM returns the authority's certificate.
 func (a *Authority) CAPEM() []byte { return slices.Clone(a.ca.CertPEM) }
 
+// CA is the authority's certificate.
+func (a *Authority) CA() *x509.Certificate { return a.ca.Certificate }
+
 // CAFile returns the path of the authority's certificate.
 func (a *Authority) CAFile() string { return filepath.Join(a.dir, caName+".crt") }
 

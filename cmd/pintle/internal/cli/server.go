@@ -37,6 +37,7 @@ func newServer() *cobra.Command {
 		},
 	}
 	o.register(cmd)
+	addServerCommands(cmd)
 	return cmd
 }
 

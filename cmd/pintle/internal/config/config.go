@@ -19,7 +19,11 @@ import (
 
 // Config is a whole configuration.
 type Config struct {
+	// Name of this server among those of its cluster; the machine's host name where empty. It
+	// is kept at the first start and never changes.
+	Name    string   `json:"name"`
 	API     API      `json:"api"`
+	Cluster Cluster  `json:"cluster"`
 	Store   Store    `json:"store"`
 	Node    Node     `json:"node"`
 	Plugins []Plugin `json:"plugins"`
@@ -232,6 +236,9 @@ func (c *Config) Validate() error {
 		}
 	}
 	if err := c.validateAdmission(); err != nil {
+		return err
+	}
+	if err := c.validateCluster(); err != nil {
 		return err
 	}
 	if err := c.Store.Encryption.validate(c.Plugins); err != nil {

@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"time"
 
@@ -80,11 +81,12 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		Profiling:         true,
 		Fairness:          s.turns(), Limits: limits, Metrics: metrics,
 		Audit: s.access.audit,
-		TLS:   tlsConfig, Version: release.Info(), Ready: append(s.access.checks(), apiserver.Check{
+		TLS:   tlsConfig, Version: release.Info(), Ready: append(append(s.access.checks(), s.clusterCheck()), apiserver.Check{
 			Name: "crds", Run: func(ctx context.Context) error { return s.types.Synced(ctx) },
 		}), Logger: s.log,
 	}
 	s.addEncryption(&cfg)
+	maps.Copy(cfg.Handlers, s.cluster.Handlers())
 	if err := s.addTracing(&cfg); err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ import (
 	"github.com/pintle-dev/pintle/core/auth/structured"
 	"github.com/pintle-dev/pintle/core/auth/tokens"
 	"github.com/pintle-dev/pintle/core/auth/webhook"
+	"github.com/pintle-dev/pintle/core/cluster"
 )
 
 // authenticate makes the authenticator, of what is configured: what is known locally first,
@@ -38,6 +39,9 @@ func (a *access) authenticate(s *Server, group *errgroup.Group, ctx context.Cont
 	cfg := auth.Config{
 		ClientCAs: s.authority.Pool(), Anonymous: api.Anonymous,
 		Tokens: []auth.TokenAuthenticator{auth.ForServer(s.tokens, own), a.tokens},
+	}
+	if s.cfg.Cluster.Listen != "" {
+		cfg.Tokens = append(cfg.Tokens, auth.ForServer(cluster.NewTokenAuthenticator(s.store), own))
 	}
 	if api.BootstrapTokens {
 		cfg.Tokens = append(cfg.Tokens, auth.ForServer(bootstraptoken.New(s.store, nil, s.log), own))

@@ -69,7 +69,7 @@ func (s *Server) bootstrap(ctx context.Context, admin *rest.Config) error {
 	if err := s.ensureAuthenticationInfo(ctx, client); err != nil {
 		return err
 	}
-	for _, p := range nodePermissions(s.cfg.Plugins) {
+	for _, p := range append(nodePermissions(s.cfg.Plugins), joiningPermission(), serversPermission()) {
 		if err := ensureRole(ctx, client, p); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,8 +29,9 @@ import (
 	"github.com/pintle-dev/pintle/core/apiserver/fairness"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/auth/pki"
-	"github.com/pintle-dev/pintle/core/auth/signing"
 	"github.com/pintle-dev/pintle/core/backup/schedule"
+	"github.com/pintle-dev/pintle/core/auth/signing"
+	"github.com/pintle-dev/pintle/core/cluster"
 	"github.com/pintle-dev/pintle/core/encryption"
 	"github.com/pintle-dev/pintle/core/host"
 	"github.com/pintle-dev/pintle/core/store"
@@ -51,15 +53,23 @@ type Server struct {
 	webhooks   *webhook.Webhooks
 	policies   *policy.Policies
 	aggregator *aggregation.Aggregator
+	backups    *schedule.Runner            // nil where none are scheduled
 	tracing    func(context.Context) error // sends the last spans; nil where there are none
 	fairness   *fairness.Controller        // nil where it is not wanted
-	backups    *schedule.Runner            // nil where none are scheduled
+
+	identity cluster.Identity
+	cluster  *cluster.Cluster
+	// started and draining are for the other servers, which ask how this one is.
+	started, draining atomic.Bool
 }
 
 // Run serves until ctx ends.
 func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) (err error) {
 	started := time.Now()
 	s := &Server{cfg: cfg, dir: dir, log: log, tokens: auth.NewTokenStore()}
+	if err := s.identify(ctx); err != nil {
+		return err
+	}
 	if s.authority, err = pki.Open(pki.Config{Dir: dir.PKI(), Logger: log}); err != nil {
 		return err
 	}
@@ -73,16 +83,23 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 		return errors.Join(err, closeAll(listeners))
 	}
 	defer stopKeys()
-	if s.store, err = store.Open(ctx, store.Config{
-		Dir: dir.Store(), Bootstrap: true, Logger: log,
+	storeConfig := store.Config{
+		Dir: dir.Store(), Logger: log,
 		CacheBytes: int64(cfg.Store.Cache), EventBytes: int64(cfg.Store.Events),
 		HistoryWindow: time.Duration(cfg.Store.HistoryWindow), Sealer: s.sealer(),
-	}); err != nil {
+	}
+	if err := s.joinCluster(&storeConfig); err != nil {
+		return errors.Join(err, closeAll(listeners))
+	}
+	if s.store, err = store.Open(ctx, storeConfig); err != nil {
 		return errors.Join(err, closeAll(listeners))
 	}
 	defer func() { err = errors.Join(err, s.store.Close()) }()
 	if s.keys != nil {
 		s.keys.Attach(s.store)
+	}
+	if err := s.enterCluster(ctx); err != nil {
+		return errors.Join(err, closeAll(listeners))
 	}
 	defer s.endTracing()
 
@@ -99,6 +116,8 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 		return errors.Join(err, closeAll(listeners))
 	}
 	defer context.AfterFunc(told, func() {
+		s.draining.Store(true)
+		s.handOver()
 		s.api.Drain()
 		time.AfterFunc(time.Duration(cfg.API.ShutdownDelay), cancel)
 	})()
@@ -109,6 +128,7 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	group.Go(func() error { return s.runKeys(ctx) })
 	group.Go(func() error { return s.types.Run(ctx) })
 	group.Go(func() error { return s.aggregator.Run(ctx) })
+	group.Go(func() error { return s.cluster.Run(ctx) })
 	group.Go(func() error { return s.signer().Run(ctx, s.store) })
 	group.Go(func() error { return s.webhooks.Run(ctx, s.store) })
 	group.Go(func() error { return s.policies.Run(ctx, s.store) })
@@ -187,6 +207,7 @@ func (s *Server) servingTLS() (*tls.Config, error) {
 	}
 	conf := pki.ServerTLS(pair)
 	conf.NextProtos = []string{"h2", "http/1.1"}
+	cluster.ServeJoin(conf, pair.TLS(), s.authority.CA())
 	return conf, nil
 }
 
@@ -197,7 +218,7 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 		return err
 	}
 	defer forget()
-	if err := s.bootstrap(ctx, admin); err != nil {
+	if err := s.ensureFirstObjects(ctx, admin); err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop while starting
 		}
@@ -207,6 +228,7 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 		return err
 	}
 	s.access.markReady()
+	s.started.Store(true)
 	go s.writeAggregatedRoles(ctx, admin)
 	go s.showFairness(ctx, admin)
 	s.log.Info("ready", "address", s.cfg.API.Listen, "after", time.Since(started).Round(time.Millisecond))
@@ -222,7 +244,7 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 	h, err := host.New(host.Config{
 		Dir: s.dir.Host("server"), SocketPath: s.dir.APISocket(), Tokens: s.tokens,
 		Client: admin, ManagePermissions: true, Version: release.Version, Logger: s.log,
-		OnBundle: s.installBundle,
+		OnBundle: s.installBundle, Standby: true,
 	})
 	if err != nil {
 		return err
@@ -232,6 +254,7 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 			return err
 		}
 	}
+	go s.followLead(ctx, admin, h)
 	if err := h.Run(ctx); err != nil {
 		return err
 	}

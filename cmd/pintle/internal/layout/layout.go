@@ -58,6 +58,12 @@ func (d Dir) PKI() string { return d.join("pki") }
 // Keys sign service-account tokens.
 func (d Dir) Keys() string { return d.join("pki", "serviceaccount") }
 
+// Peers holds the authority by which the servers of a cluster know each other.
+func (d Dir) Peers() string { return d.join("pki", "peer") }
+
+// Identity says who this server is among those of its cluster.
+func (d Dir) Identity() string { return d.join("server.json") }
+
 // Store holds the Raft log and the state.
 func (d Dir) Store() string { return d.join("store") }
 
