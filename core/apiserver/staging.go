@@ -98,13 +98,13 @@ func (t *transaction) write(ctx context.Context) (refused []*staged, err error) 
 			w.result = objects[i]
 		}
 	}
-	return nil, t.finish(ctx, all)
+	t.finish(ctx, all)
+	return nil, nil
 }
 
-// finish tells what takes part in the writes that they were done. What fails now is said:
-// the writes can't be taken back together.
-func (t *transaction) finish(ctx context.Context, all []*staged) error {
-	var failed error
+// finish tells what takes part in the writes that they were done. What fails now is only said:
+// taking one write back would leave a part of the transaction.
+func (t *transaction) finish(ctx context.Context, all []*staged) {
 	for _, w := range all {
 		if w.end == nil {
 			continue
@@ -114,16 +114,9 @@ func (t *transaction) finish(ctx context.Context, all []*staged) error {
 		if err := w.change.end(ctx, end, nil); err != nil {
 			t.outer.server.cfg.Logger.WarnContext(ctx, "what goes with a write was not done", "resource", w.change.k.gr.String(),
 				"namespace", w.change.Namespace, "name", w.change.Name, "operation", string(w.what), "error", err)
-			if w.what == resource.Create {
-				w.change.takeBack(ctx, w.result)
-				failed = errors.Join(failed, fmt.Errorf("%s was taken back after the transaction was done: %w", w.op.describe(), err))
-			}
+			w.op.q.warn(fmt.Sprintf("what goes with %s was not done: %v", w.op.describe(), err))
 		}
 	}
-	if failed != nil {
-		return apierrors.NewInternalError(failed)
-	}
-	return nil
 }
 
 // errOf is the error that a refused transaction has for a write.
@@ -172,6 +165,7 @@ func (o *operation) stage(ctx context.Context, c *change, what resource.Operatio
 		}
 	} else {
 		var err error
+		c.Together = true
 		if w.end, err = c.begin(ctx, what); err != nil {
 			return store.Object{}, err
 		}

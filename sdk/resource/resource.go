@@ -47,6 +47,9 @@ type Request struct {
 	Object      map[string]any // nil on delete
 	Old         map[string]any // nil on create
 	Reader      Reader
+	// Together says that the write is one of several that are done together or not at all:
+	// what can fail has to be done when Begin returns, and not at its end.
+	Together bool
 	// Warnings are sent to the client as Warning headers.
 	Warnings []string
 	// Memory is what a type's hooks keep from one to the next of the same write.

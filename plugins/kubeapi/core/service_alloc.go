@@ -188,7 +188,7 @@ func (w *ipWrites) take(ctx context.Context, r *resource.Request, a *allocation,
 		w.writes = append(w.writes, &ipWrite{ip: ip, chosen: slices.Contains(a.chosen, ip)})
 	}
 	w.ips = ips
-	if r.Old != nil {
+	if r.Old != nil || r.Together {
 		return w.create(ctx)
 	}
 	// A service that there is already will not be written: nothing is to be written for it.
