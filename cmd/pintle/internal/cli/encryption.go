@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
@@ -95,6 +96,11 @@ func showEncryption(cmd *cobra.Command, o options, output string, ask func(conte
 	}
 	raw, err := ask(cmd.Context(), client)
 	if err != nil {
+		// client-go makes no message of what answers a request of no type that it knows.
+		var said metav1.Status
+		if json.Unmarshal(raw, &said) == nil && said.Message != "" {
+			return errors.New(said.Message)
+		}
 		return err
 	}
 	if output == "json" {
