@@ -270,12 +270,12 @@ func TestAuditOfAPanic(t *testing.T) {
 			"/abort": http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }),
 		}
 	})
-	req, err := http.NewRequest(http.MethodPost, a.url+"/abort", http.NoBody) // a POST is not sent again
+	req, err := http.NewRequest(http.MethodPost, a.URL+"/abort", http.NoBody) // a POST is not sent again
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Audit-ID", "aborted")
-	if _, err := a.client.Do(req); err == nil {
+	if _, err := a.HTTP.Do(req); err == nil {
 		t.Error("an aborted request has an answer")
 	}
 	if e := j.of(t, "aborted", 2)[1]; e.Stage != auditv1.StagePanic {

@@ -48,7 +48,7 @@ func call(b *testing.B, s *apiserver.Server, want int, method, path, contentType
 }
 
 func benchServer(b *testing.B, n int) *apiserver.Server {
-	s, _, _ := newServer(b)
+	s := newServer(b).API
 	call(b, s, 201, "POST", "/api/v1/namespaces", "application/json", `{"metadata":{"name":"default"}}`)
 	for i := range n {
 		call(b, s, 201, "POST", pods, "application/json", strings.Replace(benchPod, "NAME", fmt.Sprintf("p%d", i), 1))

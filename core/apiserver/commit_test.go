@@ -10,8 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/pintle-dev/pintle/core/apiserver/apiservertest"
 	"github.com/pintle-dev/pintle/crd"
-	"github.com/pintle-dev/pintle/crd/registry"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -66,10 +66,8 @@ func (h *taker) Begin(_ context.Context, r *resource.Request, op resource.Operat
 type takers struct{ h *taker }
 
 func (takers) Definitions() ([]*crd.Definition, error) {
-	return []*crd.Definition{{Group: "take.dev", Names: crd.Names{Plural: "takes", Singular: "take", Kind: "Take", ListKind: "TakeList"},
-		Scope: crd.NamespaceScoped, Source: registry.BuiltinSource,
-		Versions: []crd.Version{{Name: "v1", Served: true, Storage: true,
-			Schema: parseSchema(`{"type":"object","properties":{"mark":{"type":"string"},"text":{"type":"string"}}}`)}}}}, nil
+	return []*crd.Definition{apiservertest.Type("take.dev", "takes", "Take", crd.NamespaceScoped,
+		`{"type":"object","properties":{"mark":{"type":"string"},"text":{"type":"string"}}}`)}, nil
 }
 
 func (t takers) Hooks(runtimeschema.GroupResource) any { return t.h }

@@ -6,9 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,9 +16,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/pintle-dev/pintle/core/apiserver"
+	"github.com/pintle-dev/pintle/core/apiserver/apiservertest"
 	"github.com/pintle-dev/pintle/core/apiserver/customresources"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/core/store/storetest"
 	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/crd/registry"
 	"github.com/pintle-dev/pintle/crd/schema"
@@ -31,10 +31,7 @@ import (
 type everyone struct{}
 
 func (everyone) Authenticate(r *http.Request) (resource.User, bool, error) {
-	name := r.Header.Get("X-User")
-	if name == "" {
-		name = "root"
-	}
+	name := apiservertest.UserName(r)
 	return resource.User{Name: name}, name != "unknown", nil
 }
 
@@ -42,32 +39,11 @@ func (everyone) Authorize(_ context.Context, a auth.Attributes) (bool, string, e
 	return a.User.Name != "nobody", "", nil
 }
 
-func parseSchema(text string) func() (*schema.Schema, error) {
-	return func() (*schema.Schema, error) {
-		s := &schema.Schema{}
-		return s, json.Unmarshal([]byte(text), s)
-	}
-}
-
-// types is a bundle of the tests' own types.
-type types struct{ defs []*crd.Definition }
-
-func (t types) Definitions() ([]*crd.Definition, error) { return t.defs, nil }
-
-func (t types) Hooks(gr runtimeschema.GroupResource) any {
-	switch gr.Resource {
-	case "pods":
-		return podHooks{}
-	case "namespaces":
-		return namespaceHooks{}
-	case "echoes":
-		return echo{}
-	case "notes":
-		return noteHooks{}
-	case "doubts":
-		return doubt{}
-	}
-	return nil
+// types are the tests' own.
+func types() apiservertest.Bundle {
+	return apiservertest.Bundle{Types: definitions(), HookOf: map[string]any{
+		"pods": podHooks{}, "namespaces": namespaceHooks{}, "echoes": echo{}, "notes": noteHooks{}, "doubts": doubt{},
+	}}
 }
 
 // podHooks give pods a grace period and a binding.
@@ -148,44 +124,42 @@ const podSchema = `{"type":"object","properties":{
  "status":{"type":"object","properties":{"phase":{"type":"string"}}}}}`
 
 func definitions() []*crd.Definition {
-	names := func(plural, singular, kind string, short ...string) crd.Names {
-		return crd.Names{Plural: plural, Singular: singular, Kind: kind, ListKind: kind + "List", ShortNames: short}
-	}
+	names, parse := apiservertest.Names, apiservertest.Schema
 	note := func(target string) func() (*schema.Schema, error) {
-		return parseSchema(`{"type":"object","properties":{"` + target + `":{"type":"object","properties":{"name":{"type":"string"}}},"text":{"type":"string"}}}`)
+		return parse(`{"type":"object","properties":{"` + target + `":{"type":"object","properties":{"name":{"type":"string"}}},"text":{"type":"string"}}}`)
 	}
 	return []*crd.Definition{
-		{Names: names("notes", "note", "Note"), Scope: crd.NamespaceScoped, Source: registry.BuiltinSource,
+		{Names: names("notes", "Note"), Scope: crd.NamespaceScoped, Source: registry.BuiltinSource,
 			AllowCreateOnUpdate: true, ReturnDeletedObject: true, Generation: crd.GenerationAnnotations,
 			Versions: []crd.Version{{Name: "v1", Served: true, Storage: true, SelectableFields: []string{".about.name"}, Schema: note("about"),
 				SelectableAliases: map[string][]string{"subject": {".about.name", ".text"}},
 				Columns:           []crd.Column{{Name: "Text", Type: "string", JSONPath: ".text"}}, CompleteColumns: true}}},
-		{Group: "notes.test.dev", Names: names("notes", "note", "Note"), Scope: crd.NamespaceScoped, Source: registry.BuiltinSource, Bucket: "notes",
+		{Group: "notes.test.dev", Names: names("notes", "Note"), Scope: crd.NamespaceScoped, Source: registry.BuiltinSource, Bucket: "notes",
 			Versions: []crd.Version{{Name: "v1", Served: true, Storage: true, SelectableFields: []string{".regarding.name"}, Schema: note("regarding")}}},
-		{Group: "test.dev", Names: names("doubts", "doubt", "Doubt"), Scope: crd.NamespaceScoped, Source: "plugin:doubter",
-			Versions: []crd.Version{{Name: "v1", Served: true, Storage: true, Schema: parseSchema(`{"type":"object"}`)}}},
-		{Names: names("namespaces", "namespace", "Namespace"), Scope: crd.ClusterScoped, Source: registry.BuiltinSource,
+		{Group: "test.dev", Names: names("doubts", "Doubt"), Scope: crd.NamespaceScoped, Source: "plugin:doubter",
+			Versions: []crd.Version{{Name: "v1", Served: true, Storage: true, Schema: parse(`{"type":"object"}`)}}},
+		{Names: names("namespaces", "Namespace"), Scope: crd.ClusterScoped, Source: registry.BuiltinSource,
 			Versions: []crd.Version{{Name: "v1", Served: true, Storage: true, Status: true,
 				Subresources: []crd.Subresource{{Name: "finalize", Kind: "Namespace", Verbs: []string{"update"}}},
-				Schema:       parseSchema(`{"type":"object","properties":{"spec":{"type":"object","properties":{"finalizers":{"type":"array","items":{"type":"string"}}}},"status":{"type":"object","properties":{"phase":{"type":"string"}}}}}`)}}},
-		{Names: names("configmaps", "configmap", "ConfigMap", "cm"), Scope: crd.NamespaceScoped, Source: registry.BuiltinSource,
+				Schema:       parse(`{"type":"object","properties":{"spec":{"type":"object","properties":{"finalizers":{"type":"array","items":{"type":"string"}}}},"status":{"type":"object","properties":{"phase":{"type":"string"}}}}}`)}}},
+		{Names: names("configmaps", "ConfigMap", "cm"), Scope: crd.NamespaceScoped, Source: registry.BuiltinSource,
 			Versions: []crd.Version{{Name: "v1", Served: true, Storage: true,
-				Schema: parseSchema(`{"type":"object","properties":{"data":{"type":"object","additionalProperties":{"type":"string"}},"immutable":{"type":"boolean"}}}`)}}},
-		{Names: names("pods", "pod", "Pod", "po"), Scope: crd.NamespaceScoped, Source: registry.BuiltinSource,
+				Schema: parse(`{"type":"object","properties":{"data":{"type":"object","additionalProperties":{"type":"string"}},"immutable":{"type":"boolean"}}}`)}}},
+		{Names: names("pods", "Pod", "po"), Scope: crd.NamespaceScoped, Source: registry.BuiltinSource,
 			Versions: []crd.Version{{Name: "v1", Served: true, Storage: true, Status: true, SelectableFields: []string{".spec.nodeName", ".spec.hostNetwork"},
 				Subresources: []crd.Subresource{{Name: "binding", Kind: "Binding", Verbs: []string{"create"}}},
-				Schema:       parseSchema(podSchema)}}},
-		{Group: "test.dev", Names: names("widgets", "widget", "Widget", "w"), Scope: crd.NamespaceScoped, Source: "plugin:test",
+				Schema:       parse(podSchema)}}},
+		{Group: "test.dev", Names: names("widgets", "Widget", "w"), Scope: crd.NamespaceScoped, Source: "plugin:test",
 			Versions: []crd.Version{
-				{Name: "v1", Served: true, Storage: true, Status: true, Schema: parseSchema(widgetSchema),
+				{Name: "v1", Served: true, Storage: true, Status: true, Schema: parse(widgetSchema),
 					Scale:            &crd.Scale{SpecReplicasPath: ".spec.replicas", StatusReplicasPath: ".status.replicas", LabelSelectorPath: ".status.selector"},
 					Columns:          []crd.Column{{Name: "Size", Type: "string", JSONPath: ".spec.size"}, {Name: "Replicas", Type: "integer", JSONPath: ".spec.replicas"}},
 					SelectableFields: []string{".spec.size"}},
-				{Name: "v1beta1", Served: true, Status: true, Schema: parseSchema(widgetSchema), Deprecated: true},
+				{Name: "v1beta1", Served: true, Status: true, Schema: parse(widgetSchema), Deprecated: true},
 			}},
-		{Group: "test.dev", Names: names("echoes", "echo", "Echo"), Scope: crd.ClusterScoped, Source: "plugin:test", Virtual: true,
+		{Group: "test.dev", Names: names("echoes", "Echo"), Scope: crd.ClusterScoped, Source: "plugin:test", Virtual: true,
 			Versions: []crd.Version{{Name: "v1", Served: true, Storage: true,
-				Schema: parseSchema(`{"type":"object","properties":{"spec":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}`)}}},
+				Schema: parse(`{"type":"object","properties":{"spec":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}`)}}},
 	}
 }
 
@@ -208,55 +182,34 @@ func goTypes(gvk runtimeschema.GroupVersionKind) (runtime.Object, bool) {
 
 // api is a server over a store of its own, with a client.
 type api struct {
+	*apiservertest.Server
 	t      testing.TB
-	url    string
-	client *http.Client
 	server *apiserver.Server
 	store  *store.Store
 	reg    *registry.Registry
 }
 
-func newServer(t testing.TB, change ...func(*apiserver.Config)) (*apiserver.Server, *store.Store, *registry.Registry) {
+// newServer starts a server without objects.
+func newServer(t testing.TB, change ...func(*apiserver.Config)) *api {
 	t.Helper()
 	handler := slog.DiscardHandler
 	if os.Getenv("PINTLE_TEST_LOG") != "" {
 		handler = slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	st, err := store.Open(ctx, store.Config{Dir: t.TempDir(), Bootstrap: true, MinFreeBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = st.Close() })
-	reg := registry.New()
+	st, reg := storetest.Open(t), registry.New()
 	cfg := apiserver.Config{Store: st, Registry: reg, Authenticator: everyone{}, Authorizer: everyone{}, GoTypes: goTypes,
-		NamespaceResource: runtimeschema.GroupVersionResource{Version: "v1", Resource: "namespaces"},
-		Limits:            apiserver.Limits{BodyBytes: 1 << 20}, Logger: slog.New(handler)}
+		Limits: apiserver.Limits{BodyBytes: 1 << 20}, Logger: slog.New(handler)}
 	for _, f := range change {
 		f(&cfg)
 	}
-	s, err := apiserver.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, b := range []resource.Bundle{types{definitions()}, customresources.Bundle()} {
-		if err := s.Install(b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return s, st, reg
+	s := apiservertest.Start(t, cfg, types(), customresources.Bundle())
+	return &api{s, t, s.API, st, reg}
 }
 
+// newAPI starts a server with the namespace "default".
 func newAPI(t testing.TB, change ...func(*apiserver.Config)) *api {
 	t.Helper()
-	s, st, reg := newServer(t, change...)
-	srv := httptest.NewServer(s)
-	a := &api{t: t, url: srv.URL, client: srv.Client(), server: s, store: st, reg: reg}
-	t.Cleanup(func() {
-		srv.CloseClientConnections()
-		srv.Close()
-	})
+	a := newServer(t, change...)
 	a.must(201, "POST", "/api/v1/namespaces", `{"metadata":{"name":"default"}}`)
 	return a
 }
@@ -277,51 +230,20 @@ func (r answer) object(t testing.TB) map[string]any {
 }
 
 // at returns the value at a dotted path.
-func at(m any, path string) any {
-	for _, k := range strings.Split(path, ".") {
-		o, ok := m.(map[string]any)
-		if !ok {
-			return nil
-		}
-		m = o[k]
-	}
-	return m
-}
+func at(tree any, path string) any { return apiservertest.At(tree, path) }
 
 // do sends a request; header are pairs.
 func (a *api) do(method, path, body string, header ...string) answer {
 	a.t.Helper()
-	req, err := http.NewRequest(method, a.url+path, strings.NewReader(body))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	req.Header.Set("User-Agent", "tester/1.0")
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := a.client.Do(req)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return answer{resp.StatusCode, resp.Header, b}
+	r := a.Do(method, path, body, header...)
+	return answer{r.Code, r.Header, r.Body}
 }
 
 // must is do with the code that has to come back.
 func (a *api) must(code int, method, path, body string, header ...string) answer {
 	a.t.Helper()
-	r := a.do(method, path, body, header...)
-	if r.code != code {
-		a.t.Fatalf("%s %s: %d, want %d: %s", method, path, r.code, code, r.body)
-	}
-	return r
+	r := a.Must(code, method, path, body, header...)
+	return answer{r.Code, r.Header, r.Body}
 }
 
 const (
@@ -334,14 +256,7 @@ const (
 func (a *api) watch(path string, header ...string) *events {
 	a.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+path, nil)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := a.client.Do(req)
+	resp, err := a.HTTP.Do(a.Request(ctx, http.MethodGet, path, "", header...))
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,7 +82,7 @@ func TestImpersonation(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var saw string
 			g := grants{c.by, strings.Split(c.rules, ", ")}
-			s, _, _ := newServer(t, func(cfg *apiserver.Config) {
+			s := newServer(t, func(cfg *apiserver.Config) {
 				cfg.Authenticator, cfg.Authorizer = g, spy{g, func(a auth.Attributes) {
 					if a.User.Name != c.by.Name {
 						saw = a.User.Name
@@ -96,7 +96,7 @@ func TestImpersonation(t *testing.T) {
 					}
 				}}
 			})
-			r := requestTo(t, s, widgets, c.header)
+			r := s.do("GET", widgets, "", impersonating(c.header)...)
 			if r.code != c.code {
 				t.Fatalf("%d, want %d: %s", r.code, c.code, r.body)
 			}
@@ -121,14 +121,11 @@ func (s spy) Authorize(ctx context.Context, a auth.Attributes) (bool, string, er
 	return s.Authorizer.Authorize(ctx, a)
 }
 
-// requestTo gets a path with impersonation headers, given in pairs.
-func requestTo(t *testing.T, s *apiserver.Server, path string, impersonate []string) answer {
-	t.Helper()
-	r := httptest.NewRequest(http.MethodGet, path, nil)
-	for i := 0; i+1 < len(impersonate); i += 2 {
-		r.Header.Set("Impersonate-"+impersonate[i], impersonate[i+1])
+// impersonating makes headers of pairs, whose keys are what follows Impersonate-.
+func impersonating(pairs []string) []string {
+	header := slices.Clone(pairs)
+	for i := 0; i < len(header); i += 2 {
+		header[i] = "Impersonate-" + header[i]
 	}
-	w := httptest.NewRecorder()
-	s.ServeHTTP(w, r)
-	return answer{w.Code, w.Header(), w.Body.Bytes()}
+	return header
 }

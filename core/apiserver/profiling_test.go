@@ -16,8 +16,8 @@ func TestProfilesAreForWhoMayReadThem(t *testing.T) {
 		s.ServeHTTP(w, r)
 		return w.Code
 	}
-	on, _, _ := newServer(t, func(c *apiserver.Config) { c.Profiling = true })
-	off, _, _ := newServer(t)
+	on := newServer(t, func(c *apiserver.Config) { c.Profiling = true }).API
+	off := newServer(t).API
 	for _, tc := range []struct {
 		name       string
 		server     http.Handler

@@ -58,11 +58,7 @@ func TestFlowControlSeatsRequests(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+"/api/v1/configmaps?watch=true&resourceVersion=0", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := a.client.Do(req)
+	resp, err := a.HTTP.Do(a.Request(ctx, http.MethodGet, "/api/v1/configmaps?watch=true&resourceVersion=0", ""))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -362,7 +362,7 @@ func TestPanicIsAnAnswer(t *testing.T) {
 }
 
 func TestServeEndsWatchesAndReturns(t *testing.T) {
-	s, _, _ := newServer(t)
+	s := newServer(t).API
 	path := filepath.Join(t.TempDir(), "api.sock")
 	l, err := net.Listen("unix", path)
 	if err != nil {

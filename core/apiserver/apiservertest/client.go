@@ -30,6 +30,9 @@ func NewClient(tb testing.TB, url string) *Client {
 	}, tb}
 }
 
+// On is the client for a subtest, or a fuzz target, which then is what fails.
+func (c *Client) On(tb testing.TB) *Client { return &Client{c.URL, c.HTTP, tb} }
+
 // Request makes a request as Do sends it.
 func (c *Client) Request(ctx context.Context, method, path, body string, header ...string) *http.Request {
 	c.tb.Helper()
