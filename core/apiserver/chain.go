@@ -219,8 +219,8 @@ func (s *Server) admit(verb string) (release func(), err error) {
 	return func() { n.Add(-1) }, nil
 }
 
-// dispatch calls what answers the verb.
-func (q *request) dispatch() error {
+// dispatchVerb calls what answers the verb.
+func (q *request) dispatchVerb() error {
 	k, rt := q.kind, &q.route
 	if rt.history {
 		return q.history()

@@ -182,6 +182,10 @@ type Config struct {
 	// the local state is the newest, as it is with one voter.
 	ReadBarrier func(ctx context.Context) error
 
+	// CatchUp is called before changes, which are judged by the local state. nil means what
+	// it means for ReadBarrier.
+	CatchUp func(ctx context.Context) error
+
 	// Fairness admits requests; nil admits as many as Limits says, first come, first served.
 	Fairness Fairness
 

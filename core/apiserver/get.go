@@ -111,6 +111,13 @@ func (q *request) waitFor(rv uint64) error {
 		if q.ctx.Err() != nil {
 			return q.ctx.Err()
 		}
+		// Nobody has it, or this server is far behind.
+		if err := q.sure(q.ctx); err != nil {
+			return err
+		}
+		if rv <= s.Revision() {
+			return nil
+		}
 		return tooLarge(rv, s.Revision())
 	}
 	return nil

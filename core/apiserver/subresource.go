@@ -121,7 +121,7 @@ func (c *change) changeParent(ctx context.Context, live store.Object) (resource.
 		return result, err
 	}
 	if bytes.Equal(c.unstored(w), live.Data) {
-		return result, nil
+		return result, c.q.sure(ctx)
 	}
 	w.Expect = store.Expectation(live.Revision)
 	if _, err := c.q.server.write(ctx, w); err != nil {

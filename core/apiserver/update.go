@@ -219,6 +219,9 @@ func (c *change) update(ctx context.Context, duplicates []string) ([]byte, error
 		return nil, err
 	}
 	if unchanged {
+		if err := c.q.sure(ctx); err != nil {
+			return nil, err
+		}
 		if c.q.op != nil {
 			if err := c.q.op.keep(c); err != nil {
 				return nil, err

@@ -78,6 +78,7 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		GoTypes:           kubeapi.GoType,
 		NamespaceResource: namespaces,
 		ReadBarrier:       s.store.Barrier,
+		CatchUp:           s.store.CatchUp,
 		Profiling:         true,
 		Fairness:          s.turns(), Limits: limits, Metrics: metrics,
 		Audit: s.access.audit,
