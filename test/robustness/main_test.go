@@ -4,11 +4,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/pintle-dev/pintle/test/robustness/build"
 	"github.com/pintle-dev/pintle/test/robustness/cluster"
 )
 
@@ -20,7 +20,8 @@ var (
 	only     = flag.String("faults", "", "regular expression of the faults to make; empty: all")
 	built    = flag.String("pintle", "", "a built pintle to test instead of one built now")
 	faultfs  = flag.String("faultfs", "", "a built faultfs")
-	clock    = flag.String("clock", "", "\"build\": also build a pintle whose clock can jump; or the path of one")
+	clock    = flag.Bool("clock", false, "clocks can jump: build with, or -pintle is, such a program (a build of everything, minutes)")
+	mutant   = flag.String("mutant", "", "mistake to build in, which the runs have to find")
 	out      = flag.String("out", "", "folder for what is left of runs that failed; empty: a temporary one")
 	tries    = flag.Int("tries", 0, "tries of the failover test; 0 leaves it out")
 )
@@ -54,38 +55,34 @@ func runAll(m *testing.M) (int, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	if programs.faultfs, err = program(*faultfs, dir, "faultfs", "faultfs", "."); err != nil {
-		return 0, err
-	}
-	switch *clock {
-	case "":
-		programs.pintle, err = program(*built, dir, "pintle", "../..", "./cmd/pintle")
-	case "build":
-		programs.jumps = true
-		var overlay string
-		if overlay, err = cluster.ClockOverlay(dir); err == nil {
-			programs.pintle, err = program("", dir, "pintle", "../..", "-overlay", overlay, "./cmd/pintle")
-		}
-	default:
-		programs.jumps = true
-		programs.pintle, err = program(*clock, dir, "", "")
+	if *faultfs != "" {
+		programs.faultfs, err = filepath.Abs(*faultfs)
+	} else {
+		programs.faultfs = filepath.Join(dir, "faultfs")
+		err = build.Program("faultfs", ".", programs.faultfs, nil, "")
 	}
 	if err != nil {
 		return 0, err
 	}
+	programs.jumps = *clock
+	programs.pintle = filepath.Join(dir, "pintle")
+	if *built != "" {
+		programs.pintle, err = filepath.Abs(*built)
+		return m.Run(), err
+	}
+	edits, env := build.Hasty, ""
+	if *mutant != "" {
+		mistake, err := build.Mutant(*mutant)
+		if err != nil {
+			return 0, err
+		}
+		edits = append(edits[:len(edits):len(edits)], mistake...)
+	}
+	if *clock {
+		env = cluster.ClockEnv
+	}
+	if err := build.Program("../..", "./cmd/pintle", programs.pintle, edits, env); err != nil {
+		return 0, err
+	}
 	return m.Run(), nil
-}
-
-// program is the built one, or is built in folder.
-func program(built, dir, name, folder string, args ...string) (string, error) {
-	if built != "" {
-		return filepath.Abs(built)
-	}
-	path := filepath.Join(dir, name)
-	cmd := exec.Command("go", append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", path}, args...)...)
-	cmd.Dir, cmd.Env = folder, append(os.Environ(), "CGO_ENABLED=0")
-	if b, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build %s: %w\n%s", name, err, b)
-	}
-	return path, nil
 }

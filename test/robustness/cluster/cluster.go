@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -83,7 +82,9 @@ func New(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 			return nil, err
 		}
 	}
-	return c, nil
+	within, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return c, c.WaitWhole(within)
 }
 
 func (c *Cluster) waitReady(ctx context.Context, s *Server) error {
@@ -93,7 +94,7 @@ func (c *Cluster) waitReady(ctx context.Context, s *Server) error {
 }
 
 func (c *Cluster) token(ctx context.Context, from *Server) (string, error) {
-	out, err := from.Run(ctx, "server", "token", "--data-dir", from.dataDir(), "--config", from.configPath())
+	out, err := from.Run(ctx, "server", "token", "--data-dir", from.dataDir())
 	return strings.TrimSpace(out), err
 }
 
@@ -229,46 +230,14 @@ func (c *Cluster) Close() error {
 	return errors.Join(errs...)
 }
 
-// Leader is the server that leads, as far as anyone can tell; nil where nobody can.
-func (c *Cluster) Leader(ctx context.Context) *Server {
-	if len(c.Servers) == 1 {
-		return c.Servers[0]
-	}
-	return nil
-}
-
-// Transfer hands the lead to a server.
-func (c *Cluster) Transfer(ctx context.Context, to *Server) error {
-	for _, s := range c.Servers {
-		if s.Running() {
-			_, err := s.Run(ctx, "server", "transfer", to.Name, "--data-dir", s.dataDir(), "--config", s.configPath())
-			return err
-		}
-	}
-	return errors.New("no server runs")
-}
-
 // Serves says whether the API lists a resource in a group's version.
 func (c *Cluster) Serves(ctx context.Context, path, resource string) bool {
-	h, err := c.admin()
-	if err != nil {
-		return false
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.Servers[0].URL()+path, nil)
-	if err != nil {
-		return false
-	}
-	resp, err := h.Do(req)
-	if err != nil {
-		return false
-	}
-	defer resp.Body.Close()
 	var list struct {
 		Resources []struct {
 			Name string `json:"name"`
 		} `json:"resources"`
 	}
-	if resp.StatusCode != http.StatusOK || json.NewDecoder(resp.Body).Decode(&list) != nil {
+	if err := c.Servers[0].fetch(ctx, path, &list); err != nil {
 		return false
 	}
 	for _, r := range list.Resources {

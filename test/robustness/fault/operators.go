@@ -37,7 +37,7 @@ func transfer(ctx context.Context, e *Env) error {
 
 // replacement loses the disk of a server, whom a new one takes the place of.
 func replacement(ctx context.Context, e *Env) error {
-	if err := e.allReady(ctx); err != nil {
+	if err := e.whole(ctx); err != nil {
 		return err
 	}
 	s := e.one(ctx)
@@ -55,14 +55,25 @@ func (e *Env) replace(ctx context.Context, s *cluster.Server) error {
 	if err := e.Cluster.Replace(within, s); err != nil {
 		return fmt.Errorf("replacing %s: %w", s.Name, err)
 	}
-	return e.allReady(ctx)
+	return e.whole(ctx)
+}
+
+// whole waits until every server counts again: until then the loss of another one may be the
+// loss of what only the two had.
+func (e *Env) whole(ctx context.Context) error {
+	if err := e.allReady(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 45*time.Second)
+	defer cancel()
+	return e.Cluster.WaitWhole(ctx)
 }
 
 // bitFlips damages files of a server that does not run. It may repair itself from the
 // others, or refuse to start: then its operator replaces it. It must serve nothing wrong,
 // which the rest of the run sees.
 func bitFlips(ctx context.Context, e *Env) error {
-	if err := e.allReady(ctx); err != nil {
+	if err := e.whole(ctx); err != nil {
 		return err
 	}
 	s := e.one(ctx)
@@ -81,7 +92,7 @@ func bitFlips(ctx context.Context, e *Env) error {
 	defer cancel()
 	if err := s.WaitReady(within); err == nil {
 		e.Note(s.Name + " starts with the damage")
-		return e.allReady(ctx)
+		return e.whole(ctx)
 	} else if s.Running() {
 		return fmt.Errorf("a damaged server neither refuses nor gets ready: %w", err)
 	}

@@ -1,0 +1,138 @@
+// Package build builds Pintle as runs of robustness need it: from the sources as they are,
+// with a few lines replaced through go build's -overlay. So the product has nothing in it
+// that is for tests: a clock that can jump, logs that are cut after seconds instead of
+// minutes, and mistakes, to see that they are found.
+package build
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Edit replaces one text in a file by another. It must be there, and once.
+type Edit struct{ Path, Old, New string }
+
+// Hasty cuts the log and takes snapshots so often that a run of seconds sees both.
+var Hasty = []Edit{
+	{"core/store/config.go", "cmp.Or(c.SnapshotInterval, 30*time.Second)", "cmp.Or(c.SnapshotInterval, 2*time.Second)"},
+	{"core/store/config.go", "cmp.Or(c.SnapshotEntries, 4096)", "cmp.Or(c.SnapshotEntries, 128)"},
+	{"core/store/config.go", "cmp.Or(c.TrailingEntries, 2048)", "cmp.Or(c.TrailingEntries, 64)"},
+}
+
+// Program builds cmd of the module in root to path, with edits and, if clock is set, a clock
+// that takes its offset from the file that the environment variable clock names.
+func Program(root, cmd, path string, edits []Edit, clock string) error {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(path), "overlay")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	replace := map[string]string{}
+	for _, e := range edits {
+		if err := e.apply(root, dir, replace); err != nil {
+			return err
+		}
+	}
+	if clock != "" {
+		if err := addClock(dir, clock, replace); err != nil {
+			return err
+		}
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	b, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(overlay, b, 0o600); err != nil {
+		return err
+	}
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-overlay", overlay, "-o", path, cmd)
+	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s: %w\n%s", cmd, err, out)
+	}
+	return nil
+}
+
+// apply writes the edited file to dir. Several edits of one file add up.
+func (e Edit) apply(root, dir string, replace map[string]string) error {
+	source := filepath.Join(root, e.Path)
+	from, edited := replace[source]
+	if !edited {
+		from = source
+	}
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if n := strings.Count(string(b), e.Old); n != 1 {
+		return fmt.Errorf("%s has %d times, not once: %s\nThe source has changed; bring the edit up to date", e.Path, n, e.Old)
+	}
+	to := filepath.Join(dir, strings.ReplaceAll(e.Path, "/", "_"))
+	replace[source] = to
+	return os.WriteFile(to, []byte(strings.Replace(string(b), e.Old, e.New, 1)), 0o600)
+}
+
+// What is added to Go's package time.
+const clockSource = `package time
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+var wallOffset = new(int64)
+
+func init() {
+	path, ok := syscall.Getenv("CLOCK")
+	if !ok {
+		return
+	}
+	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		panic("CLOCK: " + err.Error())
+	}
+	b, err := syscall.Mmap(fd, 0, 8, syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		panic("CLOCK: " + err.Error())
+	}
+	wallOffset = (*int64)(unsafe.Pointer(&b[0]))
+}
+
+func shiftWall(sec int64, nsec int32) (int64, int32) {
+	offset := *wallOffset
+	sec, n := sec+offset/1e9, int64(nsec)+offset%1e9
+	if n < 0 {
+		sec, n = sec-1, n+1e9
+	} else if n >= 1e9 {
+		sec, n = sec+1, n-1e9
+	}
+	return sec, int32(n)
+}
+`
+
+// addClock lets time.Now add an offset to the wall clock. What measures durations is left
+// alone, as on a machine whose clock is set.
+func addClock(dir, env string, replace map[string]string) error {
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return fmt.Errorf("go env GOROOT: %w", err)
+	}
+	const call = "sec, nsec, mono := runtimeNow()"
+	source := strings.TrimSpace(string(root))
+	if err := (Edit{"src/time/time.go", call, call + "\n\tsec, nsec = shiftWall(sec, nsec)"}).apply(source, dir, replace); err != nil {
+		return err
+	}
+	added := filepath.Join(dir, "offset.go")
+	replace[filepath.Join(source, "src/time/zz_offset.go")] = added
+	return errors.Join(os.WriteFile(added, []byte(strings.ReplaceAll(clockSource, "CLOCK", env)), 0o600))
+}
