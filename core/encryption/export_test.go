@@ -1,6 +1,10 @@
 package encryption
 
-import "github.com/pintle-dev/pintle/core/store"
+import (
+	"crypto/cipher"
+
+	"github.com/pintle-dev/pintle/core/store"
+)
 
 // BlockSeals and MaxSeals are how many seals a server takes at a time and a data key has.
 const (
@@ -10,12 +14,6 @@ const (
 
 // RecordKey is where a data key is in the store.
 func RecordKey(id uint64) store.Key { return recordKey(id) }
-
-// EnvelopeKey is the number of the data key in an envelope.
-func EnvelopeKey(envelope []byte) (uint64, error) {
-	id, _, err := envelopeKey(envelope)
-	return id, err
-}
 
 // SealWith and OpenWith use a data key by itself.
 func SealWith(key []byte, id uint64, name store.Key, at int, data []byte) ([]byte, error) {
@@ -45,5 +43,24 @@ func (k *Keyring) UseUp(n int64) {
 	}
 }
 
-// Tidy is one round of the leader's work, with ForgetAfter passed for what was seen unused.
-var Tidy = (*Keyring).tidy
+// Cipher is a data key by itself, made once.
+type Cipher struct{ aead cipher.AEAD }
+
+// Bound makes a Cipher.
+func Bound(key []byte) Cipher {
+	aead, err := newAEAD(key)
+	if err != nil {
+		panic(err)
+	}
+	return Cipher{aead}
+}
+
+func (c Cipher) Seal(name store.Key, at int, data []byte) { seal(c.aead, 1, name, at, data) }
+
+func (c Cipher) Open(name store.Key, at int, envelope []byte) error {
+	id, rest, err := envelopeKey(envelope)
+	if err == nil {
+		_, err = open(c.aead, id, name, at, rest)
+	}
+	return err
+}
