@@ -49,7 +49,10 @@ func (c *chain) own(h *history.History, p *problems) {
 func (c *chain) claim(i int, o *ownership, p *problems) {
 	e, ch := c.events[i], &o.op.Changes[o.part]
 	c.owner[i] = o
+	before, _ := c.at(e.Key, i)
 	switch {
+	case (ch.GuardRevision != 0 && ch.GuardRevision != before.Revision) || (ch.GuardUID != "" && ch.GuardUID != before.UID):
+		p.add("guard", "%s replaced revision %d, uid %s by %s", describe(e), before.Revision, before.UID, explain(o.op))
 	case ch.Key != e.Key:
 		p.add("phantom", "%s was written as %s by %s", describe(e), ch.Key, explain(o.op))
 	case (ch.Verb == history.Create) != (e.Type == history.Added) && ch.Verb != history.Delete:

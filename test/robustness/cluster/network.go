@@ -118,7 +118,7 @@ func (w *Network) Cut(drop map[int][]int) error {
 				}
 				fmt.Fprintf(&rules, "ip saddr %s drop\n", source)
 			}
-			rules.WriteString("} }\n")
+			rules.WriteString("}\n}\n")
 		}
 		err := inside(site, func() error {
 			nft := exec.Command("nft", "-f", "-")
