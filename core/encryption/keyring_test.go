@@ -43,6 +43,11 @@ func resources(t testing.TB, names ...string) encryption.Resources {
 // try opens a store with a keyring, whose Run goes on until the test ends or stop is called.
 func try(t testing.TB, dir string, cfg encryption.Config) (*server, error) {
 	t.Helper()
+	return tryStore(t, store.Config{Dir: dir, Bootstrap: true, MinFreeBytes: 1 << 20, Logger: testLog()}, cfg)
+}
+
+func tryStore(t testing.TB, of store.Config, cfg encryption.Config) (*server, error) {
+	t.Helper()
 	cfg.Logger, cfg.Rate = testLog(), 100_000
 	if cfg.Poll == 0 {
 		cfg.Poll = 10 * time.Millisecond
@@ -52,7 +57,8 @@ func try(t testing.TB, dir string, cfg encryption.Config) (*server, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s, err := store.Open(ctx, store.Config{Dir: dir, Bootstrap: true, MinFreeBytes: 1 << 20, Logger: testLog(), Sealer: keys})
+	of.Sealer = keys
+	s, err := store.Open(ctx, of)
 	if err != nil {
 		cancel()
 		return nil, err
