@@ -17,6 +17,7 @@ import (
 	"github.com/pintle-dev/pintle/plugins/kubeapi"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
 	"github.com/pintle-dev/pintle/sdk/resource"
+	"github.com/pintle-dev/pintle/test/golden"
 )
 
 func TestBundleRegisters(t *testing.T) {
@@ -89,7 +90,7 @@ func TestResourcesAreUpstreams(t *testing.T) {
 		recordResources(t, definitions)
 	}
 	want := map[string]string{}
-	load(t, "resources.expected.yaml", &want)
+	golden.Load(t, "resources.expected.yaml", &want)
 	for _, key := range slices.Sorted(maps.Keys(want)) {
 		if got[key] != want[key] {
 			t.Errorf("%s: %q, want %q", key, got[key], want[key])
@@ -137,7 +138,7 @@ func recordResources(t *testing.T, definitions []*crd.Definition) {
 	// Not offered: deprecated upstream.
 	delete(want, "/v1/bindings")
 	delete(want, "/v1/componentstatuses")
-	save(t, "resources.expected.yaml", want)
+	golden.Save(t, "resources.expected.yaml", want)
 }
 
 // TestFixtures takes the objects of k8s.io/api's own tests, with every field set, through

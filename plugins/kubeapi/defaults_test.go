@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
+	"github.com/pintle-dev/pintle/test/golden"
 )
 
 // TestDefaults compares objects as they come out of the write path with what
@@ -29,9 +30,9 @@ func TestDefaults(t *testing.T) {
 			}
 			expected[title(o)] = stripped(got)
 		}
-		save(t, "defaults.expected.yaml", expected)
+		golden.Save(t, "defaults.expected.yaml", expected)
 	}
-	load(t, "defaults.expected.yaml", &expected)
+	golden.Load(t, "defaults.expected.yaml", &expected)
 	for _, o := range documents(t, string(raw)) {
 		t.Run(title(o), func(t *testing.T) {
 			want, _ := ints(expected[title(o)]).(map[string]any)

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +23,7 @@ import (
 	"github.com/pintle-dev/pintle/crd/schema"
 	"github.com/pintle-dev/pintle/plugins/kubeapi"
 	"github.com/pintle-dev/pintle/sdk/resource"
+	"github.com/pintle-dev/pintle/test/golden"
 )
 
 // record makes the tests ask a kube-apiserver what is right, and write its answers to
@@ -174,12 +173,7 @@ func verdict(err error) []string {
 // trim leaves of a message what does not depend on how a value is printed: Go structures
 // there, JSON here.
 func trim(message string) string {
-	if head, list, ok := strings.Cut(message, "supported values: "); ok {
-		// Upstream gives some lists in an order of their own.
-		words := strings.Split(list, ", ")
-		slices.Sort(words)
-		message = head + "supported values: " + strings.Join(words, ", ")
-	}
+	message = golden.SortValues(message)
 	if kind, rest, ok := strings.Cut(message, ": "); ok && strings.HasSuffix(kind, " value") && strings.HasPrefix(rest, "{") {
 		if i := strings.LastIndex(rest, "}: "); i >= 0 {
 			return kind + ": " + rest[i+3:]
@@ -189,29 +183,6 @@ func trim(message string) string {
 		return head
 	}
 	return message
-}
-
-// load reads a YAML file of testdata.
-func load(tb testing.TB, name string, into any) {
-	tb.Helper()
-	raw, err := os.ReadFile(filepath.Join("testdata", name))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := yaml.UnmarshalStrict(raw, into); err != nil {
-		tb.Fatalf("%s: %v", name, err)
-	}
-}
-
-func save(tb testing.TB, name string, v any) {
-	tb.Helper()
-	raw, err := yaml.Marshal(v)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join("testdata", name), raw, 0o644); err != nil {
-		tb.Fatal(err)
-	}
 }
 
 // ints makes of JSON's floats the integers they are, as the server's decoder does.

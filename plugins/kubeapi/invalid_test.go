@@ -10,6 +10,8 @@ import (
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	"sigs.k8s.io/yaml"
+
+	"github.com/pintle-dev/pintle/test/golden"
 )
 
 // suite is a good object and what is changed in it to make it bad.
@@ -34,13 +36,13 @@ func TestInvalidObjects(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
 		t.Run(name, func(t *testing.T) {
 			var s suite
-			load(t, "invalid/"+name+".yaml", &s)
+			golden.Load(t, "invalid/"+name+".yaml", &s)
 			count += len(s.Cases)
 			expected := map[string][]string{}
 			if *record != "" {
 				recordInvalid(t, name, &s)
 			}
-			load(t, "invalid/"+name+".expected.yaml", &expected)
+			golden.Load(t, "invalid/"+name+".expected.yaml", &expected)
 			if base := verdict(submit(t, s.object(t, ""))); base != nil {
 				t.Fatalf("the base is refused: %q", base)
 			}
@@ -118,5 +120,5 @@ func recordInvalid(t *testing.T, name string, s *suite) {
 			t.Errorf("%s: kube-apiserver has nothing against it", c)
 		}
 	}
-	save(t, "invalid/"+name+".expected.yaml", expected)
+	golden.Save(t, "invalid/"+name+".expected.yaml", expected)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/pintle-dev/pintle/crd/registry"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
 	"github.com/pintle-dev/pintle/sdk/resource"
+	"github.com/pintle-dev/pintle/test/golden"
 )
 
 // row is a table of one object: what kubectl shows of it.
@@ -38,9 +39,9 @@ func TestTables(t *testing.T) {
 		for _, o := range documents(t, string(raw)) {
 			expected[title(o)] = recordRow(t, typeOf(t, o), o)
 		}
-		save(t, "tables.expected.yaml", expected)
+		golden.Save(t, "tables.expected.yaml", expected)
 	}
-	load(t, "tables.expected.yaml", &expected)
+	golden.Load(t, "tables.expected.yaml", &expected)
 	for _, o := range documents(t, string(raw)) {
 		t.Run(title(o), func(t *testing.T) {
 			want, ok := expected[title(o)]

@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
+
+	"github.com/pintle-dev/pintle/test/golden"
 )
 
 // TestUpdates compares what kube-apiserver says to changes of objects: refusals, and what
@@ -30,12 +32,12 @@ func TestUpdates(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
 		t.Run(name, func(t *testing.T) {
 			var s suite
-			load(t, "updates/"+name+".yaml", &s)
+			golden.Load(t, "updates/"+name+".yaml", &s)
 			if *record != "" {
 				recordUpdates(t, name, &s)
 			}
 			expected := map[string][]string{}
-			load(t, "updates/"+name+".expected.yaml", &expected)
+			golden.Load(t, "updates/"+name+".expected.yaml", &expected)
 			old := s.object(t, "")
 			if err := submit(t, old); err != nil {
 				t.Fatalf("the base is refused: %v", err)
@@ -92,5 +94,5 @@ func recordUpdates(t *testing.T, name string, s *suite) {
 		_, err := resources.Patch(ctx, id, types.MergePatchType, s.patch(t, c), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
 		expected[c] = verdict(err)
 	}
-	save(t, "updates/"+name+".expected.yaml", expected)
+	golden.Save(t, "updates/"+name+".expected.yaml", expected)
 }

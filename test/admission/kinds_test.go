@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pintle-dev/pintle/plugins/kubeapi/admission"
+	"github.com/pintle-dev/pintle/test/inprocess"
 )
 
 func TestPodsGetTheLabelsOfTheirNode(t *testing.T) {
@@ -52,7 +53,7 @@ func TestPodsGetTheLabelsOfTheirNode(t *testing.T) {
 
 func TestPodSecurityByLabels(t *testing.T) {
 	e := serve(t, admission.Options{})
-	e.namespace(t, "strict", map[string]string{"pod-security.kubernetes.io/enforce": "baseline"})
+	inprocess.Namespace(t, e.client, "strict", map[string]string{"pod-security.kubernetes.io/enforce": "baseline"})
 	host := func(p *v1.Pod) { p.Spec.HostNetwork = true }
 	_, err := e.client.CoreV1().Pods("strict").Create(t.Context(), newPod("p", "", "", host), metav1.CreateOptions{})
 	if got, want := refused(err), `pods "p" is forbidden: violates PodSecurity "baseline:latest": host namespaces (hostNetwork=true)`; got != want {
@@ -83,7 +84,7 @@ func TestPodSecurityByLabels(t *testing.T) {
 
 func TestNamespacesThatStay(t *testing.T) {
 	e := serve(t, admission.Options{})
-	e.namespace(t, "kube-public", nil)
+	inprocess.Namespace(t, e.client, "kube-public", nil)
 	err := e.client.CoreV1().Namespaces().Delete(t.Context(), "kube-public", metav1.DeleteOptions{})
 	if got, want := refused(err), `namespaces "kube-public" is forbidden: this namespace may not be deleted`; got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)

@@ -19,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pintle-dev/pintle/plugins/kubeapi/admission"
+	"github.com/pintle-dev/pintle/test/inprocess"
 )
 
 func list(amounts map[string]string) v1.ResourceList {
@@ -210,7 +211,7 @@ func TestConcurrentWritesStayWithinQuotas(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		ctx := t.Context()
 		namespace := fmt.Sprintf("r%d", round.Add(1))
-		e.namespace(t, namespace, nil)
+		inprocess.Namespace(t, e.client, namespace, nil)
 		configMaps, pods := rapid.IntRange(1, 12).Draw(rt, "config maps"), rapid.IntRange(1, 8).Draw(rt, "pods")
 		e.enforce(t, namespace, newQuota("a", map[string]string{"count/configmaps": fmt.Sprint(configMaps), "pods": fmt.Sprint(pods)}))
 		e.enforce(t, namespace, newQuota("b", map[string]string{"requests.cpu": fmt.Sprintf("%dm", 100*pods-50)}))

@@ -6,14 +6,11 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
 
-	v1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -21,17 +18,14 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/pintle-dev/pintle/core/apiserver"
-	"github.com/pintle-dev/pintle/core/apiserver/customresources"
-	"github.com/pintle-dev/pintle/core/apiserver/discovery"
 	"github.com/pintle-dev/pintle/core/auth"
-	"github.com/pintle-dev/pintle/core/store"
-	"github.com/pintle-dev/pintle/crd/registry"
 	"github.com/pintle-dev/pintle/plugins/kubeapi"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/admission"
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/resourcequota"
 	sdkadmission "github.com/pintle-dev/pintle/sdk/admission"
 	"github.com/pintle-dev/pintle/sdk/resource"
+	"github.com/pintle-dev/pintle/test/inprocess"
 )
 
 // header is whom a request is by; "admin" without it.
@@ -112,14 +106,6 @@ func (l late) ChangeStatus(ctx context.Context, gr runtimeschema.GroupResource, 
 // serve starts a server, which ends with the test. Namespace "n" is there, with its account.
 func serve(tb testing.TB, o admission.Options) *env {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	quiet := slog.New(slog.DiscardHandler)
-	st, err := store.Open(ctx, store.Config{Dir: tb.TempDir(), Bootstrap: true, MinFreeBytes: 1 << 20, Logger: quiet})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = st.Close() })
 	var api *apiserver.Server
 	o.Writer = late{&api}
 	o.Authorize = func(ctx context.Context, user resource.User, verb, group, res, name string) (bool, error) {
@@ -130,47 +116,17 @@ func serve(tb testing.TB, o admission.Options) *env {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	reg := registry.New()
-	if api, err = apiserver.New(apiserver.Config{
-		Store: st, Registry: reg, Authenticator: users{}, Authorizer: users{}, GoTypes: kubeapi.GoType,
-		Discovery:         discovery.New(discovery.Config{Types: reg}),
-		NamespaceResource: runtimeschema.GroupVersionResource{Version: "v1", Resource: "namespaces"}, Logger: quiet,
-		Validators: []sdkadmission.Validator{plugins, plugins.Quota()},
-	}); err != nil {
-		tb.Fatal(err)
-	}
-	for _, b := range []resource.Bundle{kubeapi.New(kubeapi.Options{Admission: plugins}), customresources.Bundle()} {
-		if err := api.Install(b); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	web := httptest.NewServer(api)
-	tb.Cleanup(func() {
-		web.CloseClientConnections()
-		web.Close()
-	})
-	e := &env{warnings: &warnings{}}
-	e.config = &rest.Config{Host: web.URL, QPS: -1, WarningHandler: e.warnings}
+	s := inprocess.Start(tb, apiserver.Config{
+		Authenticator: users{}, Authorizer: users{}, Validators: []sdkadmission.Validator{plugins, plugins.Quota()},
+	}, kubeapi.Options{Admission: plugins})
+	api = s.API
+	e := &env{config: s.Config, warnings: &warnings{}}
+	e.config.WarningHandler = e.warnings
 	if e.client, err = kubernetes.NewForConfig(e.config); err != nil {
 		tb.Fatal(err)
 	}
-	e.namespace(tb, "n", nil)
+	inprocess.Namespace(tb, e.client, "n", nil)
 	return e
-}
-
-// namespace makes a namespace with its account.
-func (e *env) namespace(tb testing.TB, name string, labels map[string]string) {
-	tb.Helper()
-	ctx := tb.Context()
-	if _, err := e.client.CoreV1().Namespaces().Create(ctx, &v1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}, metav1.CreateOptions{}); err != nil {
-		tb.Fatal(err)
-	}
-	no := false
-	if _, err := e.client.CoreV1().ServiceAccounts(name).Create(ctx, &v1.ServiceAccount{
-		ObjectMeta: metav1.ObjectMeta{Name: "default"}, AutomountServiceAccountToken: &no,
-	}, metav1.CreateOptions{}); err != nil {
-		tb.Fatal(err)
-	}
 }
 
 // count runs the controller that counts quotas until the returned function is called.

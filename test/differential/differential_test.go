@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/pintle-dev/pintle/test/golden"
 )
 
 // record writes down what a kube-apiserver answers, before answers are compared with it.
@@ -29,7 +31,7 @@ func TestAnswersAreUpstreams(t *testing.T) {
 		peer = upstream(t, *record)
 	}
 	var different map[string][]difference
-	load(t, "differences.yaml", &different)
+	golden.Load(t, "differences.yaml", &different)
 	ours := pintle(t)
 	total := 0
 	for _, file := range files {
@@ -38,14 +40,14 @@ func TestAnswersAreUpstreams(t *testing.T) {
 			continue
 		}
 		var requests []request
-		load(t, topic+".yaml", &requests)
+		golden.Load(t, topic+".yaml", &requests)
 		total += len(requests)
 		t.Run(topic, func(t *testing.T) {
 			if *record != "" {
-				save(t, topic+".expected.yaml", run(t, peer, requests))
+				golden.Save(t, topic+".expected.yaml", run(t, peer, requests))
 			}
 			var want []answer
-			load(t, topic+".expected.yaml", &want)
+			golden.Load(t, topic+".expected.yaml", &want)
 			if len(want) != len(requests) {
 				t.Fatalf("%d requests, and %d answers to compare with: record them", len(requests), len(want))
 			}

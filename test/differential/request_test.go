@@ -6,14 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
-
-	"sigs.k8s.io/yaml"
 )
 
 // request is one line of a topic.
@@ -265,26 +261,4 @@ func (s *session) plain(text string) string {
 	text = age.ReplaceAllString(text, "AGE")
 	text = current.ReplaceAllString(text, "current: RV")
 	return generated.ReplaceAllString(text, "made-xxxxx")
-}
-
-func load(tb testing.TB, name string, into any) {
-	tb.Helper()
-	raw, err := os.ReadFile(filepath.Join("testdata", name))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := yaml.UnmarshalStrict(raw, into); err != nil {
-		tb.Fatalf("%s: %v", name, err)
-	}
-}
-
-func save(tb testing.TB, name string, v any) {
-	tb.Helper()
-	raw, err := yaml.Marshal(v)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join("testdata", name), raw, 0o600); err != nil {
-		tb.Fatal(err)
-	}
 }

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pintle-dev/pintle/test/inprocess"
 )
 
 var (
@@ -130,7 +132,7 @@ func TestDenyPodsAndConfigMaps(t *testing.T) {
 	wantRefused(t, "an update", err, "the configmap contains unwanted key and value")
 	_, err = maps.Patch(ctx, "c", types.StrategicMergePatchType, []byte(`{"data":{"webhook-e2e-test":"x"}}`), metav1.PatchOptions{})
 	wantRefused(t, "a patch", err, "the configmap contains unwanted key and value")
-	e.namespace(t, "skipped", nil)
+	inprocess.Namespace(t, e.client, "skipped", nil)
 	if _, err := e.client.CoreV1().ConfigMaps("skipped").Create(ctx, configMap("bad", unwanted), metav1.CreateOptions{}); err != nil {
 		t.Errorf("in a namespace that is not selected: %v", err)
 	}

@@ -13,7 +13,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
-	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -27,7 +26,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -36,25 +34,15 @@ import (
 	"github.com/pintle-dev/pintle/core/admission/match"
 	"github.com/pintle-dev/pintle/core/admission/webhook"
 	"github.com/pintle-dev/pintle/core/apiserver"
+	"github.com/pintle-dev/pintle/core/apiserver/apiservertest"
 	"github.com/pintle-dev/pintle/core/apiserver/backend"
-	"github.com/pintle-dev/pintle/core/apiserver/customresources"
 	"github.com/pintle-dev/pintle/core/auth"
-	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/core/store/storetest"
 	"github.com/pintle-dev/pintle/crd/registry"
 	"github.com/pintle-dev/pintle/plugins/kubeapi"
 	"github.com/pintle-dev/pintle/sdk/admission"
-	"github.com/pintle-dev/pintle/sdk/resource"
+	"github.com/pintle-dev/pintle/test/inprocess"
 )
-
-type anyone struct{}
-
-func (anyone) Authenticate(*http.Request) (resource.User, bool, error) {
-	return resource.User{Name: "admin", Groups: []string{auth.MastersGroup}}, true, nil
-}
-
-func (anyone) Authorize(context.Context, auth.Attributes) (bool, string, error) {
-	return true, "", nil
-}
 
 // env is a server with a webhook server behind the Service webhooks/hooks.
 type env struct {
@@ -74,68 +62,30 @@ const (
 
 func serve(t *testing.T) *env {
 	t.Helper()
-	quiet := slog.New(slog.DiscardHandler)
-	ctx, cancel := context.WithCancel(context.Background())
-	st, err := store.Open(ctx, store.Config{Dir: t.TempDir(), Bootstrap: true, MinFreeBytes: 1 << 20, Logger: quiet})
+	st, reg := storetest.Open(t), registry.New()
+	hooks, err := webhook.New(webhook.Config{Services: backend.NewResolver(st), Equivalents: match.NewRegistry(reg), Authorizer: apiservertest.Root{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	reg := registry.New()
-	hooks, err := webhook.New(webhook.Config{Services: backend.NewResolver(st), Equivalents: match.NewRegistry(reg), Authorizer: anyone{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	api, err := apiserver.New(apiserver.Config{
-		Store: follow.Store{Store: st, Buckets: hooks.Buckets()}, Registry: reg, Authenticator: anyone{}, Authorizer: anyone{}, GoTypes: kubeapi.GoType,
-		NamespaceResource: runtimeschema.GroupVersionResource{Version: "v1", Resource: "namespaces"}, Logger: quiet,
+	s := inprocess.Start(t, apiserver.Config{
+		Store: follow.Store{Store: st, Buckets: hooks.Buckets()}, Registry: reg,
 		Mutators: []admission.Mutator{hooks.Mutator()}, Validators: []admission.Validator{hooks.Validator()},
 		Connect: func(w http.ResponseWriter, _ *http.Request, _ auth.Attributes) { w.WriteHeader(http.StatusTeapot) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, b := range []resource.Bundle{kubeapi.New(kubeapi.Options{CheckAdmission: webhook.Check}), customresources.Bundle()} {
-		if err := api.Install(b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	types := customresources.New(customresources.Config{Store: st, Registry: reg, Purger: api, Logger: quiet, Leading: func() bool { return true }})
-	var running sync.WaitGroup
-	running.Go(func() { _ = hooks.Run(ctx, st) })
-	running.Go(func() { _ = types.Run(ctx) })
-	web := httptest.NewServer(api)
-	t.Cleanup(func() {
-		web.CloseClientConnections()
-		web.Close()
-		cancel()
-		running.Wait()
-		_ = st.Close()
-	})
-	config := &rest.Config{Host: web.URL, QPS: -1}
+	}, kubeapi.Options{CheckAdmission: webhook.Check})
+	apiservertest.Run(t, func(ctx context.Context) error { return hooks.Run(ctx, st) })
 	e := &env{handlers: map[string]func(*admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse{}}
-	if e.dynamic, err = dynamic.NewForConfig(config); err != nil {
+	if e.dynamic, err = dynamic.NewForConfig(s.Config); err != nil {
 		t.Fatal(err)
 	}
-	config = rest.CopyConfig(config)
+	config := rest.CopyConfig(s.Config)
 	config.ContentType = "application/vnd.kubernetes.protobuf"
 	if e.client, err = kubernetes.NewForConfig(config); err != nil {
 		t.Fatal(err)
 	}
-	e.namespace(t, hooksNamespace, nil)
-	e.namespace(t, "n", map[string]string{"watched": "yes"})
+	inprocess.Namespace(t, e.client, hooksNamespace, nil)
+	inprocess.Namespace(t, e.client, "n", map[string]string{"watched": "yes"})
 	e.listen(t)
 	return e
-}
-
-func (e *env) namespace(t *testing.T, name string, labels map[string]string) {
-	t.Helper()
-	if _, err := e.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	no := false
-	if _, err := e.client.CoreV1().ServiceAccounts(name).Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}, AutomountServiceAccountToken: &no}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // listen starts the webhook server, and makes the Service that leads to it.
