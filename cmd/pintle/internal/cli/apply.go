@@ -41,7 +41,7 @@ func newApply() *cobra.Command {
 				return runKubectl(cmd.Context(), append([]string{"apply"}, rest...))
 			}
 			apply := newAtomicApply()
-			apply.SetArgs(rest)
+			apply.SetArgs(append([]string{}, rest...)) // nil would be the process's
 			return apply.ExecuteContext(cmd.Context())
 		},
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,7 +24,8 @@ const undeleteHelp = `Create an object anew as it was when it was removed, as fa
 It is a new object with a new uid, by which everybody knows it from the old one, and it is
 created as any other: who undeletes must be allowed to get and to create it, and it is admitted
 and validated. Labels, annotations, spec and data are as they were, and so are the field
-managers. Status is made anew by who keeps it. References to owners that are gone are left out.
+managers. Status is made anew by who keeps it, and finalizers are set by who needs them.
+References to owners that are gone are left out.
 
 What was removed together with it (the pods of a deployment, what was in a namespace) does not
 come back by itself, but controllers make anew what they had made.`
@@ -141,14 +141,10 @@ func lastState(t *objectRef, h *corev1.History) (*unstructured.Unstructured, err
 	if err := o.UnmarshalJSON(h.Items[len(h.Items)-1].Object); err != nil {
 		return nil, fmt.Errorf("the server's answer: %w", err)
 	}
-	for _, f := range []string{"uid", "resourceVersion", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"} {
+	// What finalizers were waiting for has been done; whoever needs them sets them again.
+	for _, f := range []string{"uid", "resourceVersion", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "finalizers", "selfLink"} {
 		unstructured.RemoveNestedField(o.Object, "metadata", f)
 	}
-	// The garbage collector's finalizers were those of the deletion.
-	kept := slices.DeleteFunc(o.GetFinalizers(), func(f string) bool {
-		return f == metav1.FinalizerDeleteDependents || f == metav1.FinalizerOrphanDependents
-	})
-	o.SetFinalizers(kept)
 	unstructured.RemoveNestedField(o.Object, "status")
 	return o, nil
 }
