@@ -3,47 +3,28 @@ package quota_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/pintle-dev/pintle/plugins/internal/quota"
+	"github.com/pintle-dev/pintle/plugins/internal/quota/quotatest"
 )
 
 func ptr[T any](v T) *T { return &v }
 
-func list(pairs ...string) v1.ResourceList {
-	out := v1.ResourceList{}
-	for _, p := range pairs {
-		name, amount, _ := strings.Cut(p, "=")
-		out[v1.ResourceName(name)] = resource.MustParse(amount)
-	}
-	return out
-}
-
-func show(l v1.ResourceList) string {
-	var parts []string
-	for _, name := range quota.Names(l) {
-		q := l[name]
-		parts = append(parts, fmt.Sprintf("%s=%s", name, q.String()))
-	}
-	return strings.Join(parts, " ")
-}
-
 func container(name, requests, limits string) v1.Container {
 	c := v1.Container{Name: name}
 	if requests != "" {
-		c.Resources.Requests = list(strings.Fields(requests)...)
+		c.Resources.Requests = quotatest.List(strings.Fields(requests)...)
 	}
 	if limits != "" {
-		c.Resources.Limits = list(strings.Fields(limits)...)
+		c.Resources.Limits = quotatest.List(strings.Fields(limits)...)
 	}
 	return c
 }
@@ -75,12 +56,12 @@ func TestUsageOfPods(t *testing.T) {
 			p.Spec.InitContainers = []v1.Container{sidecar, container("i", "cpu=200m", "")}
 		}, container("c", "cpu=50m", "")), "count/pods=1 cpu=220m pods=1 requests.cpu=220m"},
 		{"of the pod", pod(func(p *v1.Pod) {
-			p.Spec.Resources = &v1.ResourceRequirements{Requests: list("cpu=1")}
+			p.Spec.Resources = &v1.ResourceRequirements{Requests: quotatest.List("cpu=1")}
 		}, container("c", "cpu=50m", "")), "count/pods=1 cpu=1 pods=1 requests.cpu=1"},
-		{"with overhead", pod(func(p *v1.Pod) { p.Spec.Overhead = list("cpu=5m") }, container("c", "cpu=50m", "")),
+		{"with overhead", pod(func(p *v1.Pod) { p.Spec.Overhead = quotatest.List("cpu=5m") }, container("c", "cpu=50m", "")),
 			"count/pods=1 cpu=55m pods=1 requests.cpu=55m"},
 		{"shrinking", pod(func(p *v1.Pod) {
-			p.Status.ContainerStatuses = []v1.ContainerStatus{{Name: "c", AllocatedResources: list("cpu=80m"), Resources: &v1.ResourceRequirements{Requests: list("cpu=80m")}}}
+			p.Status.ContainerStatuses = []v1.ContainerStatus{{Name: "c", AllocatedResources: quotatest.List("cpu=80m"), Resources: &v1.ResourceRequirements{Requests: quotatest.List("cpu=80m")}}}
 		}, container("c", "cpu=50m", "")), "count/pods=1 cpu=80m pods=1 requests.cpu=80m"},
 		{"succeeded", pod(func(p *v1.Pod) { p.Status.Phase = v1.PodSucceeded }, container("c", "cpu=50m", "")), strings.TrimSpace(held)},
 		{"stuck", pod(func(p *v1.Pod) {
@@ -92,8 +73,8 @@ func TestUsageOfPods(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := quota.For(quota.Pods, nil).Usage(context.Background(), tc.pod)
-			if err != nil || show(got) != tc.want {
-				t.Errorf("\n got %s, %v\nwant %s", show(got), err, tc.want)
+			if err != nil || quotatest.Show(got) != tc.want {
+				t.Errorf("\n got %s, %v\nwant %s", quotatest.Show(got), err, tc.want)
 			}
 		})
 	}
@@ -174,9 +155,9 @@ func TestUsageOfOthers(t *testing.T) {
 	service := func(s v1.ServiceSpec) *v1.Service { return &v1.Service{Spec: s} }
 	ports := []v1.ServicePort{{Port: 1}, {Port: 2, NodePort: 30000}}
 	claim := func(size, held, class string) *v1.PersistentVolumeClaim {
-		c := &v1.PersistentVolumeClaim{Spec: v1.PersistentVolumeClaimSpec{Resources: v1.VolumeResourceRequirements{Requests: list("storage=" + size)}}}
+		c := &v1.PersistentVolumeClaim{Spec: v1.PersistentVolumeClaimSpec{Resources: v1.VolumeResourceRequirements{Requests: quotatest.List("storage=" + size)}}}
 		if held != "" {
-			c.Status.AllocatedResources = list("storage=" + held)
+			c.Status.AllocatedResources = quotatest.List("storage=" + held)
 		}
 		if class != "" {
 			c.Spec.StorageClassName = &class
@@ -213,8 +194,8 @@ func TestUsageOfOthers(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := quota.For(tc.of, nil).Usage(context.Background(), tc.object)
-			if err != nil || show(got) != tc.want {
-				t.Errorf("\n got %s, %v\nwant %s", show(got), err, tc.want)
+			if err != nil || quotatest.Show(got) != tc.want {
+				t.Errorf("\n got %s, %v\nwant %s", quotatest.Show(got), err, tc.want)
 			}
 		})
 	}
@@ -261,8 +242,8 @@ func TestDevicesAsExtendedResources(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := quota.For(quota.ResourceClaims, cluster).Usage(context.Background(), &tc.claim)
-			if err != nil || show(got) != tc.want {
-				t.Errorf("\n got %s, %v\nwant %s", show(got), err, tc.want)
+			if err != nil || quotatest.Show(got) != tc.want {
+				t.Errorf("\n got %s, %v\nwant %s", quotatest.Show(got), err, tc.want)
 			}
 		})
 	}
@@ -287,17 +268,17 @@ func TestCheck(t *testing.T) {
 		request quota.Request
 		want    string // the new usage, or the refusal
 	}{
-		{"fits", q(list("pods=1", "cpu=1"), list("pods=0", "cpu=0")), create(pod(nil, container("c", "cpu=1", ""))), "cpu=1 pods=1"},
-		{"nothing of it", q(list("services=1"), list("services=0")), create(pod(nil)), ""},
-		{"unknown", q(list("pods=1", "requests.cpu=1"), list("pods=0")), create(pod(nil, container("c", "cpu=1", ""))), "status unknown for quota: q, resources: pods,requests.cpu"},
-		{"negative", q(list("cpu=1"), list("cpu=0")), create(pod(nil, container("c", "cpu=-1", ""))), "quota usage is negative for resource(s): cpu,requests.cpu"},
-		{"over already, more of another", q(list("pods=5", "cpu=1"), list("pods=1", "cpu=2")), create(pod(nil, container("c", "cpu=0", ""))), "cpu=2 pods=2"},
-		{"out of scope", q(list("pods=0"), list("pods=0"), v1.ResourceQuotaScopeTerminating), create(pod(nil)), ""},
-		{"in scope", q(list("pods=0"), list("pods=0"), v1.ResourceQuotaScopeTerminating), create(timed), "exceeded quota: q, requested: pods=1, used: pods=0, limited: pods=0"},
-		{"bigger", q(list("cpu=3"), list("cpu=1")), resize("cpu=1", "cpu=2"), "cpu=2"},
-		{"too big", q(list("cpu=3"), list("cpu=2")), resize("cpu=1", "cpu=3"), "exceeded quota: q, requested: cpu=2, used: cpu=2, limited: cpu=3"},
-		{"smaller", q(list("cpu=3"), list("cpu=2")), resize("cpu=2", "cpu=1"), ""},
-		{"into the scope", q(list("cpu=3"), list("cpu=0"), v1.ResourceQuotaScopeTerminating),
+		{"fits", q(quotatest.List("pods=1", "cpu=1"), quotatest.List("pods=0", "cpu=0")), create(pod(nil, container("c", "cpu=1", ""))), "cpu=1 pods=1"},
+		{"nothing of it", q(quotatest.List("services=1"), quotatest.List("services=0")), create(pod(nil)), ""},
+		{"unknown", q(quotatest.List("pods=1", "requests.cpu=1"), quotatest.List("pods=0")), create(pod(nil, container("c", "cpu=1", ""))), "status unknown for quota: q, resources: pods,requests.cpu"},
+		{"negative", q(quotatest.List("cpu=1"), quotatest.List("cpu=0")), create(pod(nil, container("c", "cpu=-1", ""))), "quota usage is negative for resource(s): cpu,requests.cpu"},
+		{"over already, more of another", q(quotatest.List("pods=5", "cpu=1"), quotatest.List("pods=1", "cpu=2")), create(pod(nil, container("c", "cpu=0", ""))), "cpu=2 pods=2"},
+		{"out of scope", q(quotatest.List("pods=0"), quotatest.List("pods=0"), v1.ResourceQuotaScopeTerminating), create(pod(nil)), ""},
+		{"in scope", q(quotatest.List("pods=0"), quotatest.List("pods=0"), v1.ResourceQuotaScopeTerminating), create(timed), "exceeded quota: q, requested: pods=1, used: pods=0, limited: pods=0"},
+		{"bigger", q(quotatest.List("cpu=3"), quotatest.List("cpu=1")), resize("cpu=1", "cpu=2"), "cpu=2"},
+		{"too big", q(quotatest.List("cpu=3"), quotatest.List("cpu=2")), resize("cpu=1", "cpu=3"), "exceeded quota: q, requested: cpu=2, used: cpu=2, limited: cpu=3"},
+		{"smaller", q(quotatest.List("cpu=3"), quotatest.List("cpu=2")), resize("cpu=2", "cpu=1"), ""},
+		{"into the scope", q(quotatest.List("cpu=3"), quotatest.List("cpu=0"), v1.ResourceQuotaScopeTerminating),
 			quota.Request{Operation: quota.Update, Resource: quota.Pods, Old: pod(nil, container("c", "cpu=1", "")), Object: timed}, "cpu=1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -311,7 +292,7 @@ func TestCheck(t *testing.T) {
 			}
 			text := ""
 			if got != nil {
-				text = show(got[0])
+				text = quotatest.Show(got[0])
 			}
 			if text != tc.want {
 				t.Errorf("%s, want %s", text, tc.want)

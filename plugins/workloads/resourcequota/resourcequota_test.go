@@ -1,41 +1,20 @@
 package resourcequota
 
 import (
-	"fmt"
-	"strings"
 	"testing"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	fakediscovery "k8s.io/client-go/discovery/fake"
 	metadatafake "k8s.io/client-go/metadata/fake"
 
-	"github.com/pintle-dev/pintle/plugins/internal/quota"
+	"github.com/pintle-dev/pintle/plugins/internal/quota/quotatest"
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/control/controltest"
 )
-
-func list(pairs ...string) v1.ResourceList {
-	out := v1.ResourceList{}
-	for _, p := range pairs {
-		name, amount, _ := strings.Cut(p, "=")
-		out[v1.ResourceName(name)] = resource.MustParse(amount)
-	}
-	return out
-}
-
-func show(l v1.ResourceList) string {
-	var parts []string
-	for _, name := range quota.Names(l) {
-		q := l[name]
-		parts = append(parts, fmt.Sprintf("%s=%s", name, q.String()))
-	}
-	return strings.Join(parts, " ")
-}
 
 func TestDecide(t *testing.T) {
 	const young, old = 100 * time.Millisecond, 2 * settle
@@ -47,14 +26,14 @@ func TestDecide(t *testing.T) {
 		write            bool
 		again            time.Duration
 	}{
-		{"new", list("pods=5"), nil, list("pods=2"), 0, "pods=2", true, settle},
-		{"as it was", list("pods=5"), list("pods=2"), list("pods=2"), 0, "pods=2", false, 0},
-		{"more", list("pods=5"), list("pods=2"), list("pods=3"), 0, "pods=3", true, 0},
-		{"less, but charged just now", list("pods=5"), list("pods=2"), list("pods=1"), young, "pods=2", false, settle - young},
-		{"less", list("pods=5"), list("pods=2"), list("pods=1"), old, "pods=1", true, 0},
-		{"less of one and more of another", list("pods=5", "cpu=5"), list("pods=2", "cpu=1"), list("pods=1", "cpu=2"), young, "cpu=2 pods=2", true, settle - young},
-		{"no longer limited", list("pods=5"), list("pods=2", "cpu=1"), list("pods=2"), 0, "pods=2", true, 0},
-		{"not countable now", list("pods=5", "secrets=5"), list("pods=2", "secrets=1"), list("pods=2"), old, "pods=2 secrets=1", false, 0},
+		{"new", quotatest.List("pods=5"), nil, quotatest.List("pods=2"), 0, "pods=2", true, settle},
+		{"as it was", quotatest.List("pods=5"), quotatest.List("pods=2"), quotatest.List("pods=2"), 0, "pods=2", false, 0},
+		{"more", quotatest.List("pods=5"), quotatest.List("pods=2"), quotatest.List("pods=3"), 0, "pods=3", true, 0},
+		{"less, but charged just now", quotatest.List("pods=5"), quotatest.List("pods=2"), quotatest.List("pods=1"), young, "pods=2", false, settle - young},
+		{"less", quotatest.List("pods=5"), quotatest.List("pods=2"), quotatest.List("pods=1"), old, "pods=1", true, 0},
+		{"less of one and more of another", quotatest.List("pods=5", "cpu=5"), quotatest.List("pods=2", "cpu=1"), quotatest.List("pods=1", "cpu=2"), young, "cpu=2 pods=2", true, settle - young},
+		{"no longer limited", quotatest.List("pods=5"), quotatest.List("pods=2", "cpu=1"), quotatest.List("pods=2"), 0, "pods=2", true, 0},
+		{"not countable now", quotatest.List("pods=5", "secrets=5"), quotatest.List("pods=2", "secrets=1"), quotatest.List("pods=2"), old, "pods=2 secrets=1", false, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			q := &v1.ResourceQuota{Spec: v1.ResourceQuotaSpec{Hard: tc.hard}}
@@ -62,13 +41,13 @@ func TestDecide(t *testing.T) {
 				q.Status = v1.ResourceQuotaStatus{Hard: tc.hard, Used: tc.was}
 			}
 			d := decide(q, tc.isNow, tc.age)
-			if show(d.status.Used) != tc.used || d.write != tc.write || d.again != tc.again {
-				t.Errorf("used %s, write %v, again %v", show(d.status.Used), d.write, d.again)
+			if quotatest.Show(d.status.Used) != tc.used || d.write != tc.write || d.again != tc.again {
+				t.Errorf("used %s, write %v, again %v", quotatest.Show(d.status.Used), d.write, d.again)
 			}
 		})
 	}
-	raised := &v1.ResourceQuota{Spec: v1.ResourceQuotaSpec{Hard: list("pods=6")}, Status: v1.ResourceQuotaStatus{Hard: list("pods=5"), Used: list("pods=2")}}
-	if d := decide(raised, list("pods=2"), old); !d.write || show(d.status.Hard) != "pods=6" {
+	raised := &v1.ResourceQuota{Spec: v1.ResourceQuotaSpec{Hard: quotatest.List("pods=6")}, Status: v1.ResourceQuotaStatus{Hard: quotatest.List("pods=5"), Used: quotatest.List("pods=2")}}
+	if d := decide(raised, quotatest.List("pods=2"), old); !d.write || quotatest.Show(d.status.Hard) != "pods=6" {
 		t.Errorf("a raised limit: %+v", d)
 	}
 }
@@ -84,7 +63,7 @@ func widget(name string) *metav1.PartialObjectMetadata {
 
 func pod(name, cpu string) *v1.Pod {
 	return &v1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "n"}, Spec: v1.PodSpec{Containers: []v1.Container{{
-		Name: "c", Resources: v1.ResourceRequirements{Requests: list("cpu=" + cpu)}}}}}
+		Name: "c", Resources: v1.ResourceRequirements{Requests: quotatest.List("cpu=" + cpu)}}}}}
 }
 
 // run runs the controller over a fake API with some objects and two widgets.
@@ -109,13 +88,13 @@ func run(t *testing.T, objects []runtime.Object, body func(e *controltest.Env, c
 			if err != nil {
 				t.Fatal(err)
 			}
-			return show(q.Status.Used)
+			return quotatest.Show(q.Status.Used)
 		}, meta)
 	})
 }
 
 func newQuota(hard ...string) *v1.ResourceQuota {
-	return &v1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "q", Namespace: "n"}, Spec: v1.ResourceQuotaSpec{Hard: list(hard...)}}
+	return &v1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "q", Namespace: "n"}, Spec: v1.ResourceQuotaSpec{Hard: quotatest.List(hard...)}}
 }
 
 func TestCounts(t *testing.T) {
@@ -185,7 +164,7 @@ func TestVerifiesCharges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q.ResourceVersion, q.Status.Used = "7", list("pods=3")
+		q.ResourceVersion, q.Status.Used = "7", quotatest.List("pods=3")
 		if _, err := quotas.UpdateStatus(e.Ctx, q, metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
 		}
