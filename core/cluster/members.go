@@ -193,7 +193,7 @@ func warning(servers []Server) string {
 	if voters == 0 || voters%2 == 1 {
 		return ""
 	}
-	return fmt.Sprintf("%d servers with a vote bear the loss of no more than %d would: an odd number is better", voters, voters-1)
+	return fmt.Sprintf("%d servers with a vote bear the loss of %d, no more than %d would: an odd number is better", voters, (voters-1)/2, voters-1)
 }
 
 // askStatus asks the server id at address how it is.

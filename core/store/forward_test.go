@@ -268,3 +268,38 @@ func TestServersAskEachOther(t *testing.T) {
 		}
 	}
 }
+
+// A lost server is replaced by one at its address: what the leader still wants to tell the
+// old one must not reach the new.
+func TestAReplacementAtTheSameAddress(t *testing.T) {
+	nodes := cluster(t, 3, func(cfg *store.Config) { cfg.TrailingEntries = 64 })
+	lead, rest := followers(t, nodes)
+	lost, other := rest[0], rest[1]
+	for i := range 100 {
+		mustPut(t, lead, fmt.Sprintf("pods/a/p%03d", i), "1")
+	}
+	address := lost.Address()
+	closeStore(t, lost)
+	if err := lead.TakeSnapshot(); err != nil {
+		t.Fatal(err)
+	}
+	mustPut(t, lead, "pods/a/p001", "2")
+	cfg := nodeConfig(t, 9)
+	cfg.Address = address
+	fresh := open(t, cfg)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := lead.RemoveServer(ctx, lost.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if err := lead.AddLearner(ctx, fresh.ID(), address); err != nil {
+		t.Fatal(err)
+	}
+	if err := lead.AddVoter(ctx, fresh.ID(), address); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, other)
+	// Without the replacement there would be no majority.
+	o := mustPut(t, lead, "pods/a/p002", "2")
+	waitFor(t, fresh, o.Revision)
+}

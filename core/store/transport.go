@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,7 +38,7 @@ func (s *Store) newTransport() (raft.Transport, error) {
 		return nil, fmt.Errorf("store: listening for the other servers: %w", err)
 	}
 	layer := &streamLayer{
-		Mux: peer.NewMux(listener, cfg.PeerTLS, cfg.AdmitPeer, s.log), tls: cfg.PeerTLS, advertise: listener.Addr(),
+		Mux: peer.NewMux(cfg.NodeID, listener, cfg.PeerTLS, cfg.AdmitPeer, s.log), tls: cfg.PeerTLS, advertise: listener.Addr(),
 	}
 	if cfg.Advertise != cfg.Address {
 		layer.advertise = namedAddr(cfg.Advertise)
@@ -101,6 +102,42 @@ func (t *sharedTransport) pass() {
 	}
 }
 
+// at is an address as streamLayer dials it: with who is expected there. Raft knows servers by
+// their identities, but calls whoever listens at the address.
+func at(id raft.ServerID, target raft.ServerAddress) raft.ServerAddress {
+	return raft.ServerAddress(id) + "@" + target
+}
+
+// AppendEntries implements raft.Transport.
+func (t *sharedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	return t.NetworkTransport.AppendEntries(id, at(id, target), args, resp)
+}
+
+// AppendEntriesPipeline implements raft.Transport.
+func (t *sharedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	return t.NetworkTransport.AppendEntriesPipeline(id, at(id, target))
+}
+
+// RequestVote implements raft.Transport.
+func (t *sharedTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	return t.NetworkTransport.RequestVote(id, at(id, target), args, resp)
+}
+
+// RequestPreVote implements raft.WithPreVote.
+func (t *sharedTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	return t.NetworkTransport.RequestPreVote(id, at(id, target), args, resp)
+}
+
+// InstallSnapshot implements raft.Transport.
+func (t *sharedTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, args *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	return t.NetworkTransport.InstallSnapshot(id, at(id, target), args, resp, data)
+}
+
+// TimeoutNow implements raft.Transport.
+func (t *sharedTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	return t.NetworkTransport.TimeoutNow(id, at(id, target), args, resp)
+}
+
 // inject hands a message to Raft and returns its answer.
 func (t *sharedTransport) inject(ctx context.Context, command any) (any, error) {
 	answer := make(chan raft.RPCResponse, 1)
@@ -141,7 +178,11 @@ type streamLayer struct {
 func (l *streamLayer) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout) // Raft gives none
 	defer cancel()
-	return peer.DialRaft(ctx, string(address), l.tls)
+	id, addr, ok := strings.Cut(string(address), "@")
+	if !ok {
+		return nil, fmt.Errorf("%s names no server", address)
+	}
+	return peer.DialRaft(ctx, addr, l.tls, id)
 }
 
 // Addr implements net.Listener: it is what the others are told.

@@ -25,7 +25,7 @@ const helloTimeout = 10 * time.Second
 // answer before the connection is given up.
 const unackedTimeout = 5 * time.Second
 
-// Admit says whether the server called name may connect. The name is that of its
+// Admit says whether the server called name may speak Raft. The name is that of its
 // certificate, and empty where there is no TLS.
 type Admit func(name string) error
 
@@ -33,6 +33,7 @@ type Admit func(name string) error
 // to the function given to Serve.
 type Mux struct {
 	net.Listener
+	name  string
 	tls   *tls.Config
 	admit Admit
 	log   *slog.Logger
@@ -46,10 +47,10 @@ type Mux struct {
 	conns map[net.Conn]struct{}
 }
 
-// NewMux shares l, whose connections speak TLS where conf is not nil.
-func NewMux(l net.Listener, conf *tls.Config, admit Admit, log *slog.Logger) *Mux {
+// NewMux shares l for the server called name. Connections speak TLS where conf is not nil.
+func NewMux(name string, l net.Listener, conf *tls.Config, admit Admit, log *slog.Logger) *Mux {
 	return &Mux{
-		Listener: l, tls: conf, admit: admit, log: log,
+		Listener: l, name: name, tls: conf, admit: admit, log: log,
 		raft: make(chan net.Conn), closed: make(chan struct{}), conns: map[net.Conn]struct{}{},
 	}
 }
@@ -85,9 +86,13 @@ func (m *Mux) greet(c net.Conn, handle Handler) {
 	}
 	defer m.drop(c)
 	tune(c)
-	conn, name, first, err := m.hello(c)
-	if err == nil && first == forMessages {
-		name, err = readName(conn, name)
+	conn, certified, first, err := m.hello(c)
+	var name string
+	if err == nil {
+		name, err = readName(conn)
+	}
+	if err == nil {
+		err = m.check(first, certified, name)
 	}
 	if err != nil {
 		if !errors.Is(err, io.EOF) {
@@ -126,23 +131,30 @@ func (m *Mux) hello(c net.Conn) (conn net.Conn, name string, first byte, err err
 		}
 		conn = t
 	}
-	if m.admit != nil {
-		if err := m.admit(name); err != nil {
-			return nil, "", 0, err
-		}
-	}
 	var b [1]byte
 	if _, err := io.ReadFull(conn, b[:]); err != nil {
 		return nil, "", 0, err
 	}
-	if b[0] == forMessages {
-		return conn, name, b[0], nil // the name comes before the deadline too
-	}
-	return conn, name, b[0], conn.SetDeadline(time.Time{})
+	return conn, name, b[0], nil
 }
 
-// readName reads who calls, which a certificate must confirm where there is one.
-func readName(conn net.Conn, certified string) (string, error) {
+// check compares the name that a connection begins with. Messages begin with the name of who
+// calls, which a certificate must confirm where there is one. Raft's connections begin with
+// the name of who is called: a server that has taken the address of another must not be taken
+// for it.
+func (m *Mux) check(first byte, certified, name string) error {
+	switch {
+	case first == forMessages && certified != "" && certified != name:
+		return fmt.Errorf("the certificate of %s calls itself %s", certified, name)
+	case first == forRaft && name != m.name:
+		return fmt.Errorf("%s is called, and this is %s", name, m.name)
+	case first == forRaft && m.admit != nil:
+		return m.admit(certified)
+	}
+	return nil
+}
+
+func readName(conn net.Conn) (string, error) {
 	var n [1]byte
 	if _, err := io.ReadFull(conn, n[:]); err != nil {
 		return "", err
@@ -150,9 +162,6 @@ func readName(conn net.Conn, certified string) (string, error) {
 	name := make([]byte, n[0])
 	if _, err := io.ReadFull(conn, name); err != nil {
 		return "", err
-	}
-	if certified != "" && certified != string(name) {
-		return "", fmt.Errorf("the certificate of %s calls itself %s", certified, name)
 	}
 	return string(name), conn.SetDeadline(time.Time{})
 }
@@ -203,9 +212,10 @@ func (m *Mux) Close() error {
 	return err
 }
 
-// DialRaft opens a connection that the Mux at address gives to Raft.
-func DialRaft(ctx context.Context, address string, conf *tls.Config) (net.Conn, error) {
-	return dial(ctx, address, conf, []byte{forRaft})
+// DialRaft opens a connection that the Mux at address gives to Raft, if it is that of the
+// server called name.
+func DialRaft(ctx context.Context, address string, conf *tls.Config, name string) (net.Conn, error) {
+	return dial(ctx, address, conf, forRaft, name)
 }
 
 // maxName is the longest name of a server.
@@ -213,13 +223,13 @@ const maxName = 255
 
 // dialMessages opens a connection for messages of the server called name.
 func dialMessages(ctx context.Context, address string, conf *tls.Config, name string) (net.Conn, error) {
+	return dial(ctx, address, conf, forMessages, name)
+}
+
+func dial(ctx context.Context, address string, conf *tls.Config, first byte, name string) (net.Conn, error) {
 	if len(name) > maxName {
 		return nil, fmt.Errorf("the name of a server has at most %d bytes", maxName)
 	}
-	return dial(ctx, address, conf, append([]byte{forMessages, byte(len(name))}, name...))
-}
-
-func dial(ctx context.Context, address string, conf *tls.Config, first []byte) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
 	var d net.Dialer
@@ -240,7 +250,7 @@ func dial(ctx context.Context, address string, conf *tls.Config, first []byte) (
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetWriteDeadline(deadline)
 	}
-	if _, err := conn.Write(first); err != nil {
+	if _, err := conn.Write(append([]byte{first, byte(len(name))}, name...)); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
