@@ -20,6 +20,10 @@ type raftLog struct {
 	note func(last uint64)
 }
 
+// recentBytes of the newest entries stay in memory where there are other servers, which are
+// sent them soon after they were written. Who is further behind reads the disk.
+const recentBytes = 4 << 20
+
 // openLog opens the durable Raft log in dir, which is a part of a store's directory.
 func openLog(dir string, logger hclog.Logger) (*raftLog, error) {
 	if err := raftlog.FinishRefill(dir); err != nil {
@@ -27,6 +31,7 @@ func openLog(dir string, logger hclog.Logger) (*raftLog, error) {
 	}
 	l, err := raftlog.Open(dir, raftlog.Options{
 		SegmentBytes: segmentBytes,
+		KeepBytes:    recentBytes,
 		Logger:       logger,
 		Warn:         func(err error) { logger.Warn("Part of the Raft log was damaged and is made again", "error", err) },
 		Format1:      engine.IsFormat1(filepath.Dir(dir)),

@@ -70,9 +70,21 @@ func compare(ctx context.Context, args []string) (err error) {
 	out := flags.String("o", "store", "name of the files for the results, without .md and .json")
 	quick := flags.Bool("quick", false, "a short run: everything is exercised, the figures are rough")
 	objects := flags.Bool("objects", false, "values like Kubernetes objects, which compress, in place of random bytes")
+	only := flags.String("only", "", "one work instead of all: put, get, range or watch")
+	at := flags.Int("at", 0, "one number in flight instead of 1, 32 and 256")
+	members := flags.Int("members", 0, "one topology instead of 1 and 3 members")
 	profile := flags.String("cpuprofile", "", "name for CPU profiles of the store's first member (.1 and .3 are appended)")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *only != "" {
+		works = []string{*only}
+	}
+	if *at != 0 {
+		inflights = []int{*at}
+	}
+	if *members != 0 {
+		topologies = []int{*members}
 	}
 	binary, err := exec.LookPath(*etcd)
 	if err != nil {

@@ -167,10 +167,10 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 // system wants them. Values come packed (pods to a sixth), so that all of this is about a sixth
 // of what clients write.
 const (
-	memTableSize    = 512 << 10
+	memTableSize    = 1 << 20
 	numMemTables    = 4
 	levelZeroTables = 32
-	baseTableSize   = 256 << 10
+	baseTableSize   = 512 << 10
 	blockSize       = 16 << 10
 	blockCacheSize  = 4 << 20
 	// valueThreshold is from where on a value goes to the value log; Badger wants it

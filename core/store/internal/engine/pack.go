@@ -86,7 +86,7 @@ func (p *packer) pack(r *Record) ([]byte, byte) {
 }
 
 // maxPackerBytes is how much a packer may hold on to between batches.
-const maxPackerBytes = 256 << 10
+const maxPackerBytes = 1 << 20
 
 func (p *packer) release() {
 	if cap(p.scratch)+cap(p.out) > maxPackerBytes {

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/metadb"
+	"github.com/hashicorp/raft-wal/segment"
 
 	"github.com/pintle-dev/pintle/core/store/internal/durable"
 )
@@ -21,8 +22,10 @@ type Log struct {
 	*wal.WAL
 	dir    string
 	meta   *meta
+	files  *files
 	extent Extent
 	recent recent
+	keep   int
 }
 
 var (
@@ -38,6 +41,9 @@ type Options struct {
 	Logger       hclog.Logger
 	// Warn is told of damage that was repaired.
 	Warn func(error)
+	// KeepBytes bounds the newest entries that are kept in memory too, while there are other
+	// servers.
+	KeepBytes int
 	// Format1 says that the directory has the metadata of the first format, or none.
 	Format1 bool
 }
@@ -71,9 +77,10 @@ func Open(dir string, o Options) (*Log, error) {
 	if err != nil {
 		return nil, &Error{Err: fmt.Errorf("the Raft log in %s: %w", dir, err)}
 	}
-	l := &Log{dir: dir, meta: m}
+	l := &Log{dir: dir, meta: m, keep: o.KeepBytes, files: newFiles(dir)}
 	if l.extent, err = checkSegments(dir, m.Log); err == nil {
-		l.WAL, err = wal.Open(dir, wal.WithLogger(o.Logger.Named("wal")), wal.WithSegmentSize(o.SegmentBytes), wal.WithMetaStore(m))
+		l.WAL, err = wal.Open(dir, wal.WithLogger(o.Logger.Named("wal")), wal.WithSegmentSize(o.SegmentBytes), wal.WithMetaStore(m),
+			wal.WithSegmentFiler(segment.NewFiler(dir, l.files)))
 	}
 	if err != nil {
 		err = errors.Join(fmt.Errorf("opening the Raft log in %s: %w", dir, err), m.Close())
@@ -168,9 +175,6 @@ func (l *Log) Migrated() error {
 
 // Extent is what the log had when it was opened.
 func (l *Log) Extent() Extent { return l.extent }
-
-// Keep bounds the newest entries that are kept in memory too; 0 keeps none.
-func (l *Log) Keep(bytes int) { l.recent.setBudget(bytes) }
 
 // sumBytes is the length of an entry's checksum, which is kept behind its extensions.
 const sumBytes = 4
@@ -273,5 +277,7 @@ func (l *Log) Close() error {
 	if l.WAL == nil {
 		return l.meta.Close()
 	}
-	return errors.Join(l.WAL.Close(), l.meta.Close())
+	err := l.WAL.Close()
+	l.files.close()
+	return errors.Join(err, l.meta.Close())
 }

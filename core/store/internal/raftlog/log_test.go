@@ -74,7 +74,7 @@ func TestCutTailAndStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			l := openTest(t, dir)
-			l.Keep(keep)
+			l.recent.setBudget(keep)
 			store(t, l, 1, 200, 1) // Several segments.
 			for round := uint64(2); round < 6; round++ {
 				cut := 150 - 20*round
@@ -84,13 +84,13 @@ func TestCutTailAndStart(t *testing.T) {
 				if round%2 == 0 {
 					closeTest(t, l)
 					l = openTest(t, dir)
-					l.Keep(keep)
+					l.recent.setBudget(keep)
 				}
 				store(t, l, cut+1, cut+100, round)
 				expect(t, l, cut+1, cut+100, round)
 				closeTest(t, l)
 				l = openTest(t, dir)
-				l.Keep(keep)
+				l.recent.setBudget(keep)
 				expect(t, l, 1, 50, 1)
 				expect(t, l, cut+1, cut+100, round)
 				if got, want := l.Extent().Last, (Position{Term: round, Index: cut + 100}); got != want {

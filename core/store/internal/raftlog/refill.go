@@ -57,6 +57,11 @@ func (l *Log) NoteServers(c raft.Configuration) error {
 	for _, s := range c.Servers {
 		names = append(names, string(s.ID))
 	}
+	keep := 0
+	if len(names) > 1 {
+		keep = l.keep
+	}
+	l.recent.setBudget(keep)
 	l.meta.mu.Lock()
 	same := slices.Equal(names, l.meta.Servers)
 	l.meta.mu.Unlock()
