@@ -218,8 +218,11 @@ func (e *Engine) Close() error {
 		return nil
 	}
 	path := filepath.Join(e.dir, e.name)
-	err := e.db.Close()
+	left, err := closeBadger(e.db, path, closing)
 	e.db = nil
+	if left {
+		return err // the lock ends with the process
+	}
 	if err == nil {
 		err = syncFiles(path)
 	}
