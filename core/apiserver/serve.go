@@ -12,17 +12,33 @@ import (
 	"time"
 )
 
-// Serve accepts on the listeners until ctx is cancelled, then ends watches, waits for
-// other requests and returns. Unix sockets are served without TLS. The first listener
-// that fails ends the others and gives the error.
+// stoppingKey is the key of the context that ends when the listeners by which a request came
+// are closed. Watches end with it.
+type stoppingKey struct{}
+
+// stopping is when a request that lasts is to end; nil where nobody says.
+func stopping(ctx context.Context) context.Context {
+	s, _ := ctx.Value(stoppingKey{}).(context.Context)
+	return s
+}
+
+// Serve accepts on the listeners until ctx is cancelled, then ends the watches that came by
+// them, waits for their other requests and returns. Unix sockets are served without TLS. The
+// first listener that fails ends the others and gives the error.
+//
+// It may be called for several sets of listeners, which then end one by one.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	stopping, stop := context.WithCancel(context.Background())
+	defer stop()
+	base := context.WithValue(context.Background(), stoppingKey{}, stopping)
 	servers := make([]*http.Server, len(listeners))
 	var wg sync.WaitGroup
 	failed := make(chan error, len(listeners))
 	for i, l := range listeners {
 		srv := s.httpServer()
+		srv.BaseContext = func(net.Listener) context.Context { return base }
 		servers[i] = srv
 		if _, unix := l.Addr().(*net.UnixAddr); !unix && s.cfg.TLS != nil {
 			c := s.cfg.TLS.Clone()
@@ -48,7 +64,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 		closed.Add(1)
 		srv.RegisterOnShutdown(closed.Done)
 	}
-	wg.Go(func() { closed.Wait(); s.stop() })
+	wg.Go(func() { closed.Wait(); stop() })
 	deadline, done := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Limits.ShutdownTimeout)
 	defer done()
 	for _, srv := range servers {

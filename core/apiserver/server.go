@@ -1,7 +1,6 @@
 package apiserver
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -27,9 +26,6 @@ type Server struct {
 	// draining is closed when the server is about to stop.
 	draining chan struct{}
 	drain    func()
-	// stopping ends when Serve begins to shut down, and watches with it.
-	stopping context.Context
-	stop     context.CancelFunc
 }
 
 // New makes a server. It serves what the registry holds, now and later.
@@ -40,7 +36,6 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, log: cfg.Logger}
 	s.draining = make(chan struct{})
 	s.drain = sync.OnceFunc(func() { close(s.draining) })
-	s.stopping, s.stop = context.WithCancel(context.Background())
 	m, err := newMetrics(cfg.Metrics, s.known,
 		func() float64 { return float64(s.reads.Load()) }, func() float64 { return float64(s.writes.Load()) })
 	if err != nil {

@@ -55,7 +55,13 @@ func (q *request) watch() error {
 	ctx, cancel := context.WithTimeout(q.r.Context(), q.watchTimeout())
 	defer cancel()
 	q.ctx = ctx
-	defer context.AfterFunc(q.server.stopping, cancel)()
+	if end := stopping(ctx); end != nil {
+		if end.Err() != nil {
+			// A stream that ends at once would be opened again at once.
+			return unavailable("the server is shutting down")
+		}
+		defer context.AfterFunc(end, cancel)()
+	}
 
 	var initial listed
 	after := start.revision
