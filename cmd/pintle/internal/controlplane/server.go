@@ -115,11 +115,13 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	if err := s.newAPI(reg); err != nil {
 		return errors.Join(err, closeAll(listeners))
 	}
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
 	defer context.AfterFunc(told, func() {
 		s.draining.Store(true)
 		s.handOver()
 		s.api.Drain()
-		time.AfterFunc(time.Duration(cfg.API.ShutdownDelay), cancel)
+		time.AfterFunc(time.Duration(cfg.API.ShutdownDelay), stop)
 	})()
 	s.types = customresources.New(customresources.Config{
 		Store: s.store, Registry: reg, Purger: s.api, Logger: log,
@@ -141,8 +143,10 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	if s.fairness != nil {
 		group.Go(func() error { return s.fairness.Run(ctx, s.store) })
 	}
-	group.Go(func() error { return s.access.serve(ctx, func() error { return s.api.Serve(ctx, listeners...) }) })
-	group.Go(func() error { return s.populate(ctx, started) })
+	group.Go(func() error {
+		defer cancel()
+		return s.serve(ctx, serving, listeners, started)
+	})
 	return group.Wait()
 }
 
