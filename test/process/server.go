@@ -151,6 +151,9 @@ func (s *Server) Launch() {
 // Ended is closed when the process has ended.
 func (s *Server) Ended() <-chan struct{} { return s.ended }
 
+// ExitCode is that of the process, which has ended; -1 where a signal ended it.
+func (s *Server) ExitCode() int { return s.cmd.ProcessState.ExitCode() }
+
 // Signal sends the process a signal and does not wait.
 func (s *Server) Signal(sig syscall.Signal) {
 	s.t.Helper()
