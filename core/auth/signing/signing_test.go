@@ -23,7 +23,7 @@ import (
 
 	"github.com/pintle-dev/pintle/core/auth/pki"
 	"github.com/pintle-dev/pintle/core/auth/signing"
-	"github.com/pintle-dev/pintle/core/store"
+	"github.com/pintle-dev/pintle/core/store/storetest"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -133,15 +133,7 @@ func play(t *testing.T, authority signing.Authority, r *certificatesv1.Certifica
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	s, err := store.Open(ctx, store.Config{Dir: t.TempDir(), Bootstrap: true, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	s := storetest.Open(t)
 	c := signing.New(signing.Config{Authority: authority, Writer: w, Logger: slog.New(slog.DiscardHandler)})
 	run, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)

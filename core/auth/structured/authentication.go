@@ -14,7 +14,7 @@ import (
 
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/auth/oidc"
-	"github.com/pintle-dev/pintle/crd/cel"
+	"github.com/pintle-dev/pintle/core/internal/filewatch"
 )
 
 // AuthenticationConfig of an Authentication.
@@ -62,9 +62,6 @@ func NewAuthentication(ctx context.Context, cfg AuthenticationConfig) (*Authenti
 	if err != nil {
 		return nil, err
 	}
-	if _, err := cel.Base(); err != nil {
-		return nil, fmt.Errorf("%s %s: %w", what, cfg.File, err)
-	}
 	a := &Authentication{cfg: cfg, compiler: authenticationcel.NewDefaultCompiler(), first: data}
 	parsed, err := a.parse(data)
 	if err != nil {
@@ -92,7 +89,7 @@ func (a *Authentication) Anonymous() (enabled bool, paths []string, said bool) {
 }
 
 func (a *Authentication) parse(data []byte) (*apiserver.AuthenticationConfiguration, error) {
-	c, err := decodeAuthentication(data)
+	c, err := decode[*apiserver.AuthenticationConfiguration](data)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +133,7 @@ const patience = time.Minute
 
 // Run follows the file until ctx ends.
 func (a *Authentication) Run(ctx context.Context) error {
-	return follow(ctx, a.cfg.File, a.first, a.cfg.Logger, func(data []byte) {
+	return filewatch.Follow(ctx, a.cfg.File, a.first, a.cfg.Logger, func(data []byte) {
 		if err := a.reload(ctx, data); err != nil && ctx.Err() == nil {
 			a.cfg.Logger.Error("the authentication configuration has changed and is no good; what it said before holds", "file", a.cfg.File, "error", err)
 		}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/auth/webhook"
-	"github.com/pintle-dev/pintle/crd/cel"
+	"github.com/pintle-dev/pintle/core/internal/filewatch"
 )
 
 // AuthorizationConfig of an Authorization.
@@ -56,9 +56,6 @@ func NewAuthorization(cfg AuthorizationConfig) (*Authorization, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := cel.Base(); err != nil {
-		return nil, fmt.Errorf("%s %s: %w", what, cfg.File, err)
-	}
 	a := &Authorization{cfg: cfg, compiler: authorizationcel.NewDefaultCompiler(), first: data}
 	u, c, err := a.make(data)
 	if err != nil {
@@ -95,7 +92,7 @@ func (a *Authorization) Authorize(ctx context.Context, at auth.Attributes) (bool
 }
 
 func (a *Authorization) make(data []byte) (auth.Union, *apiserver.AuthorizationConfiguration, error) {
-	c, err := decodeAuthorization(data)
+	c, err := decode[*apiserver.AuthorizationConfiguration](data)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -127,7 +124,7 @@ func (a *Authorization) make(data []byte) (auth.Union, *apiserver.AuthorizationC
 
 // Run follows the file until ctx ends.
 func (a *Authorization) Run(ctx context.Context) error {
-	return follow(ctx, a.cfg.File, a.first, a.cfg.Logger, func(data []byte) {
+	return filewatch.Follow(ctx, a.cfg.File, a.first, a.cfg.Logger, func(data []byte) {
 		u, c, err := a.make(data)
 		if err != nil {
 			a.cfg.Logger.Error("the authorization configuration has changed and is no good; what it said before holds", "file", a.cfg.File, "error", err)

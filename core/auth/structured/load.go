@@ -3,12 +3,14 @@ package structured
 import (
 	"fmt"
 	"os"
+	"reflect"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
-	"k8s.io/apiserver/pkg/apis/apiserver"
 	"k8s.io/apiserver/pkg/apis/apiserver/install"
+
+	"github.com/pintle-dev/pintle/crd/cel"
 )
 
 // decoder knows all versions of the files, sets their defaults and refuses unknown fields. It
@@ -19,35 +21,29 @@ var decoder = sync.OnceValue(func() runtime.Decoder {
 	return serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDecoder()
 })
 
-// read returns the content of a file, for what it is in errors.
+// read returns the content of a file, for what it is in errors, and makes ready what its
+// expressions are compiled with.
 func read(what, file string) ([]byte, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
+	if _, err := cel.Base(); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", what, file, err)
+	}
 	return data, nil
 }
 
-func decodeAuthentication(data []byte) (*apiserver.AuthenticationConfiguration, error) {
+// decode makes the configuration that a file has to hold, a pointer to one.
+func decode[T any](data []byte) (T, error) {
+	var none T
 	o, err := runtime.Decode(decoder(), data)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	c, ok := o.(*apiserver.AuthenticationConfiguration)
+	c, ok := o.(T)
 	if !ok {
-		return nil, fmt.Errorf("expected AuthenticationConfiguration, got %T", o)
-	}
-	return c, nil
-}
-
-func decodeAuthorization(data []byte) (*apiserver.AuthorizationConfiguration, error) {
-	o, err := runtime.Decode(decoder(), data)
-	if err != nil {
-		return nil, err
-	}
-	c, ok := o.(*apiserver.AuthorizationConfiguration)
-	if !ok {
-		return nil, fmt.Errorf("expected AuthorizationConfiguration, got %T", o)
+		return none, fmt.Errorf("expected %s, got %T", reflect.TypeFor[T]().Elem().Name(), o)
 	}
 	return c, nil
 }

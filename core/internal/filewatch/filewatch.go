@@ -1,4 +1,6 @@
-package structured
+// Package filewatch tells of changes of configuration files while a server runs. It must not
+// know what is in them.
+package filewatch
 
 import (
 	"bytes"
@@ -15,10 +17,12 @@ import (
 // poll is how often a file is looked at even where the system says nothing of changes.
 const poll = time.Minute
 
-// follow calls use with the content of a file whenever it is another than last time, until
-// ctx ends. The directory is watched and not the file, which editors and mounted secrets
-// replace.
-func follow(ctx context.Context, file string, last []byte, log *slog.Logger, use func(data []byte)) error {
+// Follow calls use with the content of a file whenever it is another than last time, until
+// ctx ends. It reads the file at once, so that a change since last was read is not missed. Of
+// a file that can't be read it tells log, and what was last used holds. The directory is
+// watched and not the file, which editors and mounted secrets replace; an error means that it
+// can't be watched.
+func Follow(ctx context.Context, file string, last []byte, log *slog.Logger, use func(data []byte)) error {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("watch %s: %w", file, err)
