@@ -24,7 +24,20 @@ import (
 	"github.com/pintle-dev/pintle/test/process"
 )
 
-func TestMain(m *testing.M) { os.Exit(process.Main(m, "../..")) }
+// built holds what tests build.
+var built string
+
+func TestMain(m *testing.M) {
+	code := 1
+	if dir, err := os.MkdirTemp("", "pintle-s3"); err != nil {
+		fmt.Fprintln(os.Stderr, "backup:", err)
+	} else {
+		built = dir
+		code = process.Main(m, "../..")
+		_ = os.RemoveAll(dir)
+	}
+	os.Exit(code)
+}
 
 // bare is a control plane of which nothing writes by itself.
 const bare = "plugins: []\n"
