@@ -214,9 +214,9 @@ func (s *Store) verified(ctx context.Context) (position, error) {
 			return position{}, fmt.Errorf("%w: %w", ErrNotLeader, err)
 		}
 	}
-	at := s.position()
+	commit := s.raft.CommitIndex()
 	if s.voters() == 1 {
-		return at, nil
+		return s.reachedCommit(ctx, commit)
 	}
 	verified := s.raft.VerifyLeader()
 	done := make(chan error, 1)
@@ -226,10 +226,19 @@ func (s *Store) verified(ctx context.Context) (position, error) {
 		if err != nil {
 			return position{}, fmt.Errorf("%w: %w", ErrNotLeader, err)
 		}
-		return at, nil
+		return s.reachedCommit(ctx, commit)
 	case <-ctx.Done():
 		return position{}, fmt.Errorf("%w: asking the others whether this server still leads: %w", ErrNotLeader, ctx.Err())
 	}
+}
+
+// reachedCommit is where this leader stands, once it has applied what was committed: followers
+// that were faster may have shown it.
+func (s *Store) reachedCommit(ctx context.Context, commit uint64) (position, error) {
+	if err := s.waitCommitted(ctx, commit); err != nil {
+		return position{}, fmt.Errorf("%w: what is committed is not applied yet: %w", ErrNotLeader, err)
+	}
+	return s.position(), nil
 }
 
 // CatchUp is what a server does before it judges a request by its own state: on a follower
