@@ -49,7 +49,7 @@ func (k *Keyring) followManager(ctx context.Context) error {
 		err := errors.Join(k.unwrapAll(ctx), k.ask(ctx))
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // told to end
 		case err == nil:
 			if failing {
 				k.log.Info("All data keys can be used again")
