@@ -17,7 +17,7 @@ export CGO_ENABLED ?= 0
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: up down build images test unit e2e clients lint bench bench-store conformance golden fuzz generate check host-packages examples clean
+.PHONY: up down build images test unit e2e clients robustness failover lint bench bench-store conformance golden fuzz generate check host-packages examples clean
 
 up: host-packages build images ## install what is missing, build, start a cluster, run the demo in it
 	@.ci/demo $(PINTLE) $(DATA_DIR) $(BIN)
@@ -48,6 +48,13 @@ e2e: host-packages build images ## real containerd, kubectl and registry
 clients: host-packages build ## kubectl, informers, Helm and controller-runtime, all there is to see: make test has a short slice
 	go test -count=1 -timeout 30m ./test/clients -args -all
 	@for m in helm runtime; do (cd test/clients/$$m && echo "== test/clients/$$m" && PINTLE=$(PINTLE) go test -count=1 -timeout 20m ./...) || exit 1; done
+
+robustness: host-packages ## RUNS runs of DURATION with faults on three servers, from SEED on; make test has five short ones
+	go test -count=1 -timeout 0 -run 'TestRobustness' -v ./test/robustness -args -clock -runs $(or $(RUNS),100) -duration $(or $(DURATION),1m) -seed $(or $(SEED),0) -out $(BIN)/robustness
+	@cd test/robustness/faultfs && go test -count=1 ./...
+
+failover: host-packages ## kills the leader of three servers 20 times and tells how long no write is acknowledged
+	go test -count=1 -timeout 20m -run 'TestFailover' -v ./test/robustness -args -tries $(or $(TRIES),20)
 
 lint:
 	go run $(GOLANGCI) run ./...
