@@ -59,7 +59,7 @@ func TestOperationsAreAudited(t *testing.T) {
 
 // limited lets everybody patch configmaps, the creator create them, and nobody delete them or
 // create transactions.
-type limited struct{ everyone }
+type limited struct{}
 
 func (limited) Authenticate(r *http.Request) (resource.User, bool, error) {
 	groups := []string{"system:authenticated"}

@@ -6,7 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// HistoryPath, put before the path of an object or of a collection, is the path of its
+// HistoryPath before the path of an object or of a collection is the path of its
 // history: HistoryPath + "/api/v1/namespaces/default/configmaps/x".
 const HistoryPath = "/apis/" + Group + "/" + Version + "/history"
 
