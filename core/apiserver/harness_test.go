@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net/http"
-	"os"
 	"testing"
 	"time"
 
@@ -192,13 +190,9 @@ type api struct {
 // newServer starts a server without objects.
 func newServer(t testing.TB, change ...func(*apiserver.Config)) *api {
 	t.Helper()
-	handler := slog.DiscardHandler
-	if os.Getenv("PINTLE_TEST_LOG") != "" {
-		handler = slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})
-	}
 	st, reg := storetest.Open(t), registry.New()
 	cfg := apiserver.Config{Store: st, Registry: reg, Authenticator: everyone{}, Authorizer: everyone{}, GoTypes: goTypes,
-		Limits: apiserver.Limits{BodyBytes: 1 << 20}, Logger: slog.New(handler)}
+		Limits: apiserver.Limits{BodyBytes: 1 << 20}}
 	for _, f := range change {
 		f(&cfg)
 	}

@@ -5,7 +5,6 @@
 package inprocess
 
 import (
-	"log/slog"
 	"testing"
 
 	v1 "k8s.io/api/core/v1"
@@ -33,17 +32,16 @@ type Server struct {
 // as its users and its admission; apiservertest.New says what stands for the rest.
 func Start(tb testing.TB, cfg apiserver.Config, types kubeapi.Options) *Server {
 	tb.Helper()
-	quiet := slog.New(slog.DiscardHandler)
 	if cfg.Store == nil {
 		cfg.Store = storetest.Open(tb)
 	}
 	if cfg.Registry == nil {
 		cfg.Registry = registry.New()
 	}
-	cfg.GoTypes, cfg.Logger = kubeapi.GoType, quiet
+	cfg.GoTypes = kubeapi.GoType
 	cfg.Discovery = discovery.New(discovery.Config{Types: cfg.Registry})
 	s := apiservertest.Start(tb, cfg, kubeapi.New(types), customresources.Bundle())
-	definitions := customresources.New(customresources.Config{Store: cfg.Store, Registry: cfg.Registry, Purger: s.API, Logger: quiet})
+	definitions := customresources.New(customresources.Config{Store: cfg.Store, Registry: cfg.Registry, Purger: s.API})
 	apiservertest.Run(tb, definitions.Run)
 	return &Server{s, &rest.Config{Host: s.URL, QPS: -1}}
 }

@@ -83,6 +83,12 @@ func (c *Client) Must(code int, method, path, body string, header ...string) Ans
 	return a
 }
 
+// Get asks for a URL, for tests of what is no whole API server.
+func Get(tb testing.TB, url string, header ...string) Answer {
+	tb.Helper()
+	return NewClient(tb, url).Do(http.MethodGet, "", "", header...)
+}
+
 // Answer is what a server said.
 type Answer struct {
 	Code   int

@@ -2,8 +2,10 @@ package apiservertest
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -22,8 +24,8 @@ type Server struct {
 }
 
 // New makes an API server that serves the bundles. What cfg does not say is as most tests
-// want it: a store of its own, no other types, Root as the one user, and namespaces that are
-// checked.
+// want it: a store of its own, no other types, Root as the one user, namespaces that are
+// checked, and a log that is kept only where PINTLE_TEST_LOG is set.
 func New(tb testing.TB, cfg apiserver.Config, bundles ...resource.Bundle) *apiserver.Server {
 	tb.Helper()
 	if cfg.Store == nil {
@@ -37,6 +39,12 @@ func New(tb testing.TB, cfg apiserver.Config, bundles ...resource.Bundle) *apise
 	}
 	if cfg.Authorizer == nil {
 		cfg.Authorizer = Root{}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+		if os.Getenv("PINTLE_TEST_LOG") != "" {
+			cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		}
 	}
 	if cfg.NamespaceResource.Empty() {
 		cfg.NamespaceResource = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}

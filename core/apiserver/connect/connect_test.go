@@ -17,6 +17,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/pintle-dev/pintle/core/apiserver/apiservertest"
 	"github.com/pintle-dev/pintle/core/apiserver/connect"
 	"github.com/pintle-dev/pintle/core/auth/pki"
 	"github.com/pintle-dev/pintle/core/store"
@@ -121,27 +122,6 @@ func node(a net.Addr) string {
 	return fmt.Sprintf(`{"status":{"addresses":[{"type":"Hostname","address":"nowhere.invalid"},{"type":"InternalIP","address":%q}],"daemonEndpoints":{"kubeletEndpoint":{"Port":%s}}}}`, host, port)
 }
 
-func (f *fixture) get(t *testing.T, path string, header ...string) (*http.Response, string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.api.URL+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, string(body)
-}
-
 // echo answers with what the agent was asked.
 func echo(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain")
@@ -176,19 +156,19 @@ func TestLogs(t *testing.T) {
 		{pods + "one/nothing", 404, "not found"},
 	} {
 		t.Run(c.path, func(t *testing.T) {
-			resp, body := f.get(t, c.path, "Authorization", "Bearer secret")
-			if resp.StatusCode != c.code {
-				t.Errorf("%d, want %d: %s", resp.StatusCode, c.code, body)
+			resp := apiservertest.Get(t, f.api.URL+c.path, "Authorization", "Bearer secret")
+			if resp.Code != c.code {
+				t.Errorf("%d, want %d: %s", resp.Code, c.code, resp.Body)
 			}
 			if c.code == 200 {
-				if !strings.Contains(body, c.want) {
-					t.Errorf("body %q, want %q", body, c.want)
+				if !strings.Contains(string(resp.Body), c.want) {
+					t.Errorf("body %q, want %q", resp.Body, c.want)
 				}
 				return
 			}
 			var status metav1.Status
-			if err := json.Unmarshal([]byte(body), &status); err != nil || !strings.Contains(status.Message, c.want) || status.Kind != "Status" {
-				t.Errorf("status %s (%v), want %q", body, err, c.want)
+			if err := json.Unmarshal(resp.Body, &status); err != nil || !strings.Contains(status.Message, c.want) || status.Kind != "Status" {
+				t.Errorf("status %s (%v), want %q", resp.Body, err, c.want)
 			}
 		})
 	}
@@ -198,16 +178,16 @@ func TestAgentsErrorsBecomeStatuses(t *testing.T) {
 	f := newFixture(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, `container "main" in pod "one" is waiting to start: ContainerCreating`, http.StatusBadRequest)
 	})
-	resp, body := f.get(t, "/api/v1/namespaces/ns/pods/one/log")
+	resp := apiservertest.Get(t, f.api.URL+"/api/v1/namespaces/ns/pods/one/log")
 	var status metav1.Status
-	if err := json.Unmarshal([]byte(body), &status); err != nil || resp.StatusCode != http.StatusBadRequest || status.Reason != metav1.StatusReasonBadRequest ||
+	if err := json.Unmarshal(resp.Body, &status); err != nil || resp.Code != http.StatusBadRequest || status.Reason != metav1.StatusReasonBadRequest ||
 		status.Message != `container "main" in pod "one" is waiting to start: ContainerCreating` {
-		t.Errorf("%d %s", resp.StatusCode, body)
+		t.Errorf("%d %s", resp.Code, resp.Body)
 	}
 	f.agent.Close()
-	resp, body = f.get(t, "/api/v1/namespaces/ns/pods/one/log")
-	if resp.StatusCode != http.StatusInternalServerError || !strings.Contains(body, "error dialing backend") {
-		t.Errorf("%d %s", resp.StatusCode, body)
+	resp = apiservertest.Get(t, f.api.URL+"/api/v1/namespaces/ns/pods/one/log")
+	if resp.Code != http.StatusInternalServerError || !strings.Contains(string(resp.Body), "error dialing backend") {
+		t.Errorf("%d %s", resp.Code, resp.Body)
 	}
 }
 
@@ -321,9 +301,9 @@ func TestProxies(t *testing.T) {
 		{"/api/v1/namespaces/ns/services/empty:http/proxy/", 503, `no endpoints available for service "empty:http"`},
 	} {
 		t.Run(c.path, func(t *testing.T) {
-			resp, body := f.get(t, c.path, "Authorization", "Bearer secret", "Impersonate-User", "x")
-			if resp.StatusCode != c.code || !strings.Contains(body, c.want) && !strings.Contains(strings.ReplaceAll(body, `\"`, `"`), c.want) {
-				t.Errorf("%d %s, want %d %s", resp.StatusCode, body, c.code, c.want)
+			resp := apiservertest.Get(t, f.api.URL+c.path, "Authorization", "Bearer secret", "Impersonate-User", "x")
+			if resp.Code != c.code || !strings.Contains(string(resp.Body), c.want) && !strings.Contains(strings.ReplaceAll(string(resp.Body), `\"`, `"`), c.want) {
+				t.Errorf("%d %s, want %d %s", resp.Code, resp.Body, c.code, c.want)
 			}
 			if c.code == 301 && resp.Header.Get("Location") != c.path+"/" {
 				t.Errorf("redirected to %s", resp.Header.Get("Location"))

@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/pintle-dev/pintle/core/apiserver/apiservertest"
 )
 
 // machineIP is an address of this machine that a pod could have.
@@ -88,12 +90,12 @@ func TestServiceProxy(t *testing.T) {
 		{fmt.Sprintf("/api/v1/namespaces/ns/pods/https:web:%d/proxy/x", secure), 200, "GET /x tls=true"},
 	} {
 		for range 3 { // an endpoint is chosen at random
-			if resp, body := f.get(t, c.path); resp.StatusCode != c.code || !strings.Contains(body, c.want) {
-				t.Errorf("%s: %d %s, want %d %s", c.path, resp.StatusCode, body, c.code, c.want)
+			if resp := apiservertest.Get(t, f.api.URL+c.path); resp.Code != c.code || !strings.Contains(string(resp.Body), c.want) {
+				t.Errorf("%s: %d %s, want %d %s", c.path, resp.Code, resp.Body, c.code, c.want)
 			}
 		}
 	}
-	if resp, _ := f.get(t, base+"web:80/proxy/away"); resp.StatusCode != http.StatusFound || resp.Header.Get("Location") != base+"web:80/proxy/there?x=1" {
-		t.Errorf("%d to %s", resp.StatusCode, resp.Header.Get("Location"))
+	if resp := apiservertest.Get(t, f.api.URL+base+"web:80/proxy/away"); resp.Code != http.StatusFound || resp.Header.Get("Location") != base+"web:80/proxy/there?x=1" {
+		t.Errorf("%d to %s", resp.Code, resp.Header.Get("Location"))
 	}
 }

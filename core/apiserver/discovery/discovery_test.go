@@ -3,7 +3,6 @@ package discovery_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -18,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 
+	"github.com/pintle-dev/pintle/core/apiserver/apiservertest"
 	"github.com/pintle-dev/pintle/core/apiserver/discovery"
 	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/crd/registry"
@@ -65,27 +65,6 @@ func serve(t *testing.T, r *registry.Registry) *httptest.Server {
 	s := httptest.NewServer(discovery.New(discovery.Config{Types: r, ServerAddress: "192.0.2.1:6443"}))
 	t.Cleanup(s.Close)
 	return s
-}
-
-func get(t *testing.T, url string, header ...string) (*http.Response, string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Add(header[i], header[i+1])
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, string(body)
 }
 
 const aggregatedAccept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -166,9 +145,9 @@ func TestDocuments(t *testing.T) {
 		{"/apis/apps/v1", "", "application/json", `"storageVersionHash":"8aSe+NMegvE="`}, // upstream's
 	} {
 		t.Run(c.path+" "+c.accept, func(t *testing.T) {
-			resp, body := get(t, s.URL+c.path, "Accept", c.accept)
-			if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != c.contentType || !strings.Contains(body, c.want) {
-				t.Errorf("%d %s: %s", resp.StatusCode, resp.Header.Get("Content-Type"), body)
+			resp := apiservertest.Get(t, s.URL+c.path, "Accept", c.accept)
+			if resp.Code != http.StatusOK || resp.Header.Get("Content-Type") != c.contentType || !strings.Contains(string(resp.Body), c.want) {
+				t.Errorf("%d %s: %s", resp.Code, resp.Header.Get("Content-Type"), resp.Body)
 			}
 		})
 	}
@@ -179,19 +158,19 @@ func TestDocuments(t *testing.T) {
 		{"/apis/none", "", 404}, {"/apis/apps/v2", "", 404}, {"/api/v2", "", 404}, {"/apis/apps/v1/deployments", "", 404}, {"/apis//v1", "", 404},
 		{"/apis", "text/html", 406},
 	} {
-		resp, body := get(t, s.URL+c.path, "Accept", c.accept)
+		resp := apiservertest.Get(t, s.URL+c.path, "Accept", c.accept)
 		var status metav1.Status
-		if err := json.Unmarshal([]byte(body), &status); err != nil || resp.StatusCode != c.code || status.Code != int32(c.code) || status.Kind != "Status" {
-			t.Errorf("%s %s: %d %s", c.path, c.accept, resp.StatusCode, body)
+		if err := json.Unmarshal(resp.Body, &status); err != nil || resp.Code != c.code || status.Code != int32(c.code) || status.Kind != "Status" {
+			t.Errorf("%s %s: %d %s", c.path, c.accept, resp.Code, resp.Body)
 		}
 	}
 }
 
 func TestProtobufIsReadable(t *testing.T) {
 	s := serve(t, types(t))
-	_, body := get(t, s.URL+"/apis", "Accept", "application/vnd.kubernetes.protobuf")
+	resp := apiservertest.Get(t, s.URL+"/apis", "Accept", "application/vnd.kubernetes.protobuf")
 	var unknown runtime.Unknown
-	if err := unknown.Unmarshal([]byte(body)[4:]); err != nil {
+	if err := unknown.Unmarshal(resp.Body[4:]); err != nil {
 		t.Fatal(err)
 	}
 	var list metav1.APIGroupList
@@ -208,24 +187,24 @@ func TestProtobufIsReadable(t *testing.T) {
 func TestETagFollowsTheRegistry(t *testing.T) {
 	r := types(t)
 	s := serve(t, r)
-	first, _ := get(t, s.URL+"/apis", "Accept", aggregatedAccept)
+	first := apiservertest.Get(t, s.URL+"/apis", "Accept", aggregatedAccept)
 	etag := first.Header.Get("ETag")
-	if resp, body := get(t, s.URL+"/apis", "Accept", aggregatedAccept, "If-None-Match", etag); resp.StatusCode != http.StatusNotModified || body != "" {
-		t.Errorf("%d %q", resp.StatusCode, body)
+	if resp := apiservertest.Get(t, s.URL+"/apis", "Accept", aggregatedAccept, "If-None-Match", etag); resp.Code != http.StatusNotModified || len(resp.Body) > 0 {
+		t.Errorf("%d %q", resp.Code, resp.Body)
 	}
 	if err := r.Register(definition("b.example.dev", "gadgets", "Gadget", crd.ClusterScoped, crd.Version{Name: "v1"})); err != nil {
 		t.Fatal(err)
 	}
-	resp, body := get(t, s.URL+"/apis", "Accept", aggregatedAccept, "If-None-Match", etag)
-	if resp.StatusCode != http.StatusOK || !strings.Contains(body, "gadgets") || resp.Header.Get("ETag") == etag {
-		t.Errorf("%d %s", resp.StatusCode, body)
+	resp := apiservertest.Get(t, s.URL+"/apis", "Accept", aggregatedAccept, "If-None-Match", etag)
+	if resp.Code != http.StatusOK || !strings.Contains(string(resp.Body), "gadgets") || resp.Header.Get("ETag") == etag {
+		t.Errorf("%d %s", resp.Code, resp.Body)
 	}
 	r.Remove(runtimeschema.GroupResource{Group: "b.example.dev", Resource: "gadgets"})
-	if resp, _ := get(t, s.URL+"/apis", "Accept", aggregatedAccept, "If-None-Match", etag); resp.StatusCode != http.StatusNotModified {
-		t.Errorf("the old document is not recognised: %d", resp.StatusCode)
+	if resp := apiservertest.Get(t, s.URL+"/apis", "Accept", aggregatedAccept, "If-None-Match", etag); resp.Code != http.StatusNotModified {
+		t.Errorf("the old document is not recognised: %d", resp.Code)
 	}
-	if resp, _ := get(t, s.URL+"/apis/b.example.dev/v1"); resp.StatusCode != http.StatusNotFound {
-		t.Errorf("a removed group: %d", resp.StatusCode)
+	if resp := apiservertest.Get(t, s.URL+"/apis/b.example.dev/v1"); resp.Code != http.StatusNotFound {
+		t.Errorf("a removed group: %d", resp.Code)
 	}
 }
 

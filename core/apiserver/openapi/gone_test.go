@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pintle-dev/pintle/core/apiserver/apiservertest"
 	"github.com/pintle-dev/pintle/crd/schema"
 )
 
@@ -21,8 +22,8 @@ func TestSchemaThatIsGone(t *testing.T) {
 	}
 	s := serve(t, r)
 	for _, path := range []string{"/openapi/v2", "/openapi/v3", "/openapi/v3/apis/example.dev/v1", "/openapi/v3/apis/gone.example.dev/v1"} {
-		if resp, body := get(t, s.URL+path); resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "example.dev") {
-			t.Errorf("%s: %d %.300s", path, resp.StatusCode, body)
+		if resp := apiservertest.Get(t, s.URL+path); resp.Code != http.StatusOK || !strings.Contains(string(resp.Body), "example.dev") {
+			t.Errorf("%s: %d %.300s", path, resp.Code, resp.Body)
 		}
 	}
 }

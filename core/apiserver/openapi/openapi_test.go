@@ -3,7 +3,6 @@ package openapi_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -21,6 +20,7 @@ import (
 	"k8s.io/kube-openapi/pkg/spec3"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 
+	"github.com/pintle-dev/pintle/core/apiserver/apiservertest"
 	"github.com/pintle-dev/pintle/core/apiserver/openapi"
 	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/crd/registry"
@@ -95,27 +95,6 @@ func serve(t *testing.T, r *registry.Registry) *httptest.Server {
 	}}))
 	t.Cleanup(s.Close)
 	return s
-}
-
-func get(t *testing.T, url string, header ...string) (*http.Response, []byte) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Add(header[i], header[i+1])
-	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, body
 }
 
 func root(s *httptest.Server) openapi3.Root {
@@ -291,19 +270,19 @@ func TestVersion2(t *testing.T) {
 	if !names["dev.example.v1.Widget"] || !names["io.k8s.api.core.v1.Tooth"] {
 		t.Errorf("definitions: %v", names)
 	}
-	resp, body := get(t, s.URL+"/openapi/v2")
+	resp := apiservertest.Get(t, s.URL+"/openapi/v2")
 	var swagger spec.Swagger
-	if err := json.Unmarshal(body, &swagger); err != nil || swagger.Swagger != "2.0" || resp.Header.Get("Content-Type") != "application/json" {
-		t.Fatalf("%v %s", err, body[:min(len(body), 200)])
+	if err := json.Unmarshal(resp.Body, &swagger); err != nil || swagger.Swagger != "2.0" || resp.Header.Get("Content-Type") != "application/json" {
+		t.Fatalf("%v %s", err, resp.Body[:min(len(resp.Body), 200)])
 	}
 	if swagger.Paths.Paths["/api/v1/gears/{name}"].Patch == nil {
 		t.Error("no patch of gears")
 	}
-	if resp, _ := get(t, s.URL+"/openapi/v2", "If-None-Match", resp.Header.Get("ETag")); resp.StatusCode != http.StatusNotModified {
-		t.Errorf("again: %d", resp.StatusCode)
+	if resp := apiservertest.Get(t, s.URL+"/openapi/v2", "If-None-Match", resp.Header.Get("ETag")); resp.Code != http.StatusNotModified {
+		t.Errorf("again: %d", resp.Code)
 	}
-	if resp, _ := get(t, s.URL+"/openapi/v2", "Accept", "text/html"); resp.StatusCode != http.StatusNotAcceptable {
-		t.Errorf("HTML: %d", resp.StatusCode)
+	if resp := apiservertest.Get(t, s.URL+"/openapi/v2", "Accept", "text/html"); resp.Code != http.StatusNotAcceptable {
+		t.Errorf("HTML: %d", resp.Code)
 	}
 }
 
@@ -318,9 +297,9 @@ func TestOpenTypesVersion2(t *testing.T) {
 	if err := r.Register(open); err != nil {
 		t.Fatal(err)
 	}
-	_, body := get(t, serve(t, r).URL+"/openapi/v2")
+	resp := apiservertest.Get(t, serve(t, r).URL+"/openapi/v2")
 	var swagger spec.Swagger
-	if err := json.Unmarshal(body, &swagger); err != nil {
+	if err := json.Unmarshal(resp.Body, &swagger); err != nil {
 		t.Fatal(err)
 	}
 	s := swagger.Definitions["dev.example.v1.Open"]
@@ -333,27 +312,27 @@ func TestOpenTypesVersion2(t *testing.T) {
 func TestMediaTypes(t *testing.T) {
 	s := serve(t, types(t))
 	for _, accept := range []string{"application/com.github.proto-openapi.spec.v3.v1.0+protobuf", "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"} {
-		resp, body := get(t, s.URL+"/openapi/v3/api/v1", "Accept", accept)
+		resp := apiservertest.Get(t, s.URL+"/openapi/v3/api/v1", "Accept", accept)
 		if got := resp.Header.Get("Content-Type"); got != "application/com.github.proto-openapi.spec.v3.v1.0+protobuf" {
 			t.Errorf("%s: %s", accept, got)
 		}
-		if err := proto.Unmarshal(body, &openapi_v3.Document{}); err != nil {
+		if err := proto.Unmarshal(resp.Body, &openapi_v3.Document{}); err != nil {
 			t.Error(err)
 		}
 	}
-	resp, body := get(t, s.URL+"/openapi/v2", "Accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
-	if err := proto.Unmarshal(body, &openapi_v2.Document{}); err != nil || resp.StatusCode != http.StatusOK {
-		t.Errorf("%d %v", resp.StatusCode, err)
+	resp := apiservertest.Get(t, s.URL+"/openapi/v2", "Accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+	if err := proto.Unmarshal(resp.Body, &openapi_v2.Document{}); err != nil || resp.Code != http.StatusOK {
+		t.Errorf("%d %v", resp.Code, err)
 	}
 }
 
 func index(t *testing.T, s *httptest.Server) map[string]string {
 	t.Helper()
-	_, body := get(t, s.URL+"/openapi/v3")
+	resp := apiservertest.Get(t, s.URL+"/openapi/v3")
 	var doc struct {
 		Paths map[string]struct{ ServerRelativeURL string }
 	}
-	if err := json.Unmarshal(body, &doc); err != nil {
+	if err := json.Unmarshal(resp.Body, &doc); err != nil {
 		t.Fatal(err)
 	}
 	out := map[string]string{}
@@ -369,15 +348,15 @@ func TestHashes(t *testing.T) {
 	s := serve(t, r)
 	before := index(t, s)
 	url := before["apis/example.dev/v1"]
-	resp, _ := get(t, s.URL+url)
-	if resp.StatusCode != http.StatusOK || !strings.Contains(resp.Header.Get("Cache-Control"), "immutable") {
-		t.Errorf("%d %v", resp.StatusCode, resp.Header)
+	resp := apiservertest.Get(t, s.URL+url)
+	if resp.Code != http.StatusOK || !strings.Contains(resp.Header.Get("Cache-Control"), "immutable") {
+		t.Errorf("%d %v", resp.Code, resp.Header)
 	}
-	if resp, _ := get(t, s.URL+"/openapi/v3/apis/example.dev/v1", "If-None-Match", resp.Header.Get("ETag")); resp.StatusCode != http.StatusNotModified {
-		t.Errorf("without a hash, unchanged: %d", resp.StatusCode)
+	if resp := apiservertest.Get(t, s.URL+"/openapi/v3/apis/example.dev/v1", "If-None-Match", resp.Header.Get("ETag")); resp.Code != http.StatusNotModified {
+		t.Errorf("without a hash, unchanged: %d", resp.Code)
 	}
-	if resp, _ := get(t, s.URL+"/openapi/v3/apis/none/v1"); resp.StatusCode != http.StatusNotFound {
-		t.Errorf("unknown group: %d", resp.StatusCode)
+	if resp := apiservertest.Get(t, s.URL+"/openapi/v3/apis/none/v1"); resp.Code != http.StatusNotFound {
+		t.Errorf("unknown group: %d", resp.Code)
 	}
 	if got := index(t, serve(t, types(t))); got["apis/example.dev/v1"] != url || got["api/v1"] != before["api/v1"] {
 		t.Error("another server with the same types has other hashes")
@@ -389,11 +368,11 @@ func TestHashes(t *testing.T) {
 	if after["apis/example.dev/v1"] == url || after["api/v1"] != before["api/v1"] {
 		t.Errorf("before %v, after %v", before, after)
 	}
-	resp, _ = get(t, s.URL+url)
-	if resp.StatusCode != http.StatusMovedPermanently || resp.Header.Get("Location") != after["apis/example.dev/v1"] {
-		t.Errorf("old hash: %d %s", resp.StatusCode, resp.Header.Get("Location"))
+	resp = apiservertest.Get(t, s.URL+url)
+	if resp.Code != http.StatusMovedPermanently || resp.Header.Get("Location") != after["apis/example.dev/v1"] {
+		t.Errorf("old hash: %d %s", resp.Code, resp.Header.Get("Location"))
 	}
-	if _, body := get(t, s.URL+after["apis/example.dev/v1"]); !strings.Contains(string(body), "Widget two") {
+	if resp := apiservertest.Get(t, s.URL+after["apis/example.dev/v1"]); !strings.Contains(string(resp.Body), "Widget two") {
 		t.Error("the new document is not the new one")
 	}
 }

@@ -3,6 +3,8 @@ package openapi_test
 import (
 	"encoding/json"
 	"testing"
+
+	"github.com/pintle-dev/pintle/core/apiserver/apiservertest"
 )
 
 // Documents have the paths of old watches for types that come with the server, and of the
@@ -10,7 +12,7 @@ import (
 func TestOldWatchesAndResourceLists(t *testing.T) {
 	s := serve(t, types(t))
 	for _, document := range []string{"/openapi/v2", "/openapi/v3/api/v1"} {
-		_, body := get(t, s.URL+document)
+		resp := apiservertest.Get(t, s.URL+document)
 		var doc struct {
 			Paths map[string]struct {
 				Get struct {
@@ -19,7 +21,7 @@ func TestOldWatchesAndResourceLists(t *testing.T) {
 				} `json:"get"`
 			} `json:"paths"`
 		}
-		if err := json.Unmarshal(body, &doc); err != nil {
+		if err := json.Unmarshal(resp.Body, &doc); err != nil {
 			t.Fatal(err)
 		}
 		for path, want := range map[string][2]string{
