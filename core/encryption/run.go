@@ -1,16 +1,14 @@
 package encryption
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/pintle-dev/pintle/core/internal/filewatch"
 )
 
 // Run keeps things in line until ctx ends: it reads the key file where it changes, asks the key
@@ -88,46 +86,18 @@ func (k *Keyring) Ready(context.Context) error {
 	return nil
 }
 
-// followFile reads the key file whenever it is another. The directory is watched and not the
-// file, which is replaced.
+// followFile takes the key file whenever it is another.
 func (k *Keyring) followFile(ctx context.Context) error {
-	file := k.cfg.KeyFile
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("watching %s: %w", file, err)
-	}
-	defer w.Close()
-	if err := w.Add(filepath.Dir(file)); err != nil {
-		return fmt.Errorf("watching the directory of %s: %w", file, err)
-	}
-	tick := time.NewTicker(time.Minute) // where the system says nothing of changes
-	defer tick.Stop()
-	var last []byte
-	for first := true; ; first = false {
-		raw, err := os.ReadFile(file)
-		if err == nil && !bytes.Equal(raw, last) {
-			last = raw
-			if err = k.reload(ctx); err == nil && !first {
-				k.log.Info("The file of keys has changed and is in use", "file", file)
-			}
-		}
-		if err != nil {
+	file, first := k.cfg.KeyFile, true
+	return filewatch.Follow(ctx, file, nil, k.log, func([]byte) {
+		switch err := k.reload(ctx); {
+		case err != nil:
 			k.log.Error("The file of keys is no good; the keys that it had before are used", "file", file, "error", err)
+		case !first:
+			k.log.Info("The file of keys has changed and is in use", "file", file)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		case _, ok := <-w.Events:
-			if !ok {
-				return nil
-			}
-		case err, ok := <-w.Errors:
-			if ok {
-				k.log.Warn("Watching the file of keys", "file", file, "error", err)
-			}
-		}
-	}
+		first = false
+	})
 }
 
 // reload takes the file as it is now, unless data keys that could be unwrapped no longer can.

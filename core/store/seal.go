@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -83,6 +84,14 @@ func (s *Store) learnAll(ctx context.Context) error {
 // relearn is learnAll after the state was replaced, where nothing can be refused any more.
 func (s *Store) relearn() {
 	if s.cfg.Sealer == nil {
+		err := s.engine.Scan(context.Background(), KeyBucket+"/", "", ^uint64(0),
+			func(string, uint64, func() (value.Value, error)) (bool, error) {
+				s.sayKeyless()
+				return false, nil
+			})
+		if err != nil {
+			s.log.Error("Looking for the keys of encrypted objects failed", "error", err)
+		}
 		return
 	}
 	if err := s.learnAll(context.Background()); err != nil {
@@ -98,9 +107,7 @@ func (s *Store) learn(changes []fsm.Change) {
 			continue
 		}
 		if s.cfg.Sealer == nil {
-			s.keyless.Do(func() {
-				s.log.Error("Other servers of the cluster encrypt objects and this one was given no keys: it can't read them, and will not start again without keys. Give it the configuration of the others (store.encryption)")
-			})
+			s.sayKeyless()
 			continue
 		}
 		var record []byte
@@ -109,6 +116,23 @@ func (s *Store) learn(changes []fsm.Change) {
 		}
 		s.cfg.Sealer.Learn(Key(c.Key), record)
 	}
+}
+
+// sayKeyless says once that keys are missing.
+func (s *Store) sayKeyless() {
+	if !s.keyless.Swap(true) {
+		s.log.Error("This server was given no keys: " + errKeyless.Error())
+	}
+}
+
+var errKeyless = errors.New("other servers of the cluster encrypt objects, which can't be read here, and this one will not start again without keys: give it the configuration of the others (store.encryption)")
+
+// KeysReady fails where other servers seal objects and this one has no Sealer.
+func (s *Store) KeysReady(context.Context) error {
+	if s.keyless.Load() {
+		return errKeyless
+	}
+	return nil
 }
 
 // Rewrite writes an object, where it still is at revision, again as it is, so that it is kept

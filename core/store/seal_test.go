@@ -302,6 +302,12 @@ func TestFollowersGetWhatIsSealed(t *testing.T) {
 			t.Errorf("follower without keys: %v", err)
 		}
 	}
+	if err := keyless.KeysReady(ctx); err == nil {
+		t.Error("a follower without keys says that it is well")
+	}
+	if err := follower.KeysReady(ctx); err != nil {
+		t.Error(err)
+	}
 	for _, key := range []store.Key{store.KeyBucket + "//k1", store.KeyBucket + "//k2"} {
 		if followers.knows(key) == "" {
 			t.Errorf("the follower was not told of %s", key)

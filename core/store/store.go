@@ -48,8 +48,8 @@ type Store struct {
 	// reached is woken when the revision moves.
 	reached topic
 	leading leadership
-	// keyless says once that others encrypt and this server has no keys.
-	keyless sync.Once
+	// keyless: others encrypt and this server has no keys.
+	keyless atomic.Bool
 	// lead is who leads; peers, where this server has an address for others, the way to them.
 	lead     leadView
 	peers    *peers

@@ -98,6 +98,7 @@ func (s *Server) runKeys(ctx context.Context) error {
 func (s *Server) addEncryption(cfg *apiserver.Config) {
 	if s.keys == nil {
 		cfg.Handlers[encryption.Path] = encryption.Disabled()
+		cfg.Ready = append(cfg.Ready, apiserver.Check{Name: "encryption", Run: s.store.KeysReady})
 		return
 	}
 	cfg.Handlers[encryption.Path] = s.keys.Handler()
