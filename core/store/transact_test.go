@@ -119,7 +119,7 @@ func TestNobodySeesPartOfATransaction(t *testing.T) {
 			cfg := testConfig(t.TempDir())
 			cfg.CacheBytes, cfg.EventBytes = cache, cache
 			s := open(t, cfg)
-			const writers, rounds = 4, 60
+			const writers, rounds = 3, 25
 			var wg, readers sync.WaitGroup
 			var done atomic.Bool
 			for w := range writers {
