@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -40,6 +39,7 @@ func (s *Server) loopback() (*rest.Config, func(), error) {
 	socket := s.dir.APISocket()
 	return &rest.Config{
 		Host: "http://pintle", BearerToken: token, QPS: 1000, Burst: 2000, UserAgent: "pintle-server",
+		WarningHandler: rest.NoWarnings{}, // what this server says to itself is no news to its operator
 		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", socket)
@@ -61,6 +61,9 @@ func (s *Server) bootstrap(ctx context.Context, admin *rest.Config) error {
 		return fmt.Errorf("client: %w", err)
 	}
 	if err := ensureAPIService(ctx, client, s.cfg.API); err != nil {
+		return err
+	}
+	if err := s.writeEndpoints(ctx, client); err != nil {
 		return err
 	}
 	if err := ensurePriorityClasses(ctx, client); err != nil {
@@ -164,11 +167,7 @@ func ensureAPIService(ctx context.Context, client kubernetes.Interface, api conf
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("service range kubernetes: %w", err)
 	}
-	addr, ok := api.Advertised()
-	if !ok {
-		return nil // loopback, which endpoints can't hold
-	}
-	return ensureAPIEndpoints(ctx, client, addr, int32(port)) //nolint:gosec // a TCP port
+	return nil
 }
 
 // ensureService creates the service where it is missing.
@@ -196,41 +195,4 @@ func ensureService(ctx context.Context, client kubernetes.Interface, want *corev
 		return nil
 	}
 	return err //nolint:wrapcheck // as above
-}
-
-// ensureAPIEndpoints points the service at this server.
-func ensureAPIEndpoints(ctx context.Context, client kubernetes.Interface, addr netip.Addr, port int32) error {
-	ip := addr.String()
-	name, proto, ready := "https", corev1.ProtocolTCP, true
-	endpoints := &corev1.Endpoints{ //nolint:staticcheck // served for clients that still read it
-		ObjectMeta: metav1.ObjectMeta{Name: "kubernetes", Labels: map[string]string{discoveryv1.LabelSkipMirror: "true"}},
-		Subsets: []corev1.EndpointSubset{{ //nolint:staticcheck // as above
-			Addresses: []corev1.EndpointAddress{{IP: ip}},
-			Ports:     []corev1.EndpointPort{{Name: name, Port: port, Protocol: proto}},
-		}},
-	}
-	if _, err := client.CoreV1().Endpoints(metav1.NamespaceDefault).Create(ctx, endpoints, metav1.CreateOptions{}); apierrors.IsAlreadyExists(err) {
-		if _, err := client.CoreV1().Endpoints(metav1.NamespaceDefault).Update(ctx, endpoints, metav1.UpdateOptions{}); err != nil {
-			return fmt.Errorf("endpoints kubernetes: %w", err)
-		}
-	} else if err != nil {
-		return fmt.Errorf("endpoints kubernetes: %w", err)
-	}
-	slice := &discoveryv1.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Name: "kubernetes", Labels: map[string]string{discoveryv1.LabelServiceName: "kubernetes"}},
-		AddressType: discoveryv1.AddressTypeIPv4,
-		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{ip}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}},
-		Ports:       []discoveryv1.EndpointPort{{Name: &name, Port: &port, Protocol: &proto}},
-	}
-	if addr.Is6() {
-		slice.AddressType = discoveryv1.AddressTypeIPv6
-	}
-	if _, err := client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).Create(ctx, slice, metav1.CreateOptions{}); apierrors.IsAlreadyExists(err) {
-		if _, err := client.DiscoveryV1().EndpointSlices(metav1.NamespaceDefault).Update(ctx, slice, metav1.UpdateOptions{}); err != nil {
-			return fmt.Errorf("endpoint slice kubernetes: %w", err)
-		}
-	} else if err != nil {
-		return fmt.Errorf("endpoint slice kubernetes: %w", err)
-	}
-	return nil
 }

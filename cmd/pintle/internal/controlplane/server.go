@@ -29,8 +29,8 @@ import (
 	"github.com/pintle-dev/pintle/core/apiserver/fairness"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/auth/pki"
-	"github.com/pintle-dev/pintle/core/backup/schedule"
 	"github.com/pintle-dev/pintle/core/auth/signing"
+	"github.com/pintle-dev/pintle/core/backup/schedule"
 	"github.com/pintle-dev/pintle/core/cluster"
 	"github.com/pintle-dev/pintle/core/encryption"
 	"github.com/pintle-dev/pintle/core/host"
@@ -259,6 +259,7 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 		}
 	}
 	go s.followLead(ctx, admin, h)
+	go s.keepEndpoints(ctx, admin)
 	if err := h.Run(ctx); err != nil {
 		return err
 	}

@@ -56,12 +56,20 @@ func withDriver(ctx context.Context, cfg config.Config, dir layout.Dir, log *slo
 }
 
 func run(ctx context.Context, cfg config.Config, dir layout.Dir, authority *pki.Authority, conf agent.Config, log *slog.Logger) error {
+	api, err := newAccess(cfg, dir, log)
+	if err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
+	api.apply(conf.Client)
+	if err := api.run(ctx, group, conf.Client); err != nil {
+		return err
+	}
 	if cfg.Node.Containerd.Address == "" {
 		group.Go(func() error { daemon.Keep(ctx, daemonConfig(cfg, dir, log)); return nil })
 	}
 	if slices.ContainsFunc(cfg.Plugins, runsHere) {
-		h, err := pluginHost(cfg, dir, conf.NodeName, authority, log)
+		h, err := pluginHost(cfg, dir, conf.NodeName, authority, api, log)
 		if err != nil {
 			return err
 		}
@@ -145,22 +153,22 @@ func hasNetwork(plugins []config.Plugin) bool {
 
 // pluginHost runs the node's plugins. Each gets a client certificate of its own; the
 // permissions behind it are the server's to grant.
-func pluginHost(cfg config.Config, dir layout.Dir, name string, authority *pki.Authority, log *slog.Logger) (*host.Host, error) {
-	server := cfg.API.URL()
+func pluginHost(cfg config.Config, dir layout.Dir, name string, authority *pki.Authority, api *access, log *slog.Logger) (*host.Host, error) {
 	own, err := authority.Client("plugin-host-"+name, "system:plugin-host:"+name, controlplane.PluginHostsGroup)
 	if err != nil {
 		return nil, err
 	}
+	client := restConfig(cfg.API.URL(), authority, own)
+	api.apply(client)
 	h, err := host.New(host.Config{
-		Dir: dir.Host("node"), Node: name, Version: release.Version, Logger: log,
-		Client: restConfig(server, authority, own),
+		Dir: dir.Host("node"), Node: name, Version: release.Version, Logger: log, Client: client,
 		API: func(_ context.Context, plugin string) (host.Connection, func(), error) {
 			id := host.Identity(plugin)
 			pair, err := authority.Client("plugin-"+plugin, id.Name, id.Groups...)
 			if err != nil {
 				return host.Connection{}, nil, err
 			}
-			return host.Connection{Server: server, CA: authority.CAPEM(), Cert: pair.CertPEM, Key: pair.KeyPEM}, func() {}, nil
+			return host.Connection{Server: api.url, CA: authority.CAPEM(), Cert: pair.CertPEM, Key: pair.KeyPEM}, func() {}, nil
 		},
 	})
 	if err != nil {
