@@ -30,22 +30,26 @@ func (q *request) readUpTo(limit int64) ([]byte, error) {
 	if size > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
+	defer boundReads(q.ctx, q.w)()
 	r := http.MaxBytesReader(q.w, q.r.Body, limit)
 	if size < 0 {
 		b, err := io.ReadAll(r)
-		return b, bodyError(err)
+		return b, q.bodyError(err)
 	}
 	b := make([]byte, size)
 	if _, err := io.ReadFull(r, b); err != nil {
-		return nil, bodyError(err)
+		return nil, q.bodyError(err)
 	}
 	return b, nil
 }
 
-func bodyError(err error) error {
+func (q *request) bodyError(err error) error {
 	var tooLarge *http.MaxBytesError
 	if err == nil || errors.As(err, &tooLarge) {
 		return err
+	}
+	if over := q.ctx.Err(); over != nil {
+		return over
 	}
 	return apierrors.NewBadRequest("the body of the request could not be read: " + err.Error())
 }

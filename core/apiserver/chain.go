@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 	"github.com/pintle-dev/pintle/core/apiserver/fairness"
 	"github.com/pintle-dev/pintle/core/audit"
 	"github.com/pintle-dev/pintle/core/auth"
+	"github.com/pintle-dev/pintle/core/store"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -154,8 +156,9 @@ func (s *Server) serveResource(ctx context.Context, w http.ResponseWriter, r *ht
 		}
 		if rt.verb != "get" {
 			var cancel context.CancelFunc
-			q.ctx, cancel = context.WithTimeout(ctx, timeout)
+			q.ctx, cancel = context.WithDeadline(ctx, begun(w).Add(timeout))
 			defer cancel()
+			defer boundWrites(q.ctx, w, min(takeGrace, timeout))()
 		}
 		release, err := s.admit(rt.verb)
 		if err != nil {
@@ -167,6 +170,12 @@ func (s *Server) serveResource(ctx context.Context, w http.ResponseWriter, r *ht
 		// What admission has warned of is said of a refusal, too.
 		if !q.wrote {
 			q.writeWarnings()
+		}
+		// Whatever has failed when the time is over has failed for that, except for writes that
+		// may have been done.
+		if over := q.ctx.Err(); !long && errors.Is(over, context.DeadlineExceeded) && !errors.Is(err, store.ErrUnknownOutcome) {
+			s.log.Debug("a request took too long", "path", r.URL.Path, "error", err)
+			return over
 		}
 		return err
 	}
@@ -214,7 +223,7 @@ func (s *Server) admit(verb string) (release func(), err error) {
 	}
 	if n.Add(1) > limit && s.cfg.Fairness == nil {
 		n.Add(-1)
-		return nil, errTooManyRequests()
+		return nil, errTooManyRequests
 	}
 	return func() { n.Add(-1) }, nil
 }
@@ -330,6 +339,15 @@ type recorder struct {
 	start   time.Time
 	// audit is the request's record, nil where there is none.
 	audit *audit.Record
+}
+
+// begun is when the request began that w answers: its time runs while it waits for its turn,
+// too.
+func begun(w http.ResponseWriter) time.Time {
+	if rec, ok := w.(*recorder); ok {
+		return rec.start
+	}
+	return time.Now()
 }
 
 // WriteHeader implements http.ResponseWriter.

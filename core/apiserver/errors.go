@@ -55,7 +55,11 @@ func toStatus(err error) *metav1.Status {
 	case errors.Is(err, store.ErrClosed):
 		err = unavailable("the server is shutting down")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		err = apierrors.NewTimeoutError("the request did not finish in time: "+err.Error(), 0)
+		over := context.DeadlineExceeded
+		if errors.Is(err, context.Canceled) {
+			over = context.Canceled
+		}
+		err = apierrors.NewTimeoutError(fmt.Sprintf("request did not complete within requested timeout - %v", over), 0)
 	default:
 		err = apierrors.NewInternalError(err)
 	}
@@ -185,7 +189,6 @@ func errMediaType(types []string) error {
 		"the body of the request was in an unknown format - accepted media types include: "+strings.Join(types, ", "))
 }
 
-func errTooManyRequests() error {
-	e := apierrors.NewTooManyRequests("too many requests, please try again later.", 1)
-	return e
-}
+// errTooManyRequests refuses a request that the server has no place for now. It is answered as
+// text, as upstream does before it looks at what a request wants.
+var errTooManyRequests = apierrors.NewTooManyRequests("Too many requests, please try again later.", 1)

@@ -33,6 +33,9 @@ func (s *Server) servePath(w http.ResponseWriter, r *http.Request, user resource
 		h.ServeHTTP(w, r)
 		return
 	}
+	if !s.cfg.Profiling || !strings.HasPrefix(path, profilingPath) { // profiles take the time that they are asked for
+		defer s.bounded(w, r)()
+	}
 	switch {
 	case path == "/healthz", strings.HasPrefix(path, "/healthz/"):
 		s.health(w, r, "healthz", s.cfg.Live)

@@ -91,6 +91,9 @@ func (q *request) write(code int, contentType string, data []byte) {
 	h.Set("Content-Type", contentType)
 	q.writeWarnings()
 	q.wrote = true
+	if len(data) > bufferedBytes && q.route.verb == "get" {
+		defer q.server.bounded(q.w, q.r)() // others have a deadline
+	}
 	if q.compress(len(data)) {
 		h.Set("Content-Encoding", "gzip")
 		h.Add("Vary", "Accept-Encoding")
@@ -144,6 +147,10 @@ func (s *Server) respondError(w http.ResponseWriter, r *http.Request, err error)
 	h := w.Header()
 	if st.Details != nil && st.Details.RetryAfterSeconds > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(st.Details.RetryAfterSeconds)))
+	}
+	if err == errTooManyRequests { //nolint:errorlint // evictions that are refused are no such error, whatever they wrap
+		http.Error(w, st.Message, int(st.Code))
+		return
 	}
 	a, ok := media.Negotiate(r.Header.Get("Accept"), media.Offer{Protobuf: true, Views: true})
 	if !ok {

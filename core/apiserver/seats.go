@@ -40,7 +40,7 @@ func (s *Server) seat(ctx context.Context, w http.ResponseWriter, rt *route, que
 	h[headerSchemaUID], h[headerLevelUID] = []string{t.SchemaUID}, []string{t.LevelUID}
 	if errors.Is(err, fairness.ErrRejected) {
 		s.log.Debug("request refused by flow control", "path", rt.path, "user", a.User.Name, "reason", err)
-		return none, errTooManyRequests()
+		return none, errTooManyRequests
 	}
 	return t, err
 }

@@ -82,7 +82,7 @@ func TestFlowControlSeatsRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := a.do("GET", "/api/v1/namespaces/default", "")
-	if r.code != http.StatusTooManyRequests || r.header.Get("Retry-After") != "1" || at(r.object(t), "reason") != "TooManyRequests" {
+	if r.code != http.StatusTooManyRequests || r.header.Get("Retry-After") != "1" || string(r.body) != "Too many requests, please try again later.\n" {
 		t.Errorf("without a free seat: %d, Retry-After %q: %s", r.code, r.header.Get("Retry-After"), r.body)
 	}
 	held.Release()

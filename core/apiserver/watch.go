@@ -62,6 +62,8 @@ func (q *request) watch() error {
 		}
 		defer context.AfterFunc(end, cancel)()
 	}
+	// A stream that nobody reads is no reason to outlive its time.
+	defer boundWrites(ctx, q.w, takeGrace)()
 
 	var initial listed
 	after := start.revision
