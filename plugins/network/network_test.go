@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,32 +15,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
+	"github.com/pintle-dev/pintle/plugins/internal/netnstest"
 	"github.com/pintle-dev/pintle/plugins/network"
 	sdknetwork "github.com/pintle-dev/pintle/sdk/network"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 )
 
-const insideEnv = "PINTLE_TEST_INSIDE_NETNS"
-
-// TestMain runs the tests again in a network namespace of their own, so that bridge,
-// routes and rules never touch the machine's.
-func TestMain(m *testing.M) {
-	if os.Getenv(insideEnv) != "" {
-		os.Exit(m.Run())
-	}
-	if os.Getuid() != 0 {
-		fmt.Println("skipped: needs root for network namespaces")
-		return
-	}
-	cmd := exec.Command(os.Args[0], os.Args[1:]...)
-	cmd.Env = append(os.Environ(), insideEnv+"=1")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	if err := cmd.Run(); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-}
+// TestMain runs the tests where they may change the network.
+func TestMain(m *testing.M) { os.Exit(netnstest.Main(m)) }
 
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()

@@ -40,7 +40,7 @@ func TestInformersSurviveRestarts(t *testing.T) {
 
 func testInformers(t *testing.T) {
 	s := process.Start(t, process.Pintle(), "plugins: []\n")
-	client, err := kubernetes.NewForConfig(config(t, s))
+	client, err := kubernetes.NewForConfig(s.ClientConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func testInformers(t *testing.T) {
 	seen := &history{states: map[string][]int{}}
 	stop := make(chan struct{})
 	defer close(stop)
-	own := config(t, s)
+	own := s.ClientConfig()
 	own.Wrap(reads.count)
 	// A connection of its own: where a write on it meets a dead server before the read does,
 	// net/http ends the watch with an error that client-go answers with a new list, whatever
@@ -75,7 +75,7 @@ func testInformers(t *testing.T) {
 		t.Fatal("no first sync")
 	}
 
-	w := &writers{t: t, config: config(t, s), ns: ns, acknowledged: map[string]int{}}
+	w := &writers{t: t, config: s.ClientConfig(), ns: ns, acknowledged: map[string]int{}}
 	ctx, cancel := context.WithCancel(t.Context())
 	for i := range 4 {
 		w.running.Go(func() { w.write(ctx, fmt.Sprintf("object-%d", i)) })

@@ -128,7 +128,7 @@ func (l *load) run(f func(*http.Client)) {
 // client has connections of its own, as each process has.
 func (l *load) client() *http.Client {
 	l.t.Helper()
-	own := config(l.t, l.server)
+	own := l.server.ClientConfig()
 	own.Dial = (&net.Dialer{}).DialContext
 	transport, err := rest.TransportFor(own)
 	if err != nil {

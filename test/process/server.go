@@ -15,6 +15,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 // Server is a control plane in a process of its own that can be ended and started again.
@@ -188,6 +191,17 @@ func (s *Server) Data() string { return filepath.Join(s.Dir, "data") }
 
 // Kubeconfig is the path of the administrator's kubeconfig.
 func (s *Server) Kubeconfig() string { return filepath.Join(s.Data(), "admin.kubeconfig") }
+
+// ClientConfig is the administrator's, for clients without a limit to their requests.
+func (s *Server) ClientConfig() *rest.Config {
+	s.t.Helper()
+	c, err := clientcmd.BuildConfigFromFlags("", s.Kubeconfig())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c.QPS = -1
+	return c
+}
 
 // Log is what the processes have said so far.
 func (s *Server) Log() string { return s.log.String() }

@@ -16,6 +16,7 @@ import (
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/pintle-dev/pintle/plugins/kubeapi/admission"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/readertest"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
 	sdkadmission "github.com/pintle-dev/pintle/sdk/admission"
 	"github.com/pintle-dev/pintle/sdk/resource"
@@ -56,7 +57,7 @@ func gvr(group, version, res string) runtimeschema.GroupVersionResource {
 
 func TestWhatIsRefused(t *testing.T) {
 	claimsV1, classesV1 := gvr("", "v1", "persistentvolumeclaims"), gvr("scheduling.k8s.io", "v1", "priorityclasses")
-	reader := readable{
+	reader := readertest.Objects{
 		storageClasses:  {named("grows", object{"allowVolumeExpansion": true}), named("stays", nil)},
 		priorityClasses: {named("first", object{"globalDefault": true, "value": int64(1)})},
 		runtimeClasses:  {named("vm", object{"overhead": object{"podFixed": object{"cpu": "1"}}}), named("plain", nil)},
@@ -169,7 +170,7 @@ func TestWhatIsRefused(t *testing.T) {
 
 func TestWhatIsChanged(t *testing.T) {
 	const isDefault = "storageclass.kubernetes.io/is-default-class"
-	reader := readable{
+	reader := readertest.Objects{
 		storageClasses: {class("old", "2026-01-01T00:00:00Z", isDefault, nil), class("b", "2026-01-02T00:00:00Z", isDefault, nil),
 			class("a", "2026-01-02T00:00:00Z", "storageclass.beta.kubernetes.io/is-default-class", nil), class("newer", "2026-01-03T00:00:00Z", "", nil)},
 		ingressClasses:  {class("web", "2026-01-01T00:00:00Z", "ingressclass.kubernetes.io/is-default-class", nil)},
@@ -223,7 +224,7 @@ func TestWhatIsChanged(t *testing.T) {
 }
 
 func TestBindingTakesLabelsOfTheNode(t *testing.T) {
-	reader := readable{nodes: {{"metadata": object{"name": "n1", "labels": object{"topology.kubernetes.io/zone": "z", "x": "y"}}}}}
+	reader := readertest.Objects{nodes: {{"metadata": object{"name": "n1", "labels": object{"topology.kubernetes.io/zone": "z", "x": "y"}}}}}
 	for target, want := range map[string]string{"n1": "z", "unknown": ""} {
 		r := &resource.Request{Operation: resource.Create, Resource: podsV1, Subresource: "binding", Reader: reader,
 			Object: object{"target": object{"kind": "Node", "name": target}}}
@@ -287,7 +288,7 @@ func TestCertificates(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := tc.r
-			r.Reader = readable{}
+			r.Reader = readertest.Objects{}
 			got := ""
 			if err := write(p, &r); err != nil {
 				got = err.Error()
@@ -300,8 +301,8 @@ func TestCertificates(t *testing.T) {
 }
 
 func TestPodSecurity(t *testing.T) {
-	levels := func(labels object) readable {
-		return readable{namespaces: {{"metadata": object{"name": "n", "labels": labels}}},
+	levels := func(labels object) readertest.Objects {
+		return readertest.Objects{namespaces: {{"metadata": object{"name": "n", "labels": labels}}},
 			serviceAccounts: {named("default", object{"automountServiceAccountToken": false})}}
 	}
 	label := func(mode, level string) object { return object{"pod-security.kubernetes.io/" + mode: level} }
@@ -394,7 +395,7 @@ func TestLevelsOfTheConfiguration(t *testing.T) {
 	for namespace, refused := range map[string]bool{"n": true, "system": false} {
 		r := &resource.Request{Operation: resource.Create, Resource: podsV1, Namespace: namespace, Name: "p",
 			Object: newPod(func(p map[string]any) { tree.Map(p, "spec")["hostNetwork"] = true }),
-			Reader: readable{namespaces: {named(namespace, nil)}, serviceAccounts: {named("default", nil)}}}
+			Reader: readertest.Objects{namespaces: {named(namespace, nil)}, serviceAccounts: {named("default", nil)}}}
 		if err := write(p, r); (err != nil) != refused {
 			t.Errorf("%s: %v", namespace, err)
 		}

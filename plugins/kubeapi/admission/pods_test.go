@@ -11,6 +11,7 @@ import (
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/pintle-dev/pintle/plugins/kubeapi/admission"
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/readertest"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
 	sdkadmission "github.com/pintle-dev/pintle/sdk/admission"
 	"github.com/pintle-dev/pintle/sdk/resource"
@@ -27,22 +28,6 @@ var (
 	storageClasses  = runtimeschema.GroupResource{Group: "storage.k8s.io", Resource: "storageclasses"}
 	ingressClasses  = runtimeschema.GroupResource{Group: "networking.k8s.io", Resource: "ingressclasses"}
 )
-
-// readable is a resource.Reader over lists.
-type readable map[runtimeschema.GroupResource][]map[string]any
-
-func (o readable) Get(_ context.Context, gr runtimeschema.GroupResource, _, name string) (map[string]any, error) {
-	for _, v := range o[gr] {
-		if tree.Str(tree.Map(v, "metadata"), "name") == name {
-			return v, nil
-		}
-	}
-	return nil, nil
-}
-
-func (o readable) List(_ context.Context, gr runtimeschema.GroupResource, _ string) ([]map[string]any, error) {
-	return o[gr], nil
-}
 
 func newPlugins(t *testing.T, disabled ...string) *admission.Plugins {
 	t.Helper()
@@ -109,26 +94,26 @@ func TestNewPods(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		pod    func(map[string]any)
-		reader readable
+		reader readertest.Objects
 		code   int32
 		want   string
 		check  func(t *testing.T, spec map[string]any)
 	}{
-		{name: "no account", reader: readable{}, code: 403,
+		{name: "no account", reader: readertest.Objects{}, code: 403,
 			want: `pods "p" is forbidden: error looking up service account n/default: serviceaccount "default" not found`},
-		{name: "token", reader: readable{serviceAccounts: {account(nil)}}, check: func(t *testing.T, spec map[string]any) {
+		{name: "token", reader: readertest.Objects{serviceAccounts: {account(nil)}}, check: func(t *testing.T, spec map[string]any) {
 			mounts := tree.List(tree.Object(tree.List(spec, "containers")[0]), "volumeMounts")
 			if len(mounts) != 1 || len(tree.List(spec, "volumes")) != 1 {
 				t.Errorf("mounts %v of volumes %v", mounts, tree.List(spec, "volumes"))
 			}
 		}},
-		{name: "no token for the account", reader: readable{serviceAccounts: {account(func(a map[string]any) { a["automountServiceAccountToken"] = false })}},
+		{name: "no token for the account", reader: readertest.Objects{serviceAccounts: {account(func(a map[string]any) { a["automountServiceAccountToken"] = false })}},
 			check: func(t *testing.T, spec map[string]any) {
 				if len(tree.List(spec, "volumes")) != 0 {
 					t.Error("has a volume")
 				}
 			}},
-		{name: "a mount of its own", reader: readable{serviceAccounts: {account(nil)}},
+		{name: "a mount of its own", reader: readertest.Objects{serviceAccounts: {account(nil)}},
 			pod: func(p map[string]any) {
 				c := tree.Object(tree.List(tree.Map(p, "spec"), "containers")[0])
 				c["volumeMounts"] = []any{map[string]any{"name": "x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}}
@@ -138,20 +123,20 @@ func TestNewPods(t *testing.T) {
 					t.Error("has a volume that nobody mounts")
 				}
 			}},
-		{name: "pull secrets", reader: readable{serviceAccounts: {account(func(a map[string]any) { a["imagePullSecrets"] = []any{map[string]any{"name": "s"}} })}},
+		{name: "pull secrets", reader: readertest.Objects{serviceAccounts: {account(func(a map[string]any) { a["imagePullSecrets"] = []any{map[string]any{"name": "s"}} })}},
 			check: func(t *testing.T, spec map[string]any) {
 				if len(tree.List(spec, "imagePullSecrets")) != 1 {
 					t.Error("has none")
 				}
 			}},
 		{name: "a priority class", pod: func(p map[string]any) { tree.Map(p, "spec")["priorityClassName"] = "high" },
-			reader: readable{serviceAccounts: {account(nil)}, priorityClasses: {{"metadata": map[string]any{"name": "high"}, "value": int64(9), "preemptionPolicy": "Never"}}},
+			reader: readertest.Objects{serviceAccounts: {account(nil)}, priorityClasses: {{"metadata": map[string]any{"name": "high"}, "value": int64(9), "preemptionPolicy": "Never"}}},
 			check: func(t *testing.T, spec map[string]any) {
 				if tree.Int0(spec, "priority") != 9 || spec["preemptionPolicy"] != "Never" {
 					t.Errorf("priority %v, %v", spec["priority"], spec["preemptionPolicy"])
 				}
 			}},
-		{name: "the default class", reader: readable{serviceAccounts: {account(nil)}, priorityClasses: {
+		{name: "the default class", reader: readertest.Objects{serviceAccounts: {account(nil)}, priorityClasses: {
 			{"metadata": map[string]any{"name": "a"}, "value": int64(9), "globalDefault": true},
 			{"metadata": map[string]any{"name": "b"}, "value": int64(4), "globalDefault": true}}},
 			check: func(t *testing.T, spec map[string]any) {
@@ -160,13 +145,13 @@ func TestNewPods(t *testing.T) {
 				}
 			}},
 		{name: "a system class", pod: func(p map[string]any) { tree.Map(p, "spec")["priorityClassName"] = "system-node-critical" },
-			reader: readable{serviceAccounts: {account(nil)}}, check: func(t *testing.T, spec map[string]any) {
+			reader: readertest.Objects{serviceAccounts: {account(nil)}}, check: func(t *testing.T, spec map[string]any) {
 				if tree.Int0(spec, "priority") != 2000001000 {
 					t.Errorf("priority %v", spec["priority"])
 				}
 			}},
 		{name: "a runtime class", pod: func(p map[string]any) { tree.Map(p, "spec")["runtimeClassName"] = "vm" },
-			reader: readable{serviceAccounts: {account(nil)}, runtimeClasses: {{"metadata": map[string]any{"name": "vm"},
+			reader: readertest.Objects{serviceAccounts: {account(nil)}, runtimeClasses: {{"metadata": map[string]any{"name": "vm"},
 				"overhead": map[string]any{"podFixed": map[string]any{"cpu": "1"}}, "scheduling": map[string]any{"nodeSelector": map[string]any{"vm": "yes"}}}}},
 			check: func(t *testing.T, spec map[string]any) {
 				if tree.Str(tree.Map(spec, "overhead"), "cpu") != "1" || tree.Str(tree.Map(spec, "nodeSelector"), "vm") != "yes" {
@@ -192,7 +177,7 @@ func TestNewPods(t *testing.T) {
 }
 
 func TestLimitRanges(t *testing.T) {
-	ranges := readable{serviceAccounts: {{"metadata": map[string]any{"name": "default"}, "automountServiceAccountToken": false}}, limitRanges: {{"metadata": map[string]any{"name": "l"}, "spec": map[string]any{"limits": []any{
+	ranges := readertest.Objects{serviceAccounts: {{"metadata": map[string]any{"name": "default"}, "automountServiceAccountToken": false}}, limitRanges: {{"metadata": map[string]any{"name": "l"}, "spec": map[string]any{"limits": []any{
 		map[string]any{"type": "Container", "min": map[string]any{"cpu": "50m"}, "max": map[string]any{"cpu": "500m"},
 			"default": map[string]any{"cpu": "500m"}, "defaultRequest": map[string]any{"cpu": "100m", "ephemeral-storage": "1Gi"},
 			"maxLimitRequestRatio": map[string]any{"cpu": "10"}},

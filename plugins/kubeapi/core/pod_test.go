@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/readertest"
 	"github.com/pintle-dev/pintle/plugins/kubeapi/internal/tree"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
@@ -120,22 +121,6 @@ func TestGracePeriod(t *testing.T) {
 	}
 }
 
-// readable is a resource.Reader over lists.
-type readable map[runtimeschema.GroupResource][]map[string]any
-
-func (o readable) Get(_ context.Context, gr runtimeschema.GroupResource, _, name string) (map[string]any, error) {
-	for _, v := range o[gr] {
-		if tree.Str(tree.Map(v, "metadata"), "name") == name {
-			return v, nil
-		}
-	}
-	return nil, nil
-}
-
-func (o readable) List(_ context.Context, gr runtimeschema.GroupResource, _ string) ([]map[string]any, error) {
-	return o[gr], nil
-}
-
 func budget(name, app string, generation, observed, allowed int64) map[string]any {
 	return map[string]any{
 		"metadata": map[string]any{"name": name, "generation": generation},
@@ -202,7 +187,7 @@ func TestEviction(t *testing.T) {
 			for k, v := range tc.options {
 				options[k] = v
 			}
-			r := &resource.Request{Subresource: "eviction", Namespace: "n", Name: "p", Reader: readable{budgets: tc.budgets}, DryRun: tc.dryRun,
+			r := &resource.Request{Subresource: "eviction", Namespace: "n", Name: "p", Reader: readertest.Objects{budgets: tc.budgets}, DryRun: tc.dryRun,
 				Object: map[string]any{"metadata": map[string]any{"name": "p"}, "deleteOptions": options}}
 			pod := newPod(tc.pod)
 			written := books{podsResource: tree.CopyMap(pod)}
