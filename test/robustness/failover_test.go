@@ -51,8 +51,26 @@ func TestFailover(t *testing.T) {
 		}
 	}()
 	w := newWriter(t, c)
+	measure(ctx, t, c, w, "kill -9", *tries, failoverBound, func(leader *cluster.Server) error { return leader.End(syscall.SIGKILL) },
+		func(leader *cluster.Server) error { return leader.Start() })
+	// Of a machine that is gone nobody hears that it is: the others have to wait for it.
+	others := map[int][]int{0: {1, 2, -1}, 1: {0, 2, -1}, 2: {0, 1, -1}}
+	measure(ctx, t, c, w, "cut off", *tries/2, 0, func(leader *cluster.Server) error {
+		return c.Network.Cut(map[int][]int{leader.Index: others[leader.Index]})
+	}, func(*cluster.Server) error { return c.Network.Cut(nil) })
+	w.stop()
+	if lost := w.lost(ctx); len(lost) > 0 {
+		t.Errorf("%d of %d acknowledged writes are lost: %v", len(lost), len(w.acked), lost[:min(len(lost), 20)])
+	} else {
+		t.Logf("%d writes acknowledged, none of them lost", len(w.acked))
+	}
+}
+
+// measure takes the leader away and gives it back, again and again.
+func measure(ctx context.Context, t *testing.T, c *cluster.Cluster, w *writer, how string, tries int, bound time.Duration, take, give func(*cluster.Server) error) {
+	t.Helper()
 	var pauses []time.Duration
-	for try := range *tries {
+	for try := range tries {
 		within, cancel := context.WithTimeout(ctx, time.Minute)
 		if err := c.WaitWhole(within); err != nil {
 			t.Fatal(err)
@@ -64,7 +82,7 @@ func TestFailover(t *testing.T) {
 		}
 		w.waitFor(ctx, 20)
 		killed := time.Now()
-		if err := leader.End(syscall.SIGKILL); err != nil {
+		if err := take(leader); err != nil {
 			t.Fatal(err)
 		}
 		first, err := w.firstAfter(ctx, killed)
@@ -73,23 +91,21 @@ func TestFailover(t *testing.T) {
 		}
 		// From the last one before to the first that was begun and acknowledged after.
 		pause := w.pauseAround(killed, first)
-		t.Logf("try %d: killed %s, no acknowledged write for %v", try, leader.Name, pause.Round(time.Millisecond))
+		t.Logf("%s, try %d: %s, no acknowledged write for %v", how, try, leader.Name, pause.Round(time.Millisecond))
 		pauses = append(pauses, pause)
-		if err := leader.Start(); err != nil {
+		if err := give(leader); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w.stop()
-	lost := w.lost(ctx)
+	if len(pauses) == 0 {
+		return
+	}
 	slices.Sort(pauses)
 	median := pauses[len(pauses)/2]
-	t.Logf("%d tries: median %v, 90th percentile %v, longest %v; %d writes acknowledged, %d of them lost", len(pauses), median.Round(time.Millisecond),
-		pauses[len(pauses)*9/10].Round(time.Millisecond), pauses[len(pauses)-1].Round(time.Millisecond), len(w.acked), len(lost))
-	if len(lost) > 0 {
-		t.Errorf("lost: %v", lost[:min(len(lost), 20)])
-	}
-	if median > failoverBound {
-		t.Errorf("the median is more than %v", failoverBound)
+	t.Logf("%s, %d tries: median %v, 90th percentile %v, longest %v", how, len(pauses), median.Round(time.Millisecond),
+		pauses[len(pauses)*9/10].Round(time.Millisecond), pauses[len(pauses)-1].Round(time.Millisecond))
+	if bound > 0 && median > bound {
+		t.Errorf("%s: the median is more than %v", how, bound)
 	}
 }
 

@@ -3,6 +3,7 @@ package robustness
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -38,9 +39,10 @@ func runSeed(t *testing.T, seed uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &run{t: t, seed: seed, dir: dir, history: history.New(seed), rules: check.Rules{Timeout: 2 * time.Minute}}
+	r := &run{t: t, seed: seed, dir: dir, history: history.New(seed), rules: check.Rules{Timeout: 2 * time.Minute, Expired: map[int]bool{}}}
 	r.cluster, err = cluster.New(ctx, cluster.Config{
 		Dir: dir, Pintle: programs.pintle, FaultFS: programs.faultfs, Servers: *servers, Strict: seed%2 == 1,
+		More: settings(r.rand(5)),
 	})
 	if err != nil {
 		t.Fatalf("seed %d: %v", seed, err)
@@ -65,6 +67,11 @@ func runSeed(t *testing.T, seed uint64) {
 	}
 	t.Logf("seed %d: %d operations %v, %d changes, %d watches, %d in order; ran %v, judged in %v", seed, len(r.history.Operations),
 		counts, result.Changes, len(r.history.Watches), result.Ordered, took.Round(time.Millisecond), time.Since(begin).Round(time.Millisecond))
+	if testing.Verbose() {
+		for _, n := range r.history.Notes {
+			t.Logf("%10v %s", time.Duration(n.At).Round(time.Millisecond), n.Text)
+		}
+	}
 	if counts[history.OK] < 100 {
 		t.Errorf("seed %d: only %d operations succeeded", seed, counts[history.OK])
 	}
@@ -75,6 +82,14 @@ func runSeed(t *testing.T, seed uint64) {
 		return
 	}
 	r.keep(result)
+}
+
+// settings draws how much the servers keep in memory: with little of it, lists come from disk
+// and slow watches from the history.
+func settings(r *rand.Rand) string {
+	cache := []string{"64Mi", "256Ki", "16Ki"}[r.IntN(3)]
+	events := []string{"16Mi", "128Ki", "4Ki"}[r.IntN(3)]
+	return fmt.Sprintf("store: {cache: %s, events: %s}\n", cache, events)
 }
 
 // keep leaves what is needed to look at a failed run.

@@ -98,7 +98,10 @@ func fetch(ctx context.Context, c *http.Client, method, url, body string) ([]byt
 
 // faults makes faults for a while, and heals everything.
 func (r *run) faults(ctx context.Context, d time.Duration, pattern *regexp.Regexp) {
-	env := &fault.Env{Cluster: r.cluster, Rand: r.rand(1), Note: r.history.Note}
+	env := &fault.Env{
+		Cluster: r.cluster, Rand: r.rand(1), Note: r.history.Note,
+		Forgot: func(s *cluster.Server) { r.rules.Expired[s.Index] = true },
+	}
 	if programs.jumps {
 		env.Clock = func(s *cluster.Server, offset time.Duration) error { return s.SetClock(offset) }
 	}
@@ -106,7 +109,6 @@ func (r *run) faults(ctx context.Context, d time.Duration, pattern *regexp.Regex
 	for _, f := range fault.For(fault.All(), len(r.cluster.Servers), programs.jumps) {
 		if pattern.MatchString(f.Name) {
 			some = append(some, f)
-			r.rules.Expired = r.rules.Expired || f.Forgets
 		}
 	}
 	within, cancel := context.WithTimeout(ctx, d)
@@ -278,6 +280,11 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // judge collects everything that must not have happened.
 func (r *run) judge() check.Result {
+	for _, s := range r.cluster.Servers {
+		if s.NewState() {
+			r.rules.Expired[s.Index] = true
+		}
+	}
 	result := check.History(r.history, r.rules)
 	for _, err := range r.cluster.Deaths() {
 		r.problem("death", "%v", err)

@@ -15,13 +15,19 @@ import (
 )
 
 // Edit replaces one text in a file by another. It must be there, and once.
-type Edit struct{ Path, Old, New string }
+type Edit struct {
+	// Path below the root of the module, or of another Module that it requires.
+	Path, Old, New string
+	Module         string
+}
 
-// Hasty cuts the log and takes snapshots so often that a run of seconds sees both.
+// Hasty cuts the log, takes snapshots and sends bookmarks so often that a run of seconds sees
+// all of them.
 var Hasty = []Edit{
-	{"core/store/config.go", "cmp.Or(c.SnapshotInterval, 30*time.Second)", "cmp.Or(c.SnapshotInterval, 2*time.Second)"},
-	{"core/store/config.go", "cmp.Or(c.SnapshotEntries, 4096)", "cmp.Or(c.SnapshotEntries, 128)"},
-	{"core/store/config.go", "cmp.Or(c.TrailingEntries, 2048)", "cmp.Or(c.TrailingEntries, 64)"},
+	{Path: "core/store/config.go", Old: "cmp.Or(c.SnapshotInterval, 30*time.Second)", New: "cmp.Or(c.SnapshotInterval, 2*time.Second)"},
+	{Path: "core/store/config.go", Old: "cmp.Or(c.SnapshotEntries, 4096)", New: "cmp.Or(c.SnapshotEntries, 128)"},
+	{Path: "core/store/config.go", Old: "cmp.Or(c.TrailingEntries, 2048)", New: "cmp.Or(c.TrailingEntries, 64)"},
+	{Path: "core/apiserver/watch.go", Old: "const bookmarkInterval = time.Minute", New: "const bookmarkInterval = 50 * time.Millisecond"},
 }
 
 // Program builds cmd of the module in root to path, with edits and, if clock is set, a clock
@@ -65,6 +71,15 @@ func Program(root, cmd, path string, edits []Edit, clock string) error {
 
 // apply writes the edited file to dir. Several edits of one file add up.
 func (e Edit) apply(root, dir string, replace map[string]string) error {
+	if e.Module != "" {
+		list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", e.Module)
+		list.Dir = root
+		b, err := list.Output()
+		if err != nil {
+			return fmt.Errorf("module %s: %w", e.Module, err)
+		}
+		root = strings.TrimSpace(string(b))
+	}
 	source := filepath.Join(root, e.Path)
 	from, edited := replace[source]
 	if !edited {
@@ -129,7 +144,7 @@ func addClock(dir, env string, replace map[string]string) error {
 	}
 	const call = "sec, nsec, mono := runtimeNow()"
 	source := strings.TrimSpace(string(root))
-	if err := (Edit{"src/time/time.go", call, call + "\n\tsec, nsec = shiftWall(sec, nsec)"}).apply(source, dir, replace); err != nil {
+	if err := (Edit{Path: "src/time/time.go", Old: call, New: call + "\n\tsec, nsec = shiftWall(sec, nsec)"}).apply(source, dir, replace); err != nil {
 		return err
 	}
 	added := filepath.Join(dir, "offset.go")

@@ -8,8 +8,9 @@ import (
 
 // Rules say what a run may have.
 type Rules struct {
-	// Expired watches and lists (410) are allowed: servers may have lost their history.
-	Expired bool
+	// Expired are the servers that may say that a revision is too old (410): those that lost
+	// their history, or were so late that they were sent a state without it.
+	Expired map[int]bool
 	// Timeout of porcupine; 0 leaves it out.
 	Timeout time.Duration
 }
@@ -50,12 +51,12 @@ func answers(h *history.History, r Rules, p *problems) {
 		switch {
 		case op.Outcome == history.Wrong:
 			p.add("answer", "%s", explain(op))
-		case op.Status == 410 && !r.Expired:
+		case op.Status == 410 && !r.Expired[op.Server] && (op.Pages == 0 || len(r.Expired) == 0):
 			p.add("expired", "%s", explain(op))
 		}
 	}
 	for _, w := range h.Watches {
-		if w.Expired && !r.Expired {
+		if w.Expired && !r.Expired[w.Server] {
 			p.add("expired", "watcher %d at server %d from revision %d: %s", w.Watcher, w.Server, w.From, w.End)
 		}
 	}

@@ -83,7 +83,7 @@ func explain(op *history.Operation) string {
 			fmt.Fprintf(&b, " saw %+v", v)
 		}
 	case history.List:
-		fmt.Fprintf(&b, " of %q at %q exact %t saw revision %d", op.Namespace, op.At, op.Exact, op.Revision)
+		fmt.Fprintf(&b, " of %q at %q (exact %t, %d pages, stream %t) saw revision %d", op.Namespace, op.At, op.Exact, op.Pages, op.Stream, op.Revision)
 	}
 	fmt.Fprintf(&b, ": %s", op.Outcome)
 	if op.Message != "" {

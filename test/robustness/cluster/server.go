@@ -251,3 +251,10 @@ func (s *Server) LogContains(text string) bool {
 	b, _ := os.ReadFile(s.logPath())
 	return bytes.Contains(b, []byte(text))
 }
+
+// NewState says whether the state that the server has is not the one it began with: it was so
+// late, or so damaged, that another one was sent, which comes without history.
+func (s *Server) NewState() bool {
+	states, err := filepath.Glob(filepath.Join(s.Disk.Files(), "data", "store", "state-*"))
+	return err != nil || len(states) != 1 || filepath.Base(states[0]) != "state-000001"
+}

@@ -15,8 +15,8 @@ var disks = []Fault{
 	{Name: "nearly full disk", Servers: 1, Weight: 2, Do: nearlyFull},
 	{Name: "full disk", Servers: 1, Weight: 1, Do: full},
 	{Name: "failing fsync", Servers: 1, Weight: 1, Do: failingFsync},
-	{Name: "power failure", Servers: 1, Weight: 4, Forgets: true, Do: powerFailure},
-	{Name: "power failure of all", Servers: 1, Weight: 3, Forgets: true, Do: powerFailureOfAll},
+	{Name: "power failure", Servers: 1, Weight: 4, Do: powerFailure},
+	{Name: "power failure of all", Servers: 1, Weight: 3, Do: powerFailureOfAll},
 }
 
 // diskFor gives a disk faults for a while.
@@ -75,6 +75,7 @@ func (e *Env) crash(s *cluster.Server) error {
 
 // lose takes back what a server that has ended had not synced.
 func (e *Env) lose(s *cluster.Server) error {
+	e.Forgot(s)
 	lose := []float64{0.1, 0.5, 0.9, 1}[e.Rand.IntN(4)]
 	r, err := s.Disk.PowerFailure(e.Rand.Uint64(), lose)
 	e.Note(fmt.Sprintf("power failure of %s: lost %d of %d blocks and %d of %d changes of folders",

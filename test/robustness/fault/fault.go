@@ -15,6 +15,8 @@ type Env struct {
 	Rand    *rand.Rand
 	// Note tells what is done, and when.
 	Note func(string)
+	// Forgot is told of servers that may have lost the history of before.
+	Forgot func(*cluster.Server)
 	// Clock sets how far the wall clock of a server is off; nil where it can't be changed.
 	Clock func(s *cluster.Server, offset time.Duration) error
 }
@@ -28,8 +30,6 @@ type Fault struct {
 	Weight int
 	// Clock is set where it needs a clock that can be changed.
 	Clock bool
-	// Forgets is set where servers may lose history of before.
-	Forgets bool
 	// Do makes the fault and ends it.
 	Do func(context.Context, *Env) error
 }

@@ -16,8 +16,8 @@ import (
 
 var operators = []Fault{
 	{Name: "transfer", Servers: 3, Weight: 3, Do: transfer},
-	{Name: "replacement", Servers: 3, Weight: 2, Forgets: true, Do: replacement},
-	{Name: "bit flips", Servers: 3, Weight: 2, Forgets: true, Do: bitFlips},
+	{Name: "replacement", Servers: 3, Weight: 2, Do: replacement},
+	{Name: "bit flips", Servers: 3, Weight: 2, Do: bitFlips},
 }
 
 func transfer(ctx context.Context, e *Env) error {
@@ -45,6 +45,7 @@ func replacement(ctx context.Context, e *Env) error {
 		return err
 	}
 	e.Note("lost the disk of " + s.Name)
+	e.Forgot(s)
 	e.hold(ctx, 0, 3*time.Second)
 	return e.replace(ctx, s)
 }
@@ -80,6 +81,7 @@ func bitFlips(ctx context.Context, e *Env) error {
 	if err := s.End(syscall.SIGKILL); err != nil {
 		return err
 	}
+	e.Forgot(s)
 	err := s.Disk.Offline(func(files string) error { return e.flip(s, filepath.Join(files, "data", "store")) })
 	if err != nil {
 		return err

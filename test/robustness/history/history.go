@@ -87,6 +87,8 @@ type Operation struct {
 	Exact bool   `json:"exact,omitempty"`
 	// Pages is the number of pages that a list came in, where it was asked for in pages.
 	Pages int `json:"pages,omitempty"`
+	// Stream is a list that came as the initial events of a watch.
+	Stream bool `json:"stream,omitempty"`
 
 	Outcome Outcome `json:"outcome"`
 	Status  int     `json:"status,omitempty"`

@@ -116,7 +116,7 @@ func (c *Client) generateList(op *history.Operation) {
 	if c.Rand.IntN(3) > 0 {
 		op.Namespace = c.Target.Namespaces[c.Rand.IntN(len(c.Target.Namespaces))]
 	}
-	switch c.Rand.IntN(6) {
+	switch c.Rand.IntN(7) {
 	case 0:
 		op.At = "0"
 	case 1: // not older than, or exactly, a revision that was seen
@@ -128,6 +128,11 @@ func (c *Client) generateList(op *history.Operation) {
 		op.Exact = op.At != "" && c.Rand.IntN(2) == 0
 	case 2:
 		op.Pages = 1
+	case 3:
+		op.Stream = true
+		if c.Rand.IntN(3) == 0 {
+			op.At = "0"
+		}
 	}
 }
 
@@ -200,7 +205,11 @@ func (c *Client) Perform(ctx context.Context, op *history.Operation) {
 	case history.Get:
 		c.get(ctx, op)
 	case history.List:
-		c.list(ctx, op)
+		if op.Stream {
+			c.stream(ctx, op)
+		} else {
+			c.list(ctx, op)
+		}
 	case history.Transaction:
 		c.transact(ctx, op)
 	default:
