@@ -27,6 +27,7 @@ type Replication interface {
 	LeadershipChanged() <-chan struct{}
 	Barrier(ctx context.Context) error
 	Removed() bool
+	SetRemoved()
 	Revision() uint64
 	Address() string
 }
@@ -127,6 +128,8 @@ const (
 	opServers  = "servers"
 	opRemove   = "remove"
 	opTransfer = "transfer"
+	// opMember asks whether the server that asks is one of the cluster's.
+	opMember = "member"
 )
 
 // answerStatus is how a server is.
@@ -164,7 +167,7 @@ func (c *Cluster) Answer(ctx context.Context, from string, raw []byte) ([]byte, 
 	if q.Op == opAdd && q.ID != from && !c.member(from) {
 		return nil, fmt.Errorf("%s asks in the name of %s", from, q.ID)
 	}
-	if q.Op != opAdd && !c.member(from) {
+	if q.Op != opAdd && q.Op != opMember && !c.member(from) {
 		return nil, fmt.Errorf("%w: %s", store.ErrRemoved, from)
 	}
 	if leads, _ := c.store.Leadership(); !leads {
@@ -178,6 +181,8 @@ func (c *Cluster) Answer(ctx context.Context, from string, raw []byte) ([]byte, 
 		err    error
 	)
 	switch q.Op {
+	case opMember:
+		answer, err = c.isMember(ctx, q.ID)
 	case opAdd:
 		err = c.add(ctx, q)
 	case opServers:
@@ -252,6 +257,11 @@ func (c *Cluster) Bind(s Replication) {
 const (
 	// joinRetry is the pause between two attempts to be added.
 	joinRetry = 250 * time.Millisecond
+	// maxRefusals in a row end the attempt: the cluster has a reason that does not go away.
+	maxRefusals = 4
+	// leaderless is how long nobody is known to lead before a server asks the others
+	// whether it is still one of them.
+	leaderless = 5 * time.Second
 	// lookInterval is how often the leader looks how the others are, and busyInterval
 	// while there is one to promote.
 	lookInterval = time.Second
@@ -274,7 +284,10 @@ func (c *Cluster) Join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var last string
+	var (
+		last    string
+		refused int
+	)
 	for try := 0; ; try++ {
 		address := c.cfg.Identity.Peers[try%len(c.cfg.Identity.Peers)]
 		call, cancel := context.WithTimeout(ctx, joinTimeout)
@@ -282,6 +295,11 @@ func (c *Cluster) Join(ctx context.Context) error {
 		cancel()
 		if err == nil {
 			break
+		}
+		if errors.Is(err, store.ErrNotLeader) || errors.Is(err, store.ErrUnknownOutcome) {
+			refused = 0
+		} else if refused++; refused == maxRefusals {
+			return fmt.Errorf("joining the cluster: %w", err)
 		}
 		if text := err.Error(); text != last {
 			c.log.Warn("Not let into the cluster yet", "by", address, "error", err)
@@ -317,10 +335,14 @@ func (c *Cluster) Run(ctx context.Context) error {
 		leads, _ := c.store.Leadership()
 		if !leads {
 			c.publish(nil)
+			t := time.NewTimer(leaderless)
 			select {
 			case <-changed:
+			case <-t.C:
+				c.checkMembership(ctx)
 			case <-ctx.Done():
 			}
+			t.Stop()
 			continue
 		}
 		c.lead(ctx, changed)

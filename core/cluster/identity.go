@@ -28,8 +28,10 @@ type Identity struct {
 	// Peers, of a server that joined, are the addresses that were known then. A server
 	// without any has founded its cluster.
 	Peers []string `json:"peers,omitempty"`
-	// Opened says that there has been a store.
+	// Opened says that there has been a store, and Joined that the cluster has let this
+	// server in.
 	Opened bool `json:"opened,omitempty"`
+	Joined bool `json:"joined,omitempty"`
 }
 
 // NewIdentity makes an identity for a server called name.

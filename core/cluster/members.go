@@ -145,6 +145,10 @@ func (c *Cluster) remove(ctx context.Context, q question) (any, error) {
 // transfer hands the lead to the server called name, or to any where name is empty.
 func (c *Cluster) transfer(name string) error {
 	if name == "" {
+		others := slices.ContainsFunc(c.store.Peers(), func(p store.Peer) bool { return p.Voter && p.ID != c.cfg.Identity.ID })
+		if !others {
+			return errors.New("there is no other server with a vote")
+		}
 		return c.store.TransferLeadership()
 	}
 	records, err := c.records(context.Background())
@@ -337,4 +341,45 @@ func (c *Cluster) prune(ctx context.Context, records map[string]memberRecord) er
 		}
 	}
 	return nil
+}
+
+// isMember answers a server that does not know whether it is still one of the cluster's. The
+// leader makes sure that it leads: an old one might know an old configuration.
+func (c *Cluster) isMember(ctx context.Context, id string) (answerMember, error) {
+	if err := c.store.Barrier(ctx); err != nil {
+		return answerMember{}, err
+	}
+	return answerMember{Member: c.member(id)}, nil
+}
+
+type answerMember struct {
+	Member bool `json:"member"`
+}
+
+// checkMembership asks the others whether this server is still one of them, where it hears of
+// no leader: who was removed while it was away is told nothing any more.
+func (c *Cluster) checkMembership(ctx context.Context) {
+	if _, leader := c.store.Leadership(); leader != "" || c.store.Removed() {
+		return
+	}
+	raw, err := json.Marshal(question{Op: opMember, ID: c.cfg.Identity.ID})
+	if err != nil {
+		return
+	}
+	for _, p := range c.store.Peers() {
+		if p.ID == c.cfg.Identity.ID {
+			continue
+		}
+		call, cancel := context.WithTimeout(ctx, statusTimeout)
+		said, err := c.store.Ask(call, p.Address, raw)
+		cancel()
+		var answer answerMember
+		if err != nil || json.Unmarshal(said, &answer) != nil {
+			continue
+		}
+		if !answer.Member {
+			c.store.SetRemoved()
+		}
+		return
+	}
 }

@@ -201,8 +201,16 @@ func (p *peers) follow() {
 
 // removal notes that this server is no part of the cluster any more.
 func (p *peers) removal(r *peer.Refusal) {
-	if r.Code == codeRemoved && p.store.removed.CompareAndSwap(false, true) {
-		p.store.log.Error("This server has been removed from the cluster: it takes no writes and is as old as it was then. " +
+	if r.Code == codeRemoved {
+		p.store.SetRemoved()
+	}
+}
+
+// SetRemoved makes this server know that it is no part of its cluster any more: it refuses
+// writes and reads of the newest state from then on.
+func (s *Store) SetRemoved() {
+	if s.removed.CompareAndSwap(false, true) {
+		s.log.Error("This server has been removed from the cluster: it takes no writes and is as old as it was then. " +
 			"To bring it back, stop it, remove its data directory and join it again with a new token")
 	}
 }

@@ -158,11 +158,17 @@ func refusal(err error) error {
 
 // refusedBy is the error that the leader's refusal stands for.
 func refusedBy(l lead, r *peer.Refusal) error {
-	base := map[uint16]error{codeNotLeader: ErrNotLeader, codeUnknown: ErrUnknownOutcome, codeNoSpace: ErrNoSpace, codeRemoved: ErrRemoved}[r.Code]
-	if base == nil {
-		return fmt.Errorf("refused by %s: %s", l.id, r.Message)
+	switch r.Code {
+	case codeNotLeader:
+		return fmt.Errorf("%w: said %s: %s", ErrNotLeader, l.id, r.Message)
+	case codeUnknown:
+		return fmt.Errorf("%w: said %s: %s", ErrUnknownOutcome, l.id, r.Message)
+	case codeNoSpace:
+		return fmt.Errorf("%w: said %s: %s", ErrNoSpace, l.id, r.Message)
+	case codeRemoved:
+		return fmt.Errorf("%w: %w: said %s: %s", ErrNotLeader, ErrRemoved, l.id, r.Message)
 	}
-	return fmt.Errorf("%w: said %s: %s", base, l.id, r.Message)
+	return fmt.Errorf("refused by %s: %s", l.id, r.Message)
 }
 
 // Ask sends a question to the server that listens for others at address, or to whoever leads

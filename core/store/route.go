@@ -49,10 +49,13 @@ func (s *Store) withLeader(ctx context.Context, ask func(lead) error) error {
 		refused  error
 	)
 	for {
+		if s.removed.Load() {
+			return s.notLeader()
+		}
 		l := s.lead.get()
 		again := (<-chan time.Time)(nil)
 		if l.id != "" {
-			if refused = ask(l); !errors.Is(refused, ErrNotLeader) {
+			if refused = ask(l); !errors.Is(refused, ErrNotLeader) || errors.Is(refused, ErrRemoved) {
 				return refused
 			}
 			again = time.After(askAgain)
@@ -147,6 +150,7 @@ func (s *Store) call(ctx context.Context, l lead, kind byte, body []byte) ([]byt
 	var refusal *peer.Refusal
 	switch {
 	case errors.As(err, &refusal):
+		s.peers.removal(refusal)
 		return nil, refusedBy(l, refusal)
 	case errors.Is(err, peer.ErrNotSent):
 		return nil, fmt.Errorf("%w: %w", ErrNotLeader, err)

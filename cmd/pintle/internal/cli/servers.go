@@ -203,3 +203,25 @@ func newServerTransfer() *cobra.Command {
 	o.register(cmd)
 	return cmd
 }
+
+// statusServers are the lines of `pintle status` about a cluster of several servers.
+func statusServers(ctx context.Context, w io.Writer, dir layout.Dir) []error {
+	o := memberOptions{options: options{dataDir: string(dir)}}
+	var answer cluster.ServersAnswer
+	if err := o.call(ctx, "GET", cluster.ServersPath, nil, &answer); err != nil {
+		return []error{fmt.Errorf("servers: %w", err)}
+	}
+	var errs []error
+	for _, s := range answer.Servers {
+		state := s.Role
+		if s.Behind > 0 {
+			state += fmt.Sprintf(", %d revisions behind", s.Behind)
+		}
+		if !s.Healthy {
+			state += ", " + s.Reason
+			errs = append(errs, fmt.Errorf("server %s is not well: %s", s.Name, s.Reason))
+		}
+		fmt.Fprintf(w, "server %s\t%s\n", s.Name, state)
+	}
+	return errs
+}

@@ -147,7 +147,14 @@ func (s *Server) enterCluster(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.cluster.Join(ctx)
+	if len(s.identity.Peers) == 0 || s.identity.Joined {
+		return nil
+	}
+	if err := s.cluster.Join(ctx); err != nil {
+		return err
+	}
+	s.identity.Joined = true
+	return s.identity.Save(s.dir.Identity())
 }
 
 // servable says why this server should get no clients, if so.
@@ -163,8 +170,8 @@ func (s *Server) servable() error {
 
 // led says why this server's state may be old, if so.
 func (s *Server) led() error {
-	if s.store.Removed() {
-		return errors.New("this server has been removed from its cluster")
+	if s.store.Removed() || s.identity.Joined && !s.cluster.IsMember() {
+		return errors.New("this server has been removed from its cluster: stop it, remove its data directory, and join it again with a new token if it is to come back")
 	}
 	if leads, address := s.store.Leadership(); !leads && address == "" {
 		return errors.New("no leader is known: writes and reads of the newest state wait for one")
