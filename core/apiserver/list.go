@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"sync"
@@ -51,7 +52,9 @@ func parseContinue(text string) (continueToken, error) {
 
 // listed is the part of a list that one answer has.
 type listed struct {
-	objects   []store.Object
+	objects []store.Object
+	// rest reads what follows objects, nil at its end, where not everything was read at once.
+	rest      func() ([]store.Object, error)
 	revision  uint64
 	next      string // continue token
 	remaining *int64
@@ -84,6 +87,7 @@ func (q *request) list() error {
 	if err := q.negotiate(media.Offer{Protobuf: q.kind.protobuf, Views: true}); err != nil {
 		return err
 	}
+	q.inPieces = q.canStream()
 	l, err := q.collect()
 	if err != nil {
 		return err
@@ -154,6 +158,9 @@ func (q *request) read(sel selector.Selector, limit int, opts store.ListOptions)
 		return q.readOne(sel, name)
 	}
 	opts.Limit = limit
+	if q.inPieces && limit == 0 && sel.Empty() {
+		return q.readPieces(prefix, opts)
+	}
 	if limit > 0 && !sel.Empty() {
 		opts.Limit = max(limit, pageSize)
 	}
@@ -265,6 +272,9 @@ func (q *request) respondList(l listed) error {
 	for i := range l.objects {
 		size += len(l.objects[i].Data) + 1
 	}
+	if l.rest != nil {
+		size = math.MaxInt // It is large enough to be read in pieces.
+	}
 	var out io.Writer = q.w
 	if q.compress(size) {
 		h.Set("Content-Encoding", "gzip")
@@ -276,19 +286,27 @@ func (q *request) respondList(l listed) error {
 	buf, _ := chunks.Get().(*[]byte)
 	defer chunks.Put(buf)
 	b := append((*buf)[:0], head...)
-	for i := range l.objects {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		if b, err = item(b, l.objects[i]); err != nil {
-			return err
-		}
-		if len(b) >= chunkSize-chunkSlack {
-			q.wrote = true
-			if _, err := out.Write(b); err != nil {
-				return fmt.Errorf("the client has gone: %w", err)
+	for piece, first := l.objects, true; len(piece) > 0; {
+		for i := range piece {
+			if !first {
+				b = append(b, ',')
 			}
-			b = b[:0]
+			first = false
+			if b, err = item(b, piece[i]); err != nil {
+				return err
+			}
+			if len(b) >= chunkSize-chunkSlack {
+				q.wrote = true
+				if _, err := out.Write(b); err != nil {
+					return fmt.Errorf("the client has gone: %w", err)
+				}
+				b = b[:0]
+			}
+		}
+		if piece = nil; l.rest != nil {
+			if piece, err = l.rest(); err != nil {
+				return err
+			}
 		}
 	}
 	b = append(b, tail...)

@@ -30,6 +30,8 @@ type request struct {
 	// warnings go to the client as headers.
 	warnings []string
 	wrote    bool
+	// inPieces allows a long list to be read while it is answered.
+	inPieces bool
 	// ticket is flow control's; a watch releases it when it has sent what was there.
 	ticket *fairness.Ticket
 	// op is the operation of a transaction that the request is, nil for most.

@@ -53,6 +53,10 @@ type Config struct {
 	HistoryWindow time.Duration
 	// HistoryRevisions bounds the same by number. Default 1,000,000.
 	HistoryRevisions uint64
+	// HistoryBytes bounds the same by what the revisions occupy on disk. Default 256 MiB.
+	HistoryBytes int64
+	// LogBytes bounds the Raft log on disk, up to a few segments of 16 MiB. Default 64 MiB.
+	LogBytes int64
 	// MinFreeBytes is the room on the disk below which writes are refused with
 	// ErrNoSpace, so that the log and the state never meet a full disk; below 64 MiB it does not
 	// protect. Default 128 MiB.
@@ -93,6 +97,8 @@ func (c Config) withDefaults() (Config, error) {
 	c.EventBytes = cmp.Or(c.EventBytes, 16<<20)
 	c.HistoryWindow = cmp.Or(c.HistoryWindow, 10*time.Minute)
 	c.HistoryRevisions = cmp.Or(c.HistoryRevisions, 1_000_000)
+	c.HistoryBytes = cmp.Or(c.HistoryBytes, 256<<20)
+	c.LogBytes = cmp.Or(c.LogBytes, 64<<20)
 	c.MinFreeBytes = cmp.Or(c.MinFreeBytes, 128<<20)
 	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, time.Second)
 	c.SnapshotInterval = cmp.Or(c.SnapshotInterval, 30*time.Second)
@@ -104,6 +110,8 @@ func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.CacheBytes < 0 || c.EventBytes < 0:
 		return c, errors.New("store: CacheBytes and EventBytes must not be negative")
+	case c.HistoryBytes < 0 || c.LogBytes < 0:
+		return c, errors.New("store: HistoryBytes and LogBytes must not be negative")
 	case c.HistoryWindow < 0:
 		return c, errors.New("store: HistoryWindow must not be negative")
 	case c.HeartbeatTimeout < 10*time.Millisecond:

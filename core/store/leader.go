@@ -111,7 +111,8 @@ func (s *Store) leadAlone(ctx context.Context) error {
 // watchLeadership follows Raft's changes and does what only the leader does.
 func (s *Store) watchLeadership() {
 	defer s.background.Done()
-	interval := min(max(s.cfg.HistoryWindow/20, 50*time.Millisecond), 30*time.Second)
+	interval := min(max(s.cfg.HistoryWindow/sampleParts, 50*time.Millisecond), time.Second)
+	limits := historyLimits{s.cfg.HistoryWindow, s.cfg.HistoryRevisions, uint64(s.cfg.HistoryBytes)}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	var keeper historyKeeper
@@ -137,8 +138,7 @@ func (s *Store) watchLeadership() {
 			if ready, _ := s.leading.get(); !ready {
 				continue
 			}
-			revision := s.index.Revision()
-			target := keeper.horizon(now, revision, s.cfg.HistoryWindow, s.cfg.HistoryRevisions)
+			target := keeper.horizon(sample{now, s.index.Revision(), s.engine.Written()}, limits)
 			if target > s.horizon.Load() {
 				s.compact(target)
 			}
@@ -154,28 +154,4 @@ func (s *Store) compact(revision uint64) {
 	if err := f.Error(); err != nil && !errors.Is(err, raft.ErrRaftShutdown) {
 		s.log.Warn("Cutting the history", "revision", revision, "error", err)
 	}
-}
-
-// historyKeeper knows which revision was when. The clock stays with the leader: the state
-// machine is told revisions.
-type historyKeeper struct{ samples []sample }
-
-type sample struct {
-	at       time.Time
-	revision uint64
-}
-
-// horizon notes that revision is the newest now, and returns the newest one that is older
-// than window or more than limit revisions back.
-func (k *historyKeeper) horizon(now time.Time, revision uint64, window time.Duration, limit uint64) uint64 {
-	k.samples = append(k.samples, sample{now, revision})
-	var target uint64
-	for len(k.samples) > 0 && now.Sub(k.samples[0].at) >= window {
-		target = k.samples[0].revision
-		k.samples = k.samples[1:]
-	}
-	if revision > limit {
-		target = max(target, revision-limit)
-	}
-	return target
 }

@@ -61,6 +61,9 @@ func (s *Store) readError(err error) error {
 		return nil
 	case errors.Is(err, badger.ErrDBClosed) || s.isClosed():
 		return ErrClosed
+	case errors.Is(err, engine.ErrDamaged):
+		s.noteDamage(err)
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	case errors.Is(err, engine.ErrCompacted):
 		return fmt.Errorf("%w: %w", ErrCompacted, err)
 	}

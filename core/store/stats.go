@@ -17,6 +17,8 @@ type Stats struct {
 	// DiskBytes is what the directory occupies, FreeBytes what the disk has left.
 	DiskBytes int64
 	FreeBytes uint64
+	// Alarms are what an operator must look after.
+	Alarms []Alarm
 }
 
 // Stats reads the figures. It looks at every file, so it is not for every request.
@@ -36,5 +38,6 @@ func (s *Store) Stats() Stats {
 		EventBytes:   eventBytes,
 		DiskBytes:    engine.DiskBytes(s.cfg.Dir),
 		FreeBytes:    s.room.free.Load(),
+		Alarms:       s.Alarms(),
 	}
 }

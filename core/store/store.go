@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -58,6 +57,11 @@ type Store struct {
 	removed atomic.Bool
 	// pausing counts those who are handing over the lead.
 	pausing atomic.Int32
+
+	// damaged is the first damage that was found, nil where none was.
+	damaged atomic.Pointer[string]
+	// trimmed is what had been written to the log when it was last cut; for housekeep.
+	trimmed struct{ bytes, entries uint64 }
 
 	close    sync.Once
 	closeErr error
@@ -273,29 +277,6 @@ func (s *Store) WaitFor(ctx context.Context, revision uint64) error {
 			return fmt.Errorf("waiting for revision %d: %w", revision, ctx.Err())
 		case <-s.closing:
 			return ErrClosed
-		}
-	}
-}
-
-// housekeep looks after what takes time to build up.
-func (s *Store) housekeep() {
-	defer s.background.Done()
-	second := time.NewTicker(time.Second)
-	defer second.Stop()
-	garbage := time.NewTicker(5 * time.Minute)
-	defer garbage.Stop()
-	for {
-		select {
-		case <-second.C:
-			if err := s.room.refresh(); err != nil {
-				s.log.Warn("Looking for room on the disk", "error", err)
-			}
-		case <-garbage.C:
-			if err := s.engine.CollectGarbage(); err != nil {
-				s.log.Warn("Collecting old versions of large objects", "error", err)
-			}
-		case <-s.closing:
-			return
 		}
 	}
 }

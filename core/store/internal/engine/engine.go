@@ -50,6 +50,9 @@ type Engine struct {
 	// opener opens sealed values; see SetOpener.
 	opener Opener
 
+	// written counts the bytes of objects.
+	written atomic.Uint64
+
 	// spans is unset where there are certainly none of transactions.
 	spans atomic.Bool
 }
@@ -281,13 +284,19 @@ func (e *Engine) Commit(records []Record, meta Meta) error {
 			e.spans.Store(true)
 		}
 	}
-	return write(e.db, records, meta)
+	n, err := write(e.db, records, meta)
+	e.written.Add(n)
+	return err
 }
 
 // SaveMeta vouches for everything committed so far.
 func (e *Engine) SaveMeta(meta Meta) error { return e.Commit(nil, meta) }
 
-func write(db *badger.DB, records []Record, meta Meta) error {
+// Written is how many bytes of objects have been written since the state was opened.
+func (e *Engine) Written() uint64 { return e.written.Load() }
+
+// write returns how many bytes of objects it has written.
+func write(db *badger.DB, records []Record, meta Meta) (written uint64, err error) {
 	size := 0
 	for i := range records {
 		size += 1 + len(records[i].Key)
@@ -298,7 +307,7 @@ func write(db *badger.DB, records []Record, meta Meta) error {
 	wb := db.NewManagedWriteBatch()
 	defer wb.Cancel()
 	if err := wb.SetEntryAt(badger.NewEntry(metaKey, meta.encode()), max(meta.Revision, 1)); err != nil {
-		return fmt.Errorf("writing the state's metadata: %w", err)
+		return 0, fmt.Errorf("writing the state's metadata: %w", err)
 	}
 	for i := range records {
 		r := &records[i]
@@ -311,20 +320,21 @@ func write(db *badger.DB, records []Record, meta Meta) error {
 		} else {
 			entries[i].Key = key
 			entries[i].Value, entries[i].UserMeta = p.pack(r)
+			written += uint64(len(key) + len(entries[i].Value))
 			err = wb.SetEntryAt(&entries[i], r.Revision)
 		}
 		if err == nil && r.First != 0 {
 			err = writeSpan(wb, r)
 		}
 		if err != nil {
-			return fmt.Errorf("writing %s at revision %d: %w", r.Key, r.Revision, err)
+			return 0, fmt.Errorf("writing %s at revision %d: %w", r.Key, r.Revision, err)
 		}
 	}
 	if err := wb.Flush(); err != nil {
-		return fmt.Errorf("writing the state: %w", err)
+		return 0, fmt.Errorf("writing the state: %w", err)
 	}
 	p.release() // After an error something may still read what it holds.
-	return nil
+	return written, nil
 }
 
 // Sync makes everything committed durable. The log may be cut only after it.

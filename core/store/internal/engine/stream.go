@@ -189,11 +189,11 @@ func (e *Engine) build(path string, r io.Reader) (_ Meta, err error) {
 			_ = db.Close()
 		}
 	}()
-	meta, err := ReadStream(r, func(records []Record) error { return write(db, records, Meta{}) })
+	meta, err := ReadStream(r, func(records []Record) error { _, err := write(db, records, Meta{}); return err })
 	if err != nil {
 		return Meta{}, fmt.Errorf("reading a snapshot: %w", err)
 	}
-	if err := write(db, nil, meta); err != nil {
+	if _, err := write(db, nil, meta); err != nil {
 		return Meta{}, err
 	}
 	closed = true

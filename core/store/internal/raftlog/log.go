@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
@@ -26,6 +27,8 @@ type Log struct {
 	extent Extent
 	recent recent
 	keep   int
+	// bytes and entries that were appended since the log was opened.
+	bytes, entries atomic.Uint64
 }
 
 var (
@@ -176,6 +179,9 @@ func (l *Log) Migrated() error {
 // Extent is what the log had when it was opened.
 func (l *Log) Extent() Extent { return l.extent }
 
+// Appended is how much was appended since the log was opened.
+func (l *Log) Appended() (bytes, entries uint64) { return l.bytes.Load(), l.entries.Load() }
+
 // sumBytes is the length of an entry's checksum, which is kept behind its extensions.
 const sumBytes = 4
 
@@ -241,6 +247,10 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 			}
 		}
 	}
+	for _, e := range entries {
+		l.bytes.Add(uint64(len(e.Data)))
+	}
+	l.entries.Add(uint64(len(entries)))
 	l.recent.add(entries)
 	return nil
 }
