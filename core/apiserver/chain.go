@@ -106,8 +106,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) error 
 			return err
 		}
 	}
-	if s.cfg.Aggregator != nil && s.cfg.Aggregator.Serve(streamWriter(w), r, user) {
-		return nil
+	if s.cfg.Aggregator != nil && s.cfg.Aggregator.Serves(r.URL.Path) {
+		if served, err := s.serveElsewhere(w, r, rt, query, user, &ticket); served || err != nil {
+			return err
+		}
 	}
 	if !rt.resource {
 		s.servePath(w, r, user)
@@ -150,7 +152,7 @@ func (s *Server) serveResource(ctx context.Context, w http.ResponseWriter, r *ht
 		long = true
 	}
 	if !long {
-		timeout, err := q.timeout()
+		timeout, err := s.timeout(query)
 		if err != nil {
 			return err
 		}

@@ -71,8 +71,10 @@ type VersionConverter interface {
 
 // Aggregator serves what other servers do; *aggregation.Aggregator implements it.
 type Aggregator interface {
-	// Serve answers a request, which has been authorized for user, and reports whether
-	// another server serves its path.
+	// Serves reports whether another server serves a path.
+	Serves(path string) bool
+	// Serve answers a request for such a path, which has been authorized for user, and
+	// reports whether another server serves it still.
 	Serve(w http.ResponseWriter, r *http.Request, user resource.User) bool
 }
 

@@ -86,9 +86,9 @@ func queryTrue(query url.Values, name string) bool {
 }
 
 // timeout of a request: its own wish, within the limit.
-func (q *request) timeout() (time.Duration, error) {
-	limit := q.server.cfg.Limits.RequestTimeout
-	text := q.query.Get("timeout")
+func (s *Server) timeout(query url.Values) (time.Duration, error) {
+	limit := s.cfg.Limits.RequestTimeout
+	text := query.Get("timeout")
 	if text == "" {
 		return limit, nil
 	}

@@ -245,6 +245,12 @@ func TestClientThroughProxy(t *testing.T) {
 	}
 	e.set(func(e *extension) { e.redirect = false })
 
+	// A server that does not answer holds nobody up for longer than a request may take.
+	if code, text := s.do("GET", "/apis/wardle.example.com/v1alpha1/namespaces/default/flunders/never?timeout=100ms", ""); code != 504 ||
+		!strings.Contains(text, "Timeout: request did not complete within requested timeout - context deadline exceeded") {
+		t.Errorf("no answer: %d %s", code, text)
+	}
+
 	// A stream in both directions, as exec is.
 	dialer := websocket.Dialer{Subprotocols: []string{"base64url.bearer.authorization.k8s.io.c2VjcmV0", "echo"}}
 	conn, resp, err := dialer.Dial("ws"+strings.TrimPrefix(s.URL, "http")+"/apis/wardle.example.com/v1alpha1/namespaces/default/flunders/a/exec", nil)

@@ -157,6 +157,8 @@ func (e *extension) serve(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, `{"apiVersion":"wardle.example.com/v1alpha1","kind":"FlunderList","metadata":{},"items":[%s,%s]}`, flunder("a"), flunder("b"))
 	case r.URL.Path == objects+"/a":
 		_, _ = w.Write([]byte(flunder("a")))
+	case r.URL.Path == objects+"/never":
+		<-r.Context().Done()
 	case r.URL.Path == objects+"/a/exec":
 		conn, err := (&websocket.Upgrader{Subprotocols: []string{"echo"}}).Upgrade(w, r, nil)
 		if err != nil {

@@ -1,13 +1,17 @@
 package aggregation
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/transport"
 
@@ -19,20 +23,28 @@ import (
 // one. The request has been authorized for user. Like httputil.ReverseProxy it panics with
 // http.ErrAbortHandler where a stream breaks after its head has been sent.
 func (a *Aggregator) Serve(w http.ResponseWriter, r *http.Request, user resource.User) bool {
-	routes := a.routes.Load()
-	if routes == nil {
-		return false
-	}
-	gv, ok := groupVersion(r.URL.Path)
-	if !ok {
-		return false
-	}
-	to := (*routes)[gv]
+	to := a.server(r.URL.Path)
 	if to == nil {
 		return false
 	}
 	to.serve(w, r, user)
 	return true
+}
+
+// Serves reports whether another server serves a path.
+func (a *Aggregator) Serves(path string) bool { return a.server(path) != nil }
+
+// server is who serves a path, or nil.
+func (a *Aggregator) server(path string) *remote {
+	routes := a.routes.Load()
+	if routes == nil {
+		return nil
+	}
+	gv, ok := groupVersion(path)
+	if !ok {
+		return nil
+	}
+	return (*routes)[gv]
 }
 
 // groupVersion takes the group version out of a path of the API or of OpenAPI.
@@ -94,7 +106,11 @@ func (r *remote) serve(w http.ResponseWriter, req *http.Request, user resource.U
 			resp.Header.Del(audit.HeaderID) // the answer has it
 			return nil
 		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+		ErrorHandler: func(w http.ResponseWriter, req *http.Request, err error) {
+			if over := req.Context().Err(); errors.Is(over, context.DeadlineExceeded) {
+				timedOut(w, over)
+				return
+			}
 			if errors.Is(err, errRedirect) {
 				http.Error(w, err.Error(), http.StatusBadGateway)
 				return
@@ -103,6 +119,20 @@ func (r *remote) serve(w http.ResponseWriter, req *http.Request, user resource.U
 		},
 	}
 	proxy.ServeHTTP(w, req)
+}
+
+// timedOut says that the other server has not answered in the time of the request.
+func timedOut(w http.ResponseWriter, over error) {
+	status := apierrors.NewTimeoutError(fmt.Sprintf("request did not complete within requested timeout - %v", over), 0).Status()
+	status.Kind, status.APIVersion = "Status", "v1"
+	body, err := json.Marshal(&status)
+	if err != nil {
+		http.Error(w, status.Message, http.StatusGatewayTimeout)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusGatewayTimeout)
+	_, _ = w.Write(body) // the client has gone; there is nobody to tell
 }
 
 // errRedirect refuses to send a client, with its credentials, where a server says.
