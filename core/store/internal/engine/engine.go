@@ -53,8 +53,8 @@ type Engine struct {
 	// written counts the bytes of objects.
 	written atomic.Uint64
 
-	// spans is unset where there are certainly none of transactions.
-	spans atomic.Bool
+	// spans and notes are unset where there are certainly none of transactions and deletions.
+	spans, notes atomic.Bool
 }
 
 // Open locks dir and opens the state in it, making an empty one where there is none.
@@ -89,6 +89,7 @@ func Open(dir string, log *slog.Logger) (_ *Engine, err error) {
 		return nil, fmt.Errorf("store directory %s: %w", dir, err)
 	}
 	e.spans.Store(true)
+	e.notes.Store(true)
 	fresh := e.name == ""
 	if fresh {
 		e.name = following("")
@@ -268,6 +269,8 @@ type Record struct {
 	// First is set in the last record of a transaction of several: the revision of its
 	// first one.
 	First uint64
+	// Note is kept beside a deletion.
+	Note []byte
 }
 
 // Commit writes records. meta describes a state that was complete before this call: the
@@ -282,6 +285,9 @@ func (e *Engine) Commit(records []Record, meta Meta) error {
 	for i := range records {
 		if records[i].First != 0 {
 			e.spans.Store(true)
+		}
+		if records[i].Note != nil {
+			e.notes.Store(true)
 		}
 	}
 	n, err := write(e.db, records, meta)
@@ -323,8 +329,8 @@ func write(db *badger.DB, records []Record, meta Meta) (written uint64, err erro
 			written += uint64(len(key) + len(entries[i].Value))
 			err = wb.SetEntryAt(&entries[i], r.Revision)
 		}
-		if err == nil && r.First != 0 {
-			err = writeSpan(wb, r)
+		if err == nil {
+			err = writeMarks(wb, r)
 		}
 		if err != nil {
 			return 0, fmt.Errorf("writing %s at revision %d: %w", r.Key, r.Revision, err)
@@ -352,7 +358,7 @@ func (e *Engine) Sync() error {
 
 // SetDiscard allows versions that are older than the newest at revision to go.
 func (e *Engine) SetDiscard(revision uint64) {
-	e.forgetSpans(revision)
+	e.forget(revision)
 	e.pinMu.Lock()
 	defer e.pinMu.Unlock()
 	e.discard = max(e.discard, revision)
