@@ -24,7 +24,7 @@ func (c *change) commit(ctx context.Context, op resource.Operation, expect store
 	if err != nil {
 		return store.Object{}, err
 	}
-	w := store.Write{Key: c.k.key(c.Namespace, c.Name), Delete: true}
+	w := store.Write{Key: c.k.key(c.Namespace, c.Name), Delete: true, Note: c.deletionNote()}
 	if op != resource.Delete {
 		w, err = c.encode()
 	}

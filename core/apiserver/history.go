@@ -78,6 +78,9 @@ func (q *request) historyOf(h *store.History) (*corev1.History, error) {
 		if kind != corev1.Removed {
 			attributeChange(&r, data, prev)
 		}
+		if note, ok := h.Notes[revision]; ok && kind == corev1.Removed {
+			readNote(&r, note)
+		}
 		if kind == corev1.Modified {
 			var err error
 			if r.Changed, err = changedFields(prev, data); err != nil {
@@ -106,6 +109,21 @@ func (q *request) historyOf(h *store.History) (*corev1.History, error) {
 		}
 	}
 	return out, nil
+}
+
+// deletionNote is what is kept of a deletion: when it was, and who has asked for it.
+func (c *change) deletionNote() []byte {
+	note := strconv.AppendInt(make([]byte, 0, 48), c.q.server.cfg.Now().Unix(), 10)
+	note = append(append(note, ' '), c.q.user.Name...)
+	return note[:min(len(note), store.MaxNoteBytes)]
+}
+
+func readNote(r *corev1.Revision, note []byte) {
+	at, user, _ := strings.Cut(string(note), " ")
+	if n, err := strconv.ParseInt(at, 10, 64); err == nil {
+		r.Time = &metav1.Time{Time: time.Unix(n, 0).UTC()}
+	}
+	r.User = strings.ToValidUTF8(user, "")
 }
 
 // attributeChange tells from managedFields who made a change: those whose entries are of

@@ -30,9 +30,9 @@ func TestHistoryOfAnObject(t *testing.T) {
 	h := a.history(cms + "/c")
 	var got []string
 	for _, r := range h.Items {
-		got = append(got, fmt.Sprint(r.Type, " ", r.Name, " ", r.Managers, " ", r.Changed, " ", r.Time != nil))
+		got = append(got, fmt.Sprint(r.Type, " ", r.Name, " ", r.Managers, " ", r.Changed, " ", r.Time != nil, r.User))
 	}
-	want := []string{"Created c [maker] [] true", "Updated c [changer] [.data.b .data[\"x.y\"] .metadata.labels] true", "Deleted c [] [] false", "Created c [again] [] true"}
+	want := []string{"Created c [maker] [] true", "Updated c [changer] [.data.b .data[\"x.y\"] .metadata.labels] true", "Deleted c [] [] trueroot", "Created c [again] [] true"}
 	if !slices.Equal(got, want) || h.Kind != "History" || h.More {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}

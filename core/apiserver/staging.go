@@ -158,7 +158,7 @@ func (o *operation) stage(ctx context.Context, c *change, what resource.Operatio
 	if err := o.free(key); err != nil {
 		return store.Object{}, err
 	}
-	w := &staged{op: o, change: c, what: what, write: store.Write{Key: key, Delete: true}}
+	w := &staged{op: o, change: c, what: what, write: store.Write{Key: key, Delete: true, Note: c.deletionNote()}}
 	if c.DryRun {
 		if _, err := o.tx.outer.server.cfg.Store.Get(ctx, key); err == nil && expect == store.MustNotExist {
 			return store.Object{}, store.ErrExists

@@ -30,6 +30,8 @@ type Write struct {
 	Delete     bool
 	// Expect guards the write: MustNotExist, Any, or the revision the object must have.
 	Expect Expectation
+	// Note is what History says of a deletion besides, at most MaxNoteBytes.
+	Note []byte
 	// Check, with neither Data nor Delete, only guards: nothing is written. It is for
 	// transactions.
 	Check bool
@@ -107,6 +109,8 @@ var (
 	ErrFutureRevision = errors.New("revision is in the future")
 	// ErrNotLeader: this server can't take the write; it was not applied.
 	ErrNotLeader = errors.New("not the leader")
+	// ErrRefused: another server has answered a question with a reason not to.
+	ErrRefused = errors.New("refused")
 	// ErrRemoved: the server is no part of its cluster any more.
 	ErrRemoved = errors.New("removed from the cluster")
 	// ErrUnknownOutcome: the write may or may not have been applied.

@@ -18,6 +18,8 @@ type History struct {
 	First *Object
 	// Changes in the order of their revisions.
 	Changes []*Event
+	// Notes are those of deletions, by their revision.
+	Notes map[uint64][]byte
 	// More is set where there are older changes behind the limit.
 	More bool
 }
@@ -57,6 +59,9 @@ func (s *Store) history(ctx context.Context, prefix Key, limit int) (History, er
 			return h, err
 		}
 		h.Changes = append(h.Changes, ev)
+		if err := s.note(&h, ev); err != nil {
+			return h, err
+		}
 	}
 	if last := len(prefix) - 1; prefix[last] != '/' && !h.More {
 		v, revision, found, err := s.engine.Get(string(prefix), h.Horizon)
@@ -71,6 +76,21 @@ func (s *Store) history(ctx context.Context, prefix Key, limit int) (History, er
 		return h, ErrCompacted
 	}
 	return h, nil
+}
+
+// note reads what was noted of a deletion.
+func (s *Store) note(h *History, ev *Event) error {
+	if ev.Type != Deleted {
+		return nil
+	}
+	note, err := s.engine.Note(ev.Revision)
+	if err == nil && note != nil {
+		if h.Notes == nil {
+			h.Notes = map[uint64][]byte{}
+		}
+		h.Notes[ev.Revision] = note
+	}
+	return err
 }
 
 // newestRefs lists the newest limit versions of a history that are under prefix.

@@ -142,7 +142,7 @@ func (m *model) write(t *rapid.T) {
 func (m *model) delete(t *rapid.T) {
 	key := drawKey(t)
 	expect, want := m.drawExpect(t, key, true)
-	got, err := remove(m.s, string(key), expect)
+	got, err := m.s.Write(context.Background(), store.Write{Key: key, Delete: true, Expect: expect, Note: []byte(key)})
 	old := m.live[key]
 	if m.answered(t, key, got, err, want) {
 		return
@@ -186,7 +186,7 @@ func (m *model) transact(t *rapid.T) {
 		w.Expect, wants[i] = m.drawExpect(t, key, kind == "delete")
 		switch {
 		case kind == "delete":
-			w.Delete = true
+			w.Delete, w.Note = true, []byte(key)
 		case kind == "check" && w.Expect != store.Any:
 			w.Check = true
 		default:
@@ -269,6 +269,11 @@ func (m *model) history(t *rapid.T) {
 	same := slices.EqualFunc(got.Changes, want, func(g *store.Event, w modelEvent) bool {
 		return g.Type == w.kind && g.Key == w.key && g.Revision == w.revision && check(t, g.Data, g.Revision) == w.value
 	})
+	for _, ev := range got.Changes {
+		if deleted := ev.Type == store.Deleted; deleted != (string(got.Notes[ev.Revision]) == string(ev.Key)) {
+			t.Fatalf("%s has the note %q", describe(ev), got.Notes[ev.Revision])
+		}
+	}
 	if !same || got.More != more || got.Revision != m.revision || got.First != nil {
 		t.Fatalf("history of %s: %+v, want %+v", prefix, got, want)
 	}

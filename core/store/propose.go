@@ -15,8 +15,11 @@ import (
 	"github.com/pintle-dev/pintle/core/store/internal/fsm"
 )
 
-// MaxObjectBytes is the largest object that a write may carry.
-const MaxObjectBytes = 8 << 20
+// MaxObjectBytes is the largest object that a write may carry, MaxNoteBytes the largest note.
+const (
+	MaxObjectBytes = 8 << 20
+	MaxNoteBytes   = 512
+)
 
 const (
 	// maxKeyBytes is well below what Badger takes.
@@ -294,6 +297,8 @@ func checkWrite(w *Write) error {
 		return errors.New("a deletion can't expect that the object does not exist")
 	case w.Expect < Any:
 		return fmt.Errorf("expected revision %d is negative", w.Expect)
+	case w.Note != nil && !w.Delete || len(w.Note) > MaxNoteBytes:
+		return fmt.Errorf("a note of at most %d bytes is for deletions", MaxNoteBytes)
 	case !w.Delete && w.RevisionAt > len(w.Data):
 		return fmt.Errorf("RevisionAt %d is behind the %d bytes of Data", w.RevisionAt, len(w.Data))
 	}

@@ -41,7 +41,7 @@ type Sealer interface {
 // commandOf makes what goes into the log of a write.
 func (s *Store) commandOf(ctx context.Context, w *Write) (command.Write, error) {
 	c := command.Write{Key: string(w.Key), Data: w.Data, RevisionAt: w.RevisionAt, Delete: w.Delete,
-		Expect: int64(w.Expect), Check: w.Check}
+		Expect: int64(w.Expect), Check: w.Check, Note: w.Note}
 	if s.cfg.Sealer == nil || w.Data == nil || !s.cfg.Sealer.Seals(index.Bucket(c.Key)) {
 		return c, nil
 	}

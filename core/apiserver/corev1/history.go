@@ -47,9 +47,11 @@ type Revision struct {
 	Type            string `json:"type"`
 	Namespace       string `json:"namespace,omitempty"`
 	Name            string `json:"name"`
-	// Time, Managers and Subresource are what the object's managedFields say of the change:
-	// when, by which field managers, and through which subresource. They are absent where
-	// these do not tell, as for the removal of an object.
+	// User has removed the object, at Time: for removals.
+	User string `json:"user,omitempty"`
+	// Time, Managers and Subresource are, for other changes, what the object's managedFields
+	// say: when, by which field managers, and through which subresource. They are absent where
+	// these do not tell.
 	Time        *metav1.Time `json:"time,omitempty"`
 	Managers    []string     `json:"managers,omitempty"`
 	Subresource string       `json:"subresource,omitempty"`

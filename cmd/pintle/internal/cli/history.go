@@ -24,8 +24,8 @@ const historyHelp = `Show what became of an object, or of all objects of a type 
 store keeps its history (store.historyWindow in the configuration).
 
 BY and TIME come from the objects' managedFields: they are the field managers whose fields
-changed, and when. Removals, and changes that managedFields do not note, have neither; the audit
-log knows more.`
+changed, and when. Changes that managedFields do not tell of have neither. Of a removal they are
+the user who asked for it, and when. The audit log knows more.`
 
 type historyCommand struct {
 	client clientFlags
@@ -144,6 +144,9 @@ func when(r *corev1.Revision) string {
 }
 
 func by(r *corev1.Revision) string {
+	if r.User != "" {
+		return r.User
+	}
 	if len(r.Managers) == 0 {
 		return "-"
 	}

@@ -34,9 +34,12 @@ const (
 	flagCheck      = 1 << 2 // only in a transaction
 	flagSealed     = 1 << 3 // only where the kind is marked by sealedMark
 
-	// sealedMark is added to the kind of an entry that has sealed objects, so that a server
-	// that does not know them stops there.
+	flagNoted = 1 << 4 // only of a deletion, where the kind is marked by notedMark
+
+	// sealedMark is added to the kind of an entry that has sealed objects, notedMark to that of
+	// one that has deletions with a note, so that a server that does not know them stops there.
 	sealedMark = 0x40
+	notedMark  = 0x20
 
 	headerLen = 2
 )
@@ -52,10 +55,14 @@ type Write struct {
 	Check bool
 	// Sealed: Data is an envelope, and RevisionAt the offset in what it holds.
 	Sealed bool
+	// Note is what the history says of a deletion, nil for nothing.
+	Note []byte
 }
 
 // Size is an upper bound of what Append adds for w.
-func (w *Write) Size() int { return 1 + 4*binary.MaxVarintLen64 + len(w.Key) + len(w.Data) }
+func (w *Write) Size() int {
+	return 1 + 5*binary.MaxVarintLen64 + len(w.Key) + len(w.Data) + len(w.Note)
+}
 
 // BeginWrites starts an entry of writes in dst.
 func BeginWrites(dst []byte) []byte { return append(dst, Version, byte(Writes)) }
@@ -79,10 +86,18 @@ func (w *Write) Append(dst []byte) []byte {
 		flags |= flagSealed
 		dst[1] |= sealedMark
 	}
+	if w.Delete && !w.Check && len(w.Note) > 0 {
+		flags |= flagNoted
+		dst[1] |= notedMark
+	}
 	dst = append(dst, flags)
 	dst = binary.AppendVarint(dst, w.Expect)
 	dst = binary.AppendUvarint(dst, uint64(len(w.Key)))
 	dst = append(dst, w.Key...)
+	if flags&flagNoted != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(w.Note)))
+		return append(dst, w.Note...)
+	}
 	if w.Delete || w.Check {
 		return dst
 	}
@@ -103,7 +118,9 @@ type Entry struct {
 	Kind Kind
 	// Sealed: there may be sealed objects in it.
 	Sealed bool
-	rest   []byte
+	// Noted: there may be deletions with a note in it.
+	Noted bool
+	rest  []byte
 }
 
 // Parse reads an entry's head.
@@ -114,11 +131,12 @@ func Parse(b []byte) (Entry, error) {
 	if b[0] != Version {
 		return Entry{}, fmt.Errorf("%w: version %d, this server knows %d", ErrVersion, b[0], Version)
 	}
-	k, sealed := Kind(b[1]&^sealedMark), b[1]&sealedMark != 0
-	if k != Writes && k != Compact && k != Transaction || sealed && k == Compact {
+	const marks = sealedMark | notedMark
+	k := Kind(b[1] &^ marks)
+	if k != Writes && k != Compact && k != Transaction || b[1]&marks != 0 && k == Compact {
 		return Entry{}, fmt.Errorf("%w: kind %d", ErrVersion, b[1])
 	}
-	return Entry{Kind: k, Sealed: sealed, rest: b[headerLen:]}, nil
+	return Entry{Kind: k, Sealed: b[1]&sealedMark != 0, Noted: b[1]&notedMark != 0, rest: b[headerLen:]}, nil
 }
 
 // More says whether another write follows.
@@ -135,10 +153,16 @@ func (e *Entry) Next(w *Write) error {
 	if e.Sealed {
 		known |= flagSealed
 	}
+	if e.Noted {
+		known |= flagNoted
+	}
 	w.Delete, w.Check, w.Sealed = flags&flagDelete != 0, flags&flagCheck != 0, flags&flagSealed != 0
 	w.Expect = r.varint()
 	w.Key = string(r.bytes())
-	w.RevisionAt, w.Data = -1, nil
+	w.RevisionAt, w.Data, w.Note = -1, nil, nil
+	if flags&flagNoted != 0 {
+		w.Note = r.bytes()
+	}
 	if !w.Delete && !w.Check {
 		at := uint64(0)
 		if flags&flagRevisionAt != 0 {
@@ -151,7 +175,7 @@ func (e *Entry) Next(w *Write) error {
 			w.RevisionAt = int(at)
 		}
 	}
-	if r.bad || flags&^known != 0 || w.Check && flags != flagCheck || w.Delete && flags != flagDelete {
+	if r.bad || flags&^known != 0 || w.Check && flags != flagCheck || w.Delete && flags&^flagNoted != flagDelete || flags&flagNoted != 0 && !w.Delete {
 		return fmt.Errorf("%w: write at %d bytes from the end", errMalformed, len(e.rest))
 	}
 	e.rest = r.b

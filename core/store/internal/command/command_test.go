@@ -17,7 +17,9 @@ func drawWrite(t *rapid.T) command.Write {
 		Delete:     rapid.Bool().Draw(t, "delete"),
 		RevisionAt: -1,
 	}
-	if !w.Delete {
+	if w.Delete {
+		w.Note = rapid.SliceOf(rapid.Byte()).Draw(t, "note")
+	} else {
 		w.Data = rapid.SliceOf(rapid.Byte()).Draw(t, "data")
 		w.RevisionAt = rapid.IntRange(-1, len(w.Data)).Draw(t, "at")
 	}
@@ -44,7 +46,7 @@ func TestWritesComeBack(t *testing.T) {
 			if err := e.Next(&got); err != nil {
 				t.Fatal(err)
 			}
-			if got.Key != want.Key || got.Expect != want.Expect || got.Delete != want.Delete ||
+			if got.Key != want.Key || !bytes.Equal(got.Note, want.Note) || got.Expect != want.Expect || got.Delete != want.Delete ||
 				got.RevisionAt != want.RevisionAt || !bytes.Equal(got.Data, want.Data) {
 				t.Fatalf("got %+v, want %+v", got, want)
 			}
@@ -77,7 +79,7 @@ func TestTransactionsComeBack(t *testing.T) {
 			if err := e.Next(&got); err != nil {
 				t.Fatal(err)
 			}
-			if got.Key != want.Key || got.Expect != want.Expect || got.Delete != want.Delete || got.Check != want.Check ||
+			if got.Key != want.Key || !bytes.Equal(got.Note, want.Note) || got.Expect != want.Expect || got.Delete != want.Delete || got.Check != want.Check ||
 				got.RevisionAt != want.RevisionAt || !bytes.Equal(got.Data, want.Data) {
 				t.Fatalf("got %+v, want %+v", got, want)
 			}

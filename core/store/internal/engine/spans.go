@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -15,16 +16,30 @@ import (
 // spanPrefix begins the keys of spans.
 const spanPrefix = 't'
 
-// spansAtOnce bounds how many spans one move of the horizon deletes; the next one goes on.
-const spansAtOnce = 4096
+// forgottenAtOnce bounds how many keys one move of the horizon deletes; the next one goes on.
+const forgottenAtOnce = 4096
 
-func spanKey(last uint64) []byte {
-	return binary.BigEndian.AppendUint64([]byte{spanPrefix}, last)
+func revisionKey(prefix byte, revision uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{prefix}, revision)
+}
+
+// writeMarks notes the transaction that ends with record r, and what is to be said of a
+// deletion.
+func writeMarks(wb *badger.WriteBatch, r *Record) error {
+	if r.First != 0 {
+		if err := writeSpan(wb, r); err != nil {
+			return err
+		}
+	}
+	if len(r.Note) == 0 {
+		return nil
+	}
+	return wb.SetEntryAt(badger.NewEntry(revisionKey(notePrefix, r.Revision), r.Note), r.Revision)
 }
 
 // writeSpan notes the transaction that ends with record r.
 func writeSpan(wb *badger.WriteBatch, r *Record) error {
-	return wb.SetEntryAt(badger.NewEntry(spanKey(r.Revision), binary.AppendUvarint(nil, r.First)), r.Revision)
+	return wb.SetEntryAt(badger.NewEntry(revisionKey(spanPrefix, r.Revision), binary.AppendUvarint(nil, r.First)), r.Revision)
 }
 
 // SpanEnd returns the last revision of the transaction that revision belongs to, and revision
@@ -55,7 +70,7 @@ func eachSpan(db *badger.DB, revision uint64, fn func(first, last uint64) bool) 
 	defer txn.Discard()
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{spanPrefix}})
 	defer it.Close()
-	for it.Seek(spanKey(revision)); it.Valid(); it.Next() {
+	for it.Seek(revisionKey(spanPrefix, revision)); it.Valid(); it.Next() {
 		key := it.Item().Key()
 		if len(key) != 1+8 {
 			return fmt.Errorf("the key of a transaction has %d bytes", len(key))
@@ -79,35 +94,75 @@ func eachSpan(db *badger.DB, revision uint64, fn func(first, last uint64) bool) 
 	return nil
 }
 
-// forgetSpans deletes the spans that end before revision. There are none to look for where
-// nobody has made a transaction.
-func (e *Engine) forgetSpans(revision uint64) {
+// A note is what the history says of a deletion, of which nothing else is kept. Badger has it
+// under notePrefix and the revision, until the horizon has passed it.
+const notePrefix = 'n'
+
+// Note reads what was noted of the deletion at revision, nil where nothing was.
+func (e *Engine) Note(revision uint64) ([]byte, error) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	if e.db == nil || !e.spans.Load() {
-		return
+	if e.db == nil {
+		return nil, badger.ErrDBClosed
 	}
-	var old []uint64
-	more := false
-	err := eachSpan(e.db, 0, func(_, last uint64) bool {
-		if last >= revision || len(old) == spansAtOnce {
-			more = true
-			return false
-		}
-		old = append(old, last)
-		return true
-	})
-	wb := e.db.NewManagedWriteBatch()
-	defer wb.Cancel()
-	for _, last := range old {
-		err = errors.Join(err, wb.DeleteAt(spanKey(last), revision))
-	}
-	if err == nil && len(old) > 0 {
-		err = wb.Flush()
+	txn := e.db.NewTransactionAt(^uint64(0), false)
+	defer txn.Discard()
+	it, err := txn.Get(revisionKey(notePrefix, revision))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, nil
 	}
 	if err != nil {
-		e.log.Warn("Forgetting the revisions of old transactions", "error", err)
+		return nil, fmt.Errorf("reading the note of revision %d: %w", revision, err)
+	}
+	return it.ValueCopy(nil)
+}
+
+// forget deletes spans that end before revision and notes of before it. There are none to look
+// for where nobody has written any.
+func (e *Engine) forget(revision uint64) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.db == nil {
 		return
 	}
-	e.spans.Store(more)
+	for _, x := range [...]struct {
+		prefix byte
+		some   *atomic.Bool
+	}{{spanPrefix, &e.spans}, {notePrefix, &e.notes}} {
+		if !x.some.Load() {
+			continue
+		}
+		more, err := forgetBefore(e.db, x.prefix, revision)
+		if err != nil {
+			e.log.Warn("Forgetting what was noted of old revisions", "error", err)
+			continue
+		}
+		x.some.Store(more)
+	}
+}
+
+// forgetBefore deletes keys of revisions before revision; more says that others are left.
+func forgetBefore(db *badger.DB, prefix byte, revision uint64) (more bool, err error) {
+	txn := db.NewTransactionAt(^uint64(0), false)
+	defer txn.Discard()
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{prefix}})
+	defer it.Close()
+	wb := db.NewManagedWriteBatch()
+	defer wb.Cancel()
+	n := 0
+	for it.Rewind(); it.Valid(); it.Next() {
+		key := it.Item().KeyCopy(nil)
+		if n == forgottenAtOnce || len(key) != 1+8 || binary.BigEndian.Uint64(key[1:]) >= revision {
+			more = true
+			break
+		}
+		if err := wb.DeleteAt(key, revision); err != nil {
+			return true, err
+		}
+		n++
+	}
+	if n == 0 {
+		return more, nil
+	}
+	return more, wb.Flush()
 }

@@ -45,6 +45,8 @@ type Change struct {
 	// First is set in the last change of a transaction of several: the revision of its
 	// first one. Between the two nobody may read.
 	First uint64
+	// Note is what the history says of a deletion.
+	Note []byte
 }
 
 // Outcome of a write.
@@ -209,6 +211,7 @@ func (m *Machine) applyWrite(w *command.Write, next *engine.Meta) (Result, error
 	}
 	switch {
 	case w.Delete:
+		c.Note = w.Note
 		c.Value = c.Prev.WithRevision(old.Revision, c.Revision)
 	case w.Sealed:
 		c.Stored = value.MakeSealed(w.Data, w.RevisionAt)
@@ -253,7 +256,7 @@ func (m *Machine) commit(next engine.Meta) error {
 		records := make([]engine.Record, len(m.pending))
 		for i := range m.pending {
 			c := &m.pending[i]
-			records[i] = engine.Record{Key: c.Key, Revision: c.Revision, First: c.First}
+			records[i] = engine.Record{Key: c.Key, Revision: c.Revision, First: c.First, Note: c.Note}
 			switch {
 			case c.New == nil:
 			case c.Stored != nil:
