@@ -296,7 +296,7 @@ func (c *Cluster) Join(ctx context.Context) error {
 		if err == nil {
 			break
 		}
-		if errors.Is(err, store.ErrNotLeader) || errors.Is(err, store.ErrUnknownOutcome) {
+		if !errors.Is(err, store.ErrRefused) {
 			refused = 0
 		} else if refused++; refused == maxRefusals {
 			return fmt.Errorf("joining the cluster: %w", err)

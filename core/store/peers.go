@@ -168,7 +168,7 @@ func refusedBy(l lead, r *peer.Refusal) error {
 	case codeRemoved:
 		return fmt.Errorf("%w: %w: said %s: %s", ErrNotLeader, ErrRemoved, l.id, r.Message)
 	}
-	return fmt.Errorf("refused by %s: %s", l.id, r.Message)
+	return fmt.Errorf("%w by %s: %s", ErrRefused, l.id, r.Message)
 }
 
 // Ask sends a question to the server that listens for others at address, or to whoever leads
@@ -194,7 +194,12 @@ func (s *Store) Ask(ctx context.Context, address string, question []byte) ([]byt
 		return err
 	}
 	if address != "" {
-		return answer, errors.Join(ask(lead{id: address, address: address, changed: make(chan struct{})}))
+		answer, err := s.peers.client.Call(ctx, address, kindAsk, question)
+		var refusal *peer.Refusal
+		if errors.As(err, &refusal) {
+			err = refusedBy(lead{id: address}, refusal)
+		}
+		return answer, err
 	}
 	return answer, s.withLeader(ctx, ask)
 }

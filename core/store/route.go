@@ -246,10 +246,14 @@ func (s *Store) reachedCommit(ctx context.Context, commit uint64) (position, err
 }
 
 // CatchUp is what a server does before it judges a request by its own state: on a follower
-// it is Barrier. A leader needs none before a guarded write.
+// it is Barrier. A leader only waits until it has applied what is committed, which faster
+// followers may have shown: what it writes is guarded.
 func (s *Store) CatchUp(ctx context.Context) error {
-	if ready, _ := s.leading.get(); ready {
+	if ready, _ := s.leading.get(); !ready {
+		return s.Barrier(ctx)
+	}
+	if s.voters() == 1 {
 		return nil
 	}
-	return s.Barrier(ctx)
+	return s.waitCommitted(ctx, s.raft.CommitIndex())
 }

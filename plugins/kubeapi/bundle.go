@@ -27,6 +27,8 @@ type Options struct {
 	// ServiceCIDRs are the ranges cluster IPs come from, at most one of each family,
 	// the primary one first. Default 10.96.0.0/16.
 	ServiceCIDRs []string
+	// Shared says that other servers give out node ports too.
+	Shared bool
 	// NodePortMin and NodePortMax bound the node ports, both included. Default
 	// 30000 and 32767.
 	NodePortMin, NodePortMax int
@@ -82,7 +84,7 @@ func types(o Options) ([]define.Type, error) {
 		return nil, fmt.Errorf("kubeapi: node ports %d-%d: must be a range within 1-65535", o.NodePortMin, o.NodePortMax)
 	}
 	all, err := core.Types(core.Options{
-		ServiceCIDRs: o.ServiceCIDRs, NodePortMin: o.NodePortMin, NodePortMax: o.NodePortMax, Tokens: o.ServiceAccountToken, Writer: o.Writer,
+		ServiceCIDRs: o.ServiceCIDRs, Shared: o.Shared, NodePortMin: o.NodePortMin, NodePortMax: o.NodePortMax, Tokens: o.ServiceAccountToken, Writer: o.Writer,
 		Creator: o.Creator, Admission: o.Admission,
 	})
 	if err != nil {

@@ -15,10 +15,11 @@ var (
 
 // nodePorts gives out node ports. What is taken is what services say, read when it is first
 // asked and again when what it knows is old; between two readings it remembers what it gave
-// out. It works in one server: only the leader's writes are stored, and what two leaders in
-// turn might give out twice is reported by the controller that repairs allocations.
+// out. Where other servers give out ports too it reads every time: what two of them give out in
+// the same moment is reported by the controller that repairs allocations.
 type nodePorts struct {
 	first, count int
+	shared       bool
 
 	mu       sync.Mutex
 	read     time.Time
@@ -60,7 +61,7 @@ func (a *nodePorts) reading(list func(take func(port int, owner string)) error, 
 	}()
 	a.got = nil
 	fresh := false
-	if a.taken == nil || a.now().Sub(a.read) > readAgain {
+	if a.taken == nil || a.shared || a.now().Sub(a.read) > readAgain {
 		if err := a.reread(list); err != nil {
 			return nil, err
 		}

@@ -43,6 +43,7 @@ func newServices(o Options) (*services, error) {
 		return nil, errors.New("serviceCIDRs: two ranges must be of different address families")
 	}
 	s := &services{addresses: &addresses{configured: ranges, creator: o.Creator}, ports: newNodePorts(o.NodePortMin, o.NodePortMax)}
+	s.ports.shared = o.Shared
 	s.Kind = hook.Kind{OnDefault: defaultService, OnPrepare: s.prepare, OnValidate: validateService, OnPrint: printService}
 	return s, nil
 }

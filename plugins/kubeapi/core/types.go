@@ -12,6 +12,8 @@ import (
 type Options struct {
 	// ServiceCIDRs are the ranges of cluster IPs, the primary one first.
 	ServiceCIDRs []string
+	// Shared says that other servers give out node ports too.
+	Shared bool
 	// NodePortMin and NodePortMax bound node ports, both included.
 	NodePortMin, NodePortMax int
 	// Tokens answers creates of serviceaccounts/token; nil answers none.

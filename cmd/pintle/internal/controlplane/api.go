@@ -107,6 +107,7 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 	}
 	kubernetes := kubeapi.New(kubeapi.Options{
 		ServiceCIDRs:        []string{s.cfg.API.ServiceCIDR},
+		Shared:              s.cfg.Cluster.Listen != "",
 		ServiceAccountToken: review.TokenRequest(s.access.tokens),
 		Writer:              s.api.Writer(),
 		Creator:             s.api.Creator(),
