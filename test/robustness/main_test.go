@@ -1,6 +1,7 @@
 package robustness
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -15,7 +16,7 @@ import (
 var (
 	seed     = flag.Uint64("seed", 0, "seed of the first run; 0 takes the time")
 	runs     = flag.Int("runs", 5, "number of runs, with seeds that follow each other")
-	duration = flag.Duration("duration", 10*time.Second, "how long faults are made in each run")
+	duration = flag.Duration("duration", 8*time.Second, "how long faults are made in each run")
 	servers  = flag.Int("servers", 3, "servers in a cluster")
 	only     = flag.String("faults", "", "regular expression of the faults to make; empty: all")
 	built    = flag.String("pintle", "", "a built pintle to test instead of one built now")
@@ -59,7 +60,7 @@ func runAll(m *testing.M) (int, error) {
 		programs.faultfs, err = filepath.Abs(*faultfs)
 	} else {
 		programs.faultfs = filepath.Join(dir, "faultfs")
-		err = build.Program("faultfs", ".", programs.faultfs, nil, "")
+		err = build.Program(context.Background(), "faultfs", ".", programs.faultfs, nil, "")
 	}
 	if err != nil {
 		return 0, err
@@ -81,7 +82,7 @@ func runAll(m *testing.M) (int, error) {
 	if *clock {
 		env = cluster.ClockEnv
 	}
-	if err := build.Program("../..", "./cmd/pintle", programs.pintle, edits, env); err != nil {
+	if err := build.Program(context.Background(), "../..", "./cmd/pintle", programs.pintle, edits, env); err != nil {
 		return 0, err
 	}
 	return m.Run(), nil

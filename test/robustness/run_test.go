@@ -141,7 +141,6 @@ func (r *run) faults(ctx context.Context, d time.Duration, pattern *regexp.Regex
 // watcher has seen everything.
 func (r *run) traffic(ctx context.Context, during func()) error {
 	var clients, watchers sync.WaitGroup
-	stopClients, stopWatchers := func() {}, func() {}
 	clientCtx, stopClients := context.WithCancel(ctx)
 	defer stopClients()
 	watchCtx, stopWatchers := context.WithCancel(ctx)
@@ -248,7 +247,7 @@ func (r *run) compare(ctx context.Context, fence uint64) error {
 			r.problem("replicas differ", "at revision %d:\n%s has %s\n%s has %s", fence, r.cluster.Servers[0].Name, first, s.Name, b)
 		}
 		only := r.target
-		only.URLs = []string{s.URL()}
+		only.URLs, only.Base = []string{s.URL()}, i
 		for _, at := range []string{"", "0", fmt.Sprint(fence)} {
 			op := history.Operation{ID: r.history.NextID(), Client: clientCount, Kind: history.List, At: at}
 			(&traffic.Client{HTTP: h, Target: &only, History: r.history, Rand: r.rand(3)}).Perform(ctx, &op)

@@ -5,6 +5,7 @@
 package build
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,7 +17,8 @@ import (
 
 // Edit replaces one text in a file by another. It must be there, and once.
 type Edit struct {
-	// Path below the root of the module, or of another Module that it requires.
+	// Path below the root of the module, or of another Module that it requires. Of that one only
+	// one file can be edited.
 	Path, Old, New string
 	Module         string
 }
@@ -32,7 +34,7 @@ var Hasty = []Edit{
 
 // Program builds cmd of the module in root to path, with edits and, if clock is set, a clock
 // that takes its offset from the file that the environment variable clock names.
-func Program(root, cmd, path string, edits []Edit, clock string) error {
+func Program(ctx context.Context, root, cmd, path string, edits []Edit, clock string) error {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return err
@@ -41,15 +43,33 @@ func Program(root, cmd, path string, edits []Edit, clock string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	replace := map[string]string{}
-	for _, e := range edits {
-		if err := e.apply(root, dir, replace); err != nil {
+	var flags []string
+	for i, e := range edits {
+		if e.Module != "" {
+			copied := filepath.Join(dir, fmt.Sprint("module", i))
+			if err := e.copyModule(ctx, root, copied, dir); err != nil {
+				return err
+			}
+			flags = []string{"-modfile", filepath.Join(dir, "go.mod")}
+			b, err := os.ReadFile(filepath.Join(copied, e.Path))
+			if err != nil {
+				return err
+			}
+			edited, err := e.edit(b)
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(copied, e.Path), edited, 0o600); err != nil {
+				return err
+			}
+		} else if err := e.apply(root, dir, replace); err != nil {
 			return err
 		}
 	}
 	if clock != "" {
-		if err := addClock(dir, clock, replace); err != nil {
+		if err := addClock(ctx, dir, clock, replace); err != nil {
 			return err
 		}
 	}
@@ -61,7 +81,7 @@ func Program(root, cmd, path string, edits []Edit, clock string) error {
 	if err := os.WriteFile(overlay, b, 0o600); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-overlay", overlay, "-o", path, cmd)
+	build := exec.CommandContext(ctx, "go", append(append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-overlay", overlay, "-o", path}, flags...), cmd)...)
 	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building %s: %w\n%s", cmd, err, out)
@@ -71,15 +91,6 @@ func Program(root, cmd, path string, edits []Edit, clock string) error {
 
 // apply writes the edited file to dir. Several edits of one file add up.
 func (e Edit) apply(root, dir string, replace map[string]string) error {
-	if e.Module != "" {
-		list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", e.Module)
-		list.Dir = root
-		b, err := list.Output()
-		if err != nil {
-			return fmt.Errorf("module %s: %w", e.Module, err)
-		}
-		root = strings.TrimSpace(string(b))
-	}
 	source := filepath.Join(root, e.Path)
 	from, edited := replace[source]
 	if !edited {
@@ -89,18 +100,63 @@ func (e Edit) apply(root, dir string, replace map[string]string) error {
 	if err != nil {
 		return err
 	}
-	if n := strings.Count(string(b), e.Old); n != 1 {
-		return fmt.Errorf("%s has %d times, not once: %s\nThe source has changed; bring the edit up to date", e.Path, n, e.Old)
+	if b, err = e.edit(b); err != nil {
+		return err
 	}
 	to := filepath.Join(dir, strings.ReplaceAll(e.Path, "/", "_"))
 	replace[source] = to
-	return os.WriteFile(to, []byte(strings.Replace(string(b), e.Old, e.New, 1)), 0o600)
+	return os.WriteFile(to, b, 0o600)
+}
+
+func (e Edit) edit(b []byte) ([]byte, error) {
+	if n := strings.Count(string(b), e.Old); n != 1 {
+		return nil, fmt.Errorf("%s has %d times, not once: %s\nThe source has changed; bring the edit up to date", e.Path, n, e.Old)
+	}
+	return []byte(strings.Replace(string(b), e.Old, e.New, 1)), nil
+}
+
+// copyModule copies a required module, and a go.mod that has the copy in its place to dir:
+// what is in the module cache can't be replaced by an overlay.
+func (e Edit) copyModule(ctx context.Context, root, to, dir string) error {
+	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", e.Module)
+	list.Dir = root
+	b, err := list.Output()
+	if err != nil {
+		return fmt.Errorf("module %s: %w", e.Module, err)
+	}
+	if err := os.CopyFS(to, os.DirFS(strings.TrimSpace(string(b)))); err != nil {
+		return err
+	}
+	err = filepath.WalkDir(to, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		return os.Chmod(path, 0o600) // The cache is not writable.
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"go.mod", "go.sum"} {
+		b, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			return err
+		}
+	}
+	edit := exec.CommandContext(ctx, "go", "mod", "edit", "-replace", e.Module+"="+to, filepath.Join(dir, "go.mod"))
+	if out, err := edit.CombinedOutput(); err != nil {
+		return fmt.Errorf("go mod edit: %w: %s", err, out)
+	}
+	return nil
 }
 
 // What is added to Go's package time.
 const clockSource = `package time
 
 import (
+	"context"
 	"syscall"
 	"unsafe"
 )
@@ -137,8 +193,8 @@ func shiftWall(sec int64, nsec int32) (int64, int32) {
 
 // addClock lets time.Now add an offset to the wall clock. What measures durations is left
 // alone, as on a machine whose clock is set.
-func addClock(dir, env string, replace map[string]string) error {
-	root, err := exec.Command("go", "env", "GOROOT").Output()
+func addClock(ctx context.Context, dir, env string, replace map[string]string) error {
+	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
 		return fmt.Errorf("go env GOROOT: %w", err)
 	}

@@ -11,8 +11,6 @@ import (
 	"github.com/pintle-dev/pintle/test/robustness/history"
 )
 
-const never = int64(1) << 61
-
 // operations that have to fit into the order of all, with the time by which each had
 // happened. Writes of unknown outcome that nobody ever saw did not happen.
 func (c *chain) operations(h *history.History) []timed {

@@ -19,7 +19,6 @@ type simulation struct {
 	now      int64
 	objects  map[history.Key]history.Version
 	events   []history.Event
-	states   []map[history.Key]history.Version
 }
 
 func simulate(seed uint64, operations int) *simulation {

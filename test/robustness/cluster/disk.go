@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -89,7 +90,7 @@ func (d *Disk) mount() error {
 	if d.strict {
 		args = append(args, "-strict")
 	}
-	d.cmd = exec.Command(d.program, args...)
+	d.cmd = exec.CommandContext(context.Background(), d.program, args...)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	if err := d.cmd.Start(); err != nil {
@@ -99,7 +100,7 @@ func (d *Disk) mount() error {
 	cmd := d.cmd
 	go func() { _ = cmd.Wait(); close(ended) }()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if d.conn, err = net.Dial("unix", control); err == nil {
+		if d.conn, err = (&net.Dialer{}).DialContext(context.Background(), "unix", control); err == nil {
 			break
 		}
 		select {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -56,7 +57,7 @@ func command(site, mounts *os.File, env []string, program string, args ...string
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, append([]string{program}, args...)...)
+	cmd := exec.CommandContext(context.Background(), self, append([]string{program}, args...)...)
 	cmd.Env = append(append(os.Environ(), enterEnv+"=1"), env...)
 	cmd.ExtraFiles = []*os.File{site, mounts}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

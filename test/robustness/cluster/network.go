@@ -121,7 +121,7 @@ func (w *Network) Cut(drop map[int][]int) error {
 			rules.WriteString("}\n}\n")
 		}
 		err := inside(site, func() error {
-			nft := exec.Command("nft", "-f", "-")
+			nft := exec.CommandContext(context.Background(), "nft", "-f", "-")
 			nft.Stdin = strings.NewReader(rules.String())
 			var out bytes.Buffer
 			nft.Stdout, nft.Stderr = &out, &out

@@ -24,7 +24,6 @@ type Server struct {
 
 	cluster *Cluster
 	dir     string
-	first   bool
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
@@ -79,7 +78,9 @@ func (s *Server) Start() error {
 	}
 	defer log.Close()
 	s.starts++
-	fmt.Fprintf(log, "=== start %d of %s at %s\n", s.starts, s.Name, time.Now().Format(time.RFC3339Nano))
+	if _, err := fmt.Fprintf(log, "=== start %d of %s at %s\n", s.starts, s.Name, time.Now().Format(time.RFC3339Nano)); err != nil {
+		return err
+	}
 	cmd, err := command(s.cluster.Network.sites[s.Index], s.Disk.mountNamespace(), []string{ClockEnv + "=" + s.clockPath()},
 		s.cluster.cfg.Pintle, "server", "--data-dir", s.dataDir(), "--config", s.configPath())
 	if err != nil {

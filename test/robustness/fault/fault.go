@@ -100,14 +100,14 @@ func (e *Env) hold(ctx context.Context, low, high time.Duration) {
 
 // one chooses a server: in every second case the one that leads, if it can be told.
 func (e *Env) one(ctx context.Context) *cluster.Server {
-	any := e.Cluster.Servers[e.Rand.IntN(len(e.Cluster.Servers))]
+	either := e.Cluster.Servers[e.Rand.IntN(len(e.Cluster.Servers))]
 	if e.Rand.IntN(2) == 0 {
-		return any
+		return either
 	}
 	if leader := e.Cluster.Leader(ctx); leader != nil {
 		return leader
 	}
-	return any
+	return either
 }
 
 // allReady waits until every server is.

@@ -16,8 +16,9 @@ const mergePatch = "application/merge-patch+json"
 
 // Target is where traffic goes.
 type Target struct {
-	// URLs of the servers.
+	// URLs of the servers, and the number of the first of them.
 	URLs []string
+	Base int
 	// Namespaces that exist, and the number of names used in each.
 	Namespaces []string
 	Names      int

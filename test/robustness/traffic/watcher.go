@@ -43,7 +43,7 @@ func (w *Watcher) Run(ctx context.Context) {
 			sleep(ctx, 50*time.Millisecond)
 			continue
 		}
-		seg := &history.Watch{Watcher: w.ID, Server: server, Namespace: w.Namespace, From: w.seen.Load(), Call: w.History.Now()}
+		seg := &history.Watch{Watcher: w.ID, Server: w.Target.Base + server, Namespace: w.Namespace, From: w.seen.Load(), Call: w.History.Now()}
 		err := w.watch(ctx, seg)
 		seg.Return = w.History.Now()
 		if err != nil {
@@ -90,7 +90,7 @@ func (w *Watcher) watch(ctx context.Context, seg *history.Watch) error {
 	// Not too long, so that resuming is tried often.
 	ctx, cancel := context.WithTimeout(ctx, time.Second+time.Duration(w.Rand.IntN(8000))*time.Millisecond)
 	defer cancel()
-	url := fmt.Sprintf("%s?watch=1&allowWatchBookmarks=true&resourceVersion=%d", w.Target.collection(seg.Server, w.Namespace), seg.From)
+	url := fmt.Sprintf("%s?watch=1&allowWatchBookmarks=true&resourceVersion=%d", w.Target.collection(seg.Server-w.Target.Base, w.Namespace), seg.From)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
