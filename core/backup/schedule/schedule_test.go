@@ -193,6 +193,40 @@ func (m *memory) Create(_ context.Context, name string) (target.Upload, error) {
 	return &upload{m, name}, m.failing
 }
 
+func (m *memory) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failing = err
+}
+
+// all names that are there.
+func (m *memory) all() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.names)
+}
+
+// messages are what a runner has told.
+type messages struct {
+	mu   sync.Mutex
+	text []string
+}
+
+func (m *messages) tell(_ context.Context, what string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.text = append(m.text, fmt.Sprint(what, err))
+}
+
+// take returns what was told since the last call.
+func (m *messages) take() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.text
+	m.text = nil
+	return t
+}
+
 type upload struct {
 	m    *memory
 	name string
@@ -221,7 +255,7 @@ func (p pinned) Write(_ context.Context, w io.Writer) (backup.Summary, error) {
 func TestRunner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		place := &memory{names: []string{"notes.txt", "pintle-deadbeef-20260101T000000Z-1.backup"}}
-		var told []string
+		var told messages
 		server := func() (*lead, context.CancelFunc) {
 			plan, err := schedule.NewPlan("", time.Hour)
 			if err != nil {
@@ -235,14 +269,14 @@ func TestRunner(t *testing.T) {
 				Pin: func(context.Context) (schedule.Pinned, error) {
 					return pinned{backup.Header{Cluster: cluster, Created: time.Now(), Revision: 5}}, nil
 				},
-				Tell: func(_ context.Context, what string, err error) { told = append(told, fmt.Sprint(what, err)) },
+				Tell: told.tell,
 			})
 			ctx, cancel := context.WithCancel(t.Context())
 			go func() { _ = r.Run(ctx) }()
 			return l, cancel
 		}
 		own := func() (n int) {
-			for _, name := range place.names {
+			for _, name := range place.all() {
 				if b, ok := backup.ParseName(name); ok && b.Cluster == cluster {
 					n++
 				}
@@ -254,7 +288,7 @@ func TestRunner(t *testing.T) {
 			time.Sleep(d)
 			synctest.Wait()
 			if got := own(); got != want {
-				t.Fatalf("%d backups, want %d: %v", got, want, place.names)
+				t.Fatalf("%d backups, want %d: %v", got, want, place.all())
 			}
 		}
 		a, endA := server()
@@ -269,25 +303,25 @@ func TestRunner(t *testing.T) {
 		after(58*time.Minute, 2)
 		after(2*time.Minute, 3)
 		after(time.Hour, 3)
-		if len(place.names) != 5 {
-			t.Fatalf("others' files are gone: %v", place.names)
+		if names := place.all(); len(names) != 5 {
+			t.Fatalf("others' files are gone: %v", names)
 		}
-		told = nil
-		place.failing = errors.New("no such bucket")
+		told.take()
+		place.fail(errors.New("no such bucket"))
 		after(2*time.Hour, 3)
-		if len(told) < 4 || len(told) > 12 || !strings.Contains(told[0], "no such bucket") {
+		if told := told.take(); len(told) < 4 || len(told) > 12 || !strings.Contains(told[0], "no such bucket") {
 			t.Fatalf("told %q", told)
 		}
-		newest := place.names[len(place.names)-1]
-		place.failing = nil
+		before := place.all()
+		place.fail(nil)
 		after(20*time.Minute, 3)
-		if place.names[len(place.names)-1] == newest {
+		if slices.Equal(place.all(), before) {
 			t.Fatal("no backup after the failures")
 		}
 		b.set(false)
-		before := slices.Clone(place.names)
+		before = place.all()
 		after(5*time.Hour, 3)
-		if !slices.Equal(before, place.names) {
+		if !slices.Equal(before, place.all()) {
 			t.Fatal("a server that does not lead made a backup")
 		}
 	})
