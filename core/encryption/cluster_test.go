@@ -106,7 +106,7 @@ func TestServersOfAClusterShareDataKeys(t *testing.T) {
 			lead = i
 		}
 	}
-	if err := encryption.AddKey(files[lead], "k2"); err != nil {
+	if err := encryption.AddKey(files[lead], "k2", false); err != nil {
 		t.Fatal(err)
 	}
 	keys, err := os.ReadFile(files[lead])

@@ -94,10 +94,10 @@ func readKeys(path string) (fileContent, error) {
 	return content, nil
 }
 
-// AddKey makes a key of random bytes and puts it at the head of the file, which it makes where
-// there is none. The file is replaced at once, so that servers that follow it find the old or the
-// new one.
-func AddKey(path, name string) error {
+// AddKey makes a key of random bytes and puts it at the head of the file, or with behind at its
+// end, where it unwraps and does not wrap yet. It makes the file where there is none. The file is
+// replaced at once, so that servers that follow it find the old or the new one.
+func AddKey(path, name string, behind bool) error {
 	content, err := readKeys(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -113,7 +113,30 @@ func AddKey(path, name string) error {
 	if err != nil {
 		return err
 	}
-	content.Keys = slices.Insert(content.Keys, 0, fileKey{Name: name, Secret: base64.StdEncoding.EncodeToString(key)})
+	at := 0
+	if behind {
+		at = len(content.Keys)
+	}
+	content.Keys = slices.Insert(content.Keys, at, fileKey{Name: name, Secret: base64.StdEncoding.EncodeToString(key)})
+	return writeKeys(path, content)
+}
+
+// UseKey moves a key to the head of a file.
+func UseKey(path, name string) error {
+	content, err := readKeys(path)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(content.Keys, func(k fileKey) bool { return k.Name == name })
+	if at < 0 {
+		return fmt.Errorf("%s: there is no key %q", path, name)
+	}
+	k := content.Keys[at]
+	content.Keys = slices.Insert(slices.Delete(content.Keys, at, at+1), 0, k)
+	return writeKeys(path, content)
+}
+
+func writeKeys(path string, content fileContent) error {
 	raw, err := yaml.Marshal(content)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)

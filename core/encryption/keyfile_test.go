@@ -3,12 +3,14 @@ package encryption_test
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/pintle-dev/pintle/core/encryption"
+	"github.com/pintle-dev/pintle/sdk/kms"
 )
 
 func TestKeyFilesThatAreNoGood(t *testing.T) {
@@ -52,7 +54,7 @@ func TestKeysAreAddedAtTheHead(t *testing.T) {
 	ctx := context.Background()
 	var old *encryption.KeyFile
 	for _, name := range []string{"one", "two"} {
-		if err := encryption.AddKey(path, name); err != nil {
+		if err := encryption.AddKey(path, name, false); err != nil {
 			t.Fatal(err)
 		}
 		f, err := encryption.ReadKeyFile(path)
@@ -82,10 +84,26 @@ func TestKeysAreAddedAtTheHead(t *testing.T) {
 			t.Errorf("missing: %v", err)
 		}
 	}
-	if err := encryption.AddKey(path, "one"); err == nil || !strings.Contains(err.Error(), `a key "one" already`) {
+	if err := errors.Join(encryption.AddKey(path, "three", true), encryption.UseKey(path, "one")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := encryption.ReadKeyFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := f.Status(ctx); err != nil || st.KeyID != "one" {
+		t.Errorf("%s wraps, %v", st.KeyID, err)
+	}
+	if _, err := f.Unwrap(ctx, kms.Wrapped{KeyID: "none"}); err == nil || !strings.Contains(err.Error(), "(there are: one, two, three)") {
+		t.Errorf("order: %v", err)
+	}
+	if err := encryption.UseKey(path, "four"); err == nil || !strings.Contains(err.Error(), `there is no key "four"`) {
+		t.Errorf("using what is not there: %v", err)
+	}
+	if err := encryption.AddKey(path, "one", false); err == nil || !strings.Contains(err.Error(), `a key "one" already`) {
 		t.Errorf("twice: %v", err)
 	}
-	if err := encryption.AddKey(path, "a b"); err == nil {
+	if err := encryption.AddKey(path, "a b", false); err == nil {
 		t.Error("a bad name was taken")
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {

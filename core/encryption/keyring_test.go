@@ -126,7 +126,7 @@ func keyFile(t testing.TB, names ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "keys.yaml")
 	for _, name := range names {
-		if err := encryption.AddKey(path, name); err != nil {
+		if err := encryption.AddKey(path, name, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -183,7 +183,7 @@ func TestANewFirstKeyInTheFileEncryptsEverythingAnew(t *testing.T) {
 	for i := range 20 {
 		s.put(t, fmt.Sprintf("secrets/a/%d", i), "hidden")
 	}
-	if err := encryption.AddKey(file, "k2"); err != nil {
+	if err := encryption.AddKey(file, "k2", false); err != nil {
 		t.Fatal(err)
 	}
 	st := s.settled(t, func(st encryption.Status) bool {

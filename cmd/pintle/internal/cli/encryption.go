@@ -55,22 +55,39 @@ func newEncryptionRotate() *cobra.Command {
 }
 
 func newEncryptionKey() *cobra.Command {
-	var name string
+	var (
+		name, use string
+		behind    bool
+	)
 	cmd := &cobra.Command{
 		Use: "key FILE", Short: "Make a key at the head of a file of keys, and the file where there is none", Args: cobra.ExactArgs(1),
 		Long: `Makes a random key and puts it at the head of a file of keys (store.encryption.keys.file). A server that uses the file
 takes it at once: it wraps its data keys with the new one, makes another data key, and encrypts everything again.
-With several servers every one needs the key before one of them uses it: put it behind the first one of each file,
-and when all have it, move it to the head.`,
+
+With several servers every one needs the key before one of them uses it: make it with --behind, bring the file to all
+servers, and then move the key to the head of each file with --use.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := encryption.AddKey(args[0], name); err != nil {
+			file, where := args[0], "the first"
+			if use != "" {
+				if err := encryption.UseKey(file, use); err != nil {
+					return err
+				}
+				name = use
+			} else if err := encryption.AddKey(file, name, behind); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "key %s is the first of %s; keep a copy of that file where no backup of the cluster is\n", name, args[0])
+			if behind {
+				where = "the last"
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "key %s is %s of %s; keep a copy of that file where no backup of the cluster is\n", name, where, file)
 			return nil
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", time.Now().UTC().Format("key-20060102-150405"), "name of the key")
+	cmd.Flags().BoolVar(&behind, "behind", false, "put it at the end of the file, where it only decrypts")
+	cmd.Flags().StringVar(&use, "use", "", "make none, but move the key of this name to the head")
+	cmd.MarkFlagsMutuallyExclusive("use", "name")
+	cmd.MarkFlagsMutuallyExclusive("use", "behind")
 	return cmd
 }
 
