@@ -23,7 +23,7 @@ func Main(m *testing.M, folder string) int {
 		fmt.Fprintln(os.Stderr, "process:", err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	return m.Run()
 }
 
