@@ -142,10 +142,26 @@ func (s Store) Write(ctx context.Context, w store.Write) (store.Object, error) {
 	if err != nil {
 		return o, err //nolint:wrapcheck // the store's own errors, which callers know
 	}
+	s.reach(ctx, w.Key, o.Revision)
+	return o, nil
+}
+
+// Transact writes together as the store does.
+func (s Store) Transact(ctx context.Context, writes []store.Write) ([]store.Object, error) {
+	objects, err := s.Store.Transact(ctx, writes)
+	if err != nil {
+		return objects, err //nolint:wrapcheck // the store's own errors, which callers know
+	}
+	for i, w := range writes {
+		s.reach(ctx, w.Key, objects[i].Revision)
+	}
+	return objects, nil
+}
+
+func (s Store) reach(ctx context.Context, key store.Key, revision uint64) {
 	for _, b := range s.Buckets {
-		if strings.HasPrefix(string(w.Key), b.prefix) {
-			b.Reach(ctx, o.Revision)
+		if strings.HasPrefix(string(key), b.prefix) {
+			b.Reach(ctx, revision)
 		}
 	}
-	return o, nil
 }

@@ -71,6 +71,19 @@ func TestWritesAreTakenOver(t *testing.T) {
 		}
 		put(through, "hooksother//a", "not followed")
 	}
+	for i := range 50 {
+		want := strconv.Itoa(i)
+		var together []store.Write
+		for _, key := range []store.Key{"hooks//a", "hooksother//b", "hooks//c"} {
+			together = append(together, store.Write{Key: key, Data: []byte(want), RevisionAt: -1, Expect: store.Any})
+		}
+		if _, err := through.Transact(t.Context(), together); err != nil {
+			t.Fatal(err)
+		}
+		if a, c := m.get("/a"), m.get("/c"); a != want || c != want {
+			t.Fatalf("after a transaction of %s there are %q and %q", want, a, c)
+		}
+	}
 	put(through, "hooks//a", "")
 	if got := m.get("/a"); got != "" {
 		t.Fatalf("after a deletion there is %q", got)
