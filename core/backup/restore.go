@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,8 +38,8 @@ func Raise(created, now time.Time) uint64 {
 type Into struct {
 	// Dir is the data directory; it must be empty or missing.
 	Dir string
-	// Store is the store's directory in it.
-	Store string
+	// Store is the store's directory in it, Keys the one of the cluster's keys.
+	Store, Keys string
 	// Marker is a file in Dir that is there as long as the directory is not complete. A server
 	// must not start on it.
 	Marker string
@@ -105,6 +106,9 @@ func Restore(ctx context.Context, r *Reader, to Into, identities ...age.Identity
 	return out, syncDir(to.Dir)
 }
 
+// lostAndFound is in every new file system that is mounted for a data directory.
+const lostAndFound = "lost+found"
+
 // begin takes the directory.
 func (to Into) begin() error {
 	entries, err := os.ReadDir(to.Dir)
@@ -117,6 +121,7 @@ func (to Into) begin() error {
 		}
 		entries = nil
 	}
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return e.Name() == lostAndFound })
 	if len(entries) > 0 {
 		return fmt.Errorf("restore: %s is not empty (it has %s): restore into a new directory, or move the old content away", to.Dir, entries[0].Name())
 	}
@@ -137,7 +142,7 @@ func (to Into) clear() error {
 		return err
 	}
 	for _, e := range entries {
-		if path := filepath.Join(to.Dir, e.Name()); path != to.Marker {
+		if path := filepath.Join(to.Dir, e.Name()); path != to.Marker && e.Name() != lostAndFound {
 			if err := os.RemoveAll(path); err != nil {
 				return err
 			}
@@ -148,10 +153,10 @@ func (to Into) clear() error {
 
 func (to Into) writeKey(f File) error {
 	local, err := filepath.Localize(f.Path)
-	if err != nil || !strings.Contains(f.Path, "/") {
+	path := filepath.Join(to.Dir, local)
+	if err != nil || !strings.HasPrefix(path, to.Keys+string(filepath.Separator)) {
 		return fmt.Errorf("restore: the backup has a key at %q, where none belongs", f.Path)
 	}
-	path := filepath.Join(to.Dir, local)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -43,13 +44,12 @@ type Handler struct {
 	// User is who asks.
 	User   func(ctx context.Context) (resource.User, bool)
 	Logger *slog.Logger
+	// Stall is how long a client may leave what was sent to it unread, 1 minute where it is 0. A
+	// backup that nobody reads keeps old versions on the disk.
+	Stall time.Duration
 
 	running sync.Mutex
 }
-
-// stall is how long a client may leave what was sent to it unread. A backup that nobody reads
-// keeps old versions on the disk.
-const stall = time.Minute
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -101,7 +101,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", MediaType)
 	w.WriteHeader(http.StatusOK)
 	begun := time.Now()
-	sum, err := snapshot.Write(r.Context(), &impatient{w: w, c: http.NewResponseController(w)})
+	sum, err := snapshot.Write(r.Context(), &impatient{w: w, c: http.NewResponseController(w), stall: cmp.Or(h.Stall, time.Minute)})
 	if err != nil {
 		h.Logger.Warn("A backup failed", "revision", snapshot.Header().Revision, "error", err)
 		return nil // The answer has begun; its last frame says so where it still can.
@@ -134,13 +134,14 @@ func (h *Handler) allowed(ctx context.Context, keys bool) error {
 
 // impatient writes with a deadline for each piece.
 type impatient struct {
-	w io.Writer
-	c *http.ResponseController
+	w     io.Writer
+	c     *http.ResponseController
+	stall time.Duration
 }
 
 func (i *impatient) Write(p []byte) (int, error) {
 	// Writers that know no deadlines, as in tests, have none.
-	_ = i.c.SetWriteDeadline(time.Now().Add(stall))
+	_ = i.c.SetWriteDeadline(time.Now().Add(i.stall))
 	n, err := i.w.Write(p)
 	if err == nil {
 		err = i.c.Flush()

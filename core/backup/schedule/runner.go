@@ -75,7 +75,11 @@ const (
 	abandoned = 24 * time.Hour
 	// longest multiple of Retry.
 	longest = 16
+	// stall is how long a target may take for a piece, and for the end.
+	stall = 10 * time.Minute
 )
+
+var errStuck = fmt.Errorf("the target has taken nothing for %v", stall)
 
 // Run writes backups until ctx ends. It returns nil.
 func (r *Runner) Run(ctx context.Context) error {
@@ -212,6 +216,13 @@ func (r *Runner) own(ctx context.Context) func(name string) (backup.Named, bool)
 // was written.
 func (r *Runner) once(ctx context.Context) (made time.Time, err error) {
 	begun := time.Now()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer func() {
+		if cause := context.Cause(ctx); err != nil && errors.Is(cause, errStuck) {
+			err = cause
+		}
+	}()
 	t, err := r.cfg.Target()
 	if err != nil {
 		return made, err
@@ -228,7 +239,10 @@ func (r *Runner) once(ctx context.Context) (made time.Time, err error) {
 		return made, err
 	}
 	defer u.Abort()
-	sum, err := pinned.Write(ctx, u)
+	// A target that takes nothing must not keep a revision pinned for ever.
+	stuck := time.AfterFunc(stall, func() { cancel(errStuck) })
+	defer stuck.Stop()
+	sum, err := pinned.Write(ctx, writing{u, stuck})
 	if err != nil {
 		return made, err
 	}
@@ -241,6 +255,18 @@ func (r *Runner) once(ctx context.Context) (made time.Time, err error) {
 		"took", time.Since(begun).Round(time.Millisecond))
 	r.cfg.Tell(ctx, fmt.Sprintf("Made backup %s of %d objects, %d bytes", name, sum.Objects, sum.Bytes), nil)
 	return h.Created, r.tidy(ctx, t)
+}
+
+// writing puts off the moment at which a target is taken for stuck.
+type writing struct {
+	w     io.Writer
+	stuck *time.Timer
+}
+
+func (w writing) Write(p []byte) (int, error) {
+	n, err := w.w.Write(p)
+	w.stuck.Reset(stall)
+	return n, err
 }
 
 // tidy removes what is not wanted any more.

@@ -50,7 +50,7 @@ func newBackupRestore() *cobra.Command {
 			}
 			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 			restored, err := backup.Restore(cmd.Context(), r, backup.Into{
-				Dir: string(dir), Store: dir.Store(), Marker: dir.Restoring(), Raise: raise, WithoutKeys: !keys, Logger: log,
+				Dir: string(dir), Store: dir.Store(), Keys: dir.PKI(), Marker: dir.Restoring(), Raise: raise, WithoutKeys: !keys, Logger: log,
 			}, ids...)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)

@@ -130,7 +130,7 @@ func clusterKeys(dir layout.Dir) ([]backup.File, error) {
 		return nil, err
 	}
 	for _, path := range certificates {
-		if strings.HasPrefix(filepath.Base(path), "peer") || !isAuthority(path) {
+		if !isAuthority(path) {
 			continue
 		}
 		if err := errors.Join(add(path), add(strings.TrimSuffix(path, ".crt")+".key")); err != nil {
