@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
@@ -23,17 +24,26 @@ const (
 	annotationReason   = "authorization.k8s.io/reason"
 )
 
-// beginAudit starts the record of a request; the request it returns carries it.
-func (s *Server) beginAudit(w http.ResponseWriter, r *http.Request, rt *route, user resource.User) *http.Request {
+// beginAudit starts the record of a request; the request it returns carries it. The error is
+// for requests that must not be served without a record.
+func (s *Server) beginAudit(w http.ResponseWriter, r *http.Request, rt *route, user resource.User) (*http.Request, error) {
 	rec, ok := w.(*recorder)
 	if !ok {
-		return r
+		return r, nil
 	}
-	rec.audit = s.cfg.Audit.Begin(w, r, rt.attributes(user), rec.start, s.lasts(rt))
+	var err error
+	if rec.audit, err = s.cfg.Audit.Begin(w, r, rt.attributes(user), rec.start, s.lasts(rt)); err != nil {
+		return r, errNotAudited()
+	}
 	if rec.audit == nil {
-		return r
+		return r, nil
 	}
-	return r.WithContext(audit.NewContext(r.Context(), rec.audit))
+	return r.WithContext(audit.NewContext(r.Context(), rec.audit)), nil
+}
+
+// errNotAudited refuses a request that must not be served without a record.
+func errNotAudited() error {
+	return apierrors.NewInternalError(errors.New("failed to store audit event"))
 }
 
 // auditUnauthenticated records a request that is about to be answered 401.

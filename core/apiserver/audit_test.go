@@ -3,6 +3,7 @@ package apiserver_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -300,5 +301,30 @@ func TestRequestsHaveAnIDWithoutALog(t *testing.T) {
 		if r := a.do("GET", cms, "", "X-User", user); len(r.header.Get("Audit-ID")) != 36 {
 			t.Errorf("%s: without one: %v", user, r.header)
 		}
+	}
+}
+
+// broken is a log that takes nothing.
+type broken struct{ journal }
+
+func (*broken) Write(*auditv1.Event) error { return errors.New("disk full") }
+
+// Where a request must not be served without a record, it is not.
+func TestRequestsThatCanNotBeAudited(t *testing.T) {
+	p, err := audit.ParsePolicy([]byte("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, resources: [{group: '', resources: [configmaps]}]}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	auditor, err := audit.New(audit.Config{Policy: p, Sinks: []audit.Sink{audit.Strict(&broken{})}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAPI(t, func(c *apiserver.Config) { c.Audit = auditor })
+	r := a.do("POST", cms, `{"metadata":{"name":"x"}}`)
+	if r.code != 500 || at(r.object(t), "message") != "Internal error occurred: failed to store audit event" {
+		t.Errorf("%d %s", r.code, r.body)
+	}
+	if n := a.store.Count("configmaps/"); n != 0 {
+		t.Errorf("%d objects were made", n)
 	}
 }

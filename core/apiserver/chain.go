@@ -33,9 +33,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header()["Cache-Control"] = notCached
 	var rt route
 	if s.cfg.Tracer != nil {
-		var span trace.Span
-		r, span = s.traced(r)
-		defer func() { endTrace(span, &rt, rec.code) }()
+		defer func() { endTrace(rec.span, &rt, rec.code) }()
 	}
 	defer func() {
 		p := recover()
@@ -73,7 +71,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) error 
 	*rt = parseRoute(r, query)
 	rt.selectName(query)
 
-	audit.SetID(w, r)
+	id := audit.SetID(w, r)
 	user, ok, err := s.cfg.Authenticator.Authenticate(r)
 	if err != nil || !ok {
 		if err != nil {
@@ -84,8 +82,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) error 
 		}
 		return apierrors.NewUnauthorized("Unauthorized")
 	}
+	if s.cfg.Tracer != nil {
+		r = s.traced(w, r, &user, id)
+	}
 	if s.cfg.Audit != nil {
-		r = s.beginAudit(w, r, rt, user)
+		if r, err = s.beginAudit(w, r, rt, user); err != nil {
+			return err
+		}
 	}
 	ctx := r.Context()
 	attributes := rt.attributes(user)
@@ -341,6 +344,8 @@ type recorder struct {
 	start   time.Time
 	// audit is the request's record, nil where there is none.
 	audit *audit.Record
+	// span is the request's, nil where there is none.
+	span trace.Span
 }
 
 // begun is when the request began that w answers: its time runs while it waits for its turn,

@@ -110,7 +110,9 @@ func (o *operation) try(ctx context.Context) error {
 	ctx = context.WithValue(ctx, operationKey{}, o)
 	if s.cfg.Audit != nil {
 		if o.record == nil {
-			o.beginAudit(r, &rt)
+			if err := o.beginAudit(r, &rt); err != nil {
+				return err
+			}
 		}
 		ctx = audit.NewContext(ctx, o.record)
 	}
@@ -346,12 +348,16 @@ func (o *operation) required(k *kind, name string, live store.Object) error {
 }
 
 // beginAudit makes the record of the operation, which is an event of its own.
-func (o *operation) beginAudit(r *http.Request, rt *route) {
+func (o *operation) beginAudit(r *http.Request, rt *route) error {
 	outer := o.tx.outer
 	id := audit.SetID(outer.w, outer.r)
 	r.Header[audit.HeaderID] = []string{fmt.Sprintf("%s-%d", id, o.index)}
-	o.record = outer.server.cfg.Audit.Begin(headerOnly{}, r, rt.attributes(outer.user), time.Now(), false)
+	var err error
+	if o.record, err = outer.server.cfg.Audit.Begin(headerOnly{}, r, rt.attributes(outer.user), time.Now(), false); err != nil {
+		return errNotAudited()
+	}
 	o.record.Annotate(annotationTransaction, id)
+	return nil
 }
 
 // annotationTransaction, in the audit event of an operation, is the ID of its transaction's.

@@ -83,7 +83,10 @@ func TestPolicy(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a.Begin(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/x", nil), c.at, time.Now(), false)
+			_, err = a.Begin(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/x", nil), c.at, time.Now(), false)
+			if err != nil {
+				t.Fatal(err)
+			}
 			want := "Request RequestReceived"
 			if c.want {
 				want = "Metadata RequestReceived"
@@ -249,7 +252,10 @@ func TestRecordsAreSharedByGoroutines(t *testing.T) {
 	const requests, writers, keys = 8, 8, 5
 	var all sync.WaitGroup
 	for range requests {
-		rec := a.Begin(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/x", nil), at, time.Now(), true)
+		rec, err := a.Begin(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/x", nil), at, time.Now(), true)
+		if err != nil {
+			t.Fatal(err)
+		}
 		all.Go(func() {
 			ctx := audit.NewContext(t.Context(), rec)
 			var wg sync.WaitGroup
@@ -311,7 +317,7 @@ func TestSlowRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := httptest.NewRecorder()
-		rec := a.Begin(w, httptest.NewRequest(http.MethodGet, "/x", nil), auth.Attributes{Path: "/x", Verb: "get"}, start, false)
+		rec, err := a.Begin(w, httptest.NewRequest(http.MethodGet, "/x", nil), auth.Attributes{Path: "/x", Verb: "get"}, start, false)
 		rec.Done(200, nil)
 		if got := l.event.Annotations["apiserver.latency.k8s.io/total"]; got != want {
 			t.Errorf("after %v the event says %q", took, got)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -50,8 +51,10 @@ type Auditor struct {
 	log    *slog.Logger
 	now    func() time.Time
 
-	events prometheus.Counter
-	errors prometheus.Counter
+	events   prometheus.Counter
+	errors   prometheus.Counter
+	rejected prometheus.Counter
+	lost     lost
 }
 
 // New returns an Auditor.
@@ -61,8 +64,9 @@ func New(cfg Config) (*Auditor, error) {
 	}
 	a := &Auditor{
 		policy: cfg.Policy, sinks: cfg.Sinks, log: cfg.Logger, now: cfg.Now,
-		events: prometheus.NewCounter(prometheus.CounterOpts{Name: "apiserver_audit_event_total", Help: "Audit events made."}),
-		errors: prometheus.NewCounter(prometheus.CounterOpts{Name: "apiserver_audit_error_total", Help: "Audit events that a sink could not take."}),
+		events:   prometheus.NewCounter(prometheus.CounterOpts{Name: "apiserver_audit_event_total", Help: "Audit events made."}),
+		errors:   prometheus.NewCounter(prometheus.CounterOpts{Name: "apiserver_audit_error_total", Help: "Audit events that a sink could not take."}),
+		rejected: prometheus.NewCounter(prometheus.CounterOpts{Name: "apiserver_audit_requests_rejected_total", Help: "Requests refused since their audit event could not be stored."}),
 	}
 	if a.log == nil {
 		a.log = slog.Default()
@@ -71,7 +75,7 @@ func New(cfg Config) (*Auditor, error) {
 		a.now = time.Now
 	}
 	if cfg.Metrics != nil {
-		for _, c := range []prometheus.Collector{a.events, a.errors} {
+		for _, c := range []prometheus.Collector{a.events, a.errors, a.rejected} {
 			if err := cfg.Metrics.Register(c); err != nil {
 				return nil, fmt.Errorf("audit metrics: %w", err)
 			}
@@ -95,15 +99,20 @@ func (a *Auditor) Run(ctx context.Context) error {
 
 // Begin makes the record of a request, at its stage RequestReceived. stream says that the
 // answer lasts, as a watch does. nil means that the policy wants nothing of it. The
-// request's ID, the client's or a new one, is set in the answer's header.
-func (a *Auditor) Begin(w http.ResponseWriter, r *http.Request, at auth.Attributes, start time.Time, stream bool) *Record {
+// request's ID, the client's or a new one, is set in the answer's header. An error means that
+// a strict sink has not taken the event: the request must not be served.
+func (a *Auditor) Begin(w http.ResponseWriter, r *http.Request, at auth.Attributes, start time.Time, stream bool) (*Record, error) {
 	rec := a.record(w, r, &at, start, stream)
-	if rec != nil {
-		rec.mu.Lock()
-		defer rec.mu.Unlock()
-		rec.stage(auditv1.StageRequestReceived)
+	if rec == nil {
+		return nil, nil
 	}
-	return rec
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if err := rec.stage(auditv1.StageRequestReceived); err != nil {
+		a.rejected.Inc()
+		return rec, err
+	}
+	return rec, nil
 }
 
 // Unauthenticated makes the record of a request that is refused because nobody knows whose it
@@ -154,14 +163,46 @@ func (a *Auditor) record(w http.ResponseWriter, r *http.Request, at *auth.Attrib
 	return rec
 }
 
-// send gives an event to the sinks. One that fails is no reason to fail a request, or to
-// keep the event from the others.
-func (a *Auditor) send(e *auditv1.Event) {
+// send gives an event to the sinks. One that fails is no reason to keep the event from the
+// others; the error is that of a strict one.
+func (a *Auditor) send(e *auditv1.Event) (refused error) {
 	a.events.Inc()
 	for _, s := range a.sinks {
-		if err := s.Write(e); err != nil {
-			a.errors.Inc()
-			a.log.Error("an audit event is lost", "auditID", e.AuditID, "stage", e.Stage, "error", err)
+		err := s.Write(e)
+		if err == nil {
+			continue
+		}
+		a.errors.Inc()
+		if n := a.lost.note(a.now()); n > 0 {
+			a.log.Error("audit events are lost", "number", n, "auditID", e.AuditID, "stage", e.Stage, "error", err)
+		}
+		if _, ok := s.(strict); ok {
+			refused = errors.Join(refused, err)
 		}
 	}
+	return refused
+}
+
+// lost counts events between two lines of the log: where all are lost, there are as many as
+// requests.
+type lost struct {
+	mu     sync.Mutex
+	said   time.Time
+	number int
+}
+
+// lostInterval is between two lines.
+const lostInterval = time.Second
+
+// note returns how many are to be told of now, or 0.
+func (l *lost) note(now time.Time) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.number++
+	if now.Sub(l.said) < lostInterval {
+		return 0
+	}
+	n := l.number
+	l.said, l.number = now, 0
+	return n
 }

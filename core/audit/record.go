@@ -230,7 +230,7 @@ func (r *Record) started(code int) {
 	}
 	r.event.ResponseStatus.Code = int32(code) //nolint:gosec // a status code
 	if r.stream {
-		r.stage(auditv1.StageResponseStarted)
+		_ = r.stage(auditv1.StageResponseStarted) // the request is being served
 	}
 }
 
@@ -247,7 +247,7 @@ func (r *Record) Done(code int, panicked any) {
 			Code: http.StatusInternalServerError, Status: metav1.StatusFailure, Reason: metav1.StatusReasonInternalError,
 			Message: fmt.Sprintf("APIServer panic'd: %v", panicked),
 		}
-		r.stage(auditv1.StagePanic)
+		_ = r.stage(auditv1.StagePanic)
 		return
 	}
 	if code == 0 {
@@ -259,21 +259,21 @@ func (r *Record) Done(code int, panicked any) {
 		if took := r.auditor.now().Sub(r.event.RequestReceivedTimestamp.Time); took > slow {
 			r.annotate(annotationTotal, took.String())
 		}
-		r.stage(auditv1.StageResponseComplete)
+		_ = r.stage(auditv1.StageResponseComplete)
 	}
 }
 
-// stage sends the event as it is now; the caller holds mu.
-func (r *Record) stage(s auditv1.Stage) {
+// stage sends the event as it is now; the caller holds mu. The error is a strict sink's.
+func (r *Record) stage(s auditv1.Stage) error {
 	if slices.Contains(r.omit, s) {
-		return
+		return nil
 	}
 	r.event.Stage = s
 	r.event.StageTimestamp = r.event.RequestReceivedTimestamp
 	if s != auditv1.StageRequestReceived {
 		r.event.StageTimestamp = metav1.NewMicroTime(r.auditor.now())
 	}
-	r.auditor.send(&r.event)
+	return r.auditor.send(&r.event)
 }
 
 func userInfo(u resource.User) authenticationv1.UserInfo {

@@ -72,6 +72,17 @@ type AuditLog struct {
 	MaxBackups int `json:"maxBackups"`
 	// MaxSize in megabytes of a file; 0 means 100.
 	MaxSize int `json:"maxSize"`
+	// Strict refuses requests whose first event can't be written, as upstream's mode
+	// blocking-strict does.
+	Strict   bool          `json:"strict"`
+	Truncate AuditTruncate `json:"truncate"`
+}
+
+// AuditTruncate bounds events: larger ones lose the objects in them.
+type AuditTruncate struct {
+	Enabled bool `json:"enabled"`
+	// MaxEventSize of an event as JSON, 100Ki where it is not set.
+	MaxEventSize Bytes `json:"maxEventSize"`
 }
 
 // AuditWebhook is a server that takes lists of events.
@@ -80,7 +91,8 @@ type AuditWebhook struct {
 	ConfigFile string `json:"configFile"`
 	// MaxWait is how long an event waits for others to be sent with, 30s where it is not
 	// set.
-	MaxWait Duration `json:"maxWait"`
+	MaxWait  Duration      `json:"maxWait"`
+	Truncate AuditTruncate `json:"truncate"`
 }
 
 func defaultRequestHeader() RequestHeader {
@@ -134,6 +146,14 @@ func (a *Access) validate() error {
 		}
 		if n > 0 && au.Log.Path == "" {
 			return fmt.Errorf("api.audit.log.path: is required where %s is set", key)
+		}
+	}
+	if au.Log.Strict && au.Log.Path == "" {
+		return fmt.Errorf("api.audit.log.path: is required where strict is set")
+	}
+	for key, t := range map[string]AuditTruncate{"log": au.Log.Truncate, "webhook": au.Webhook.Truncate} {
+		if t.MaxEventSize < 0 || t.MaxEventSize != 0 && !t.Enabled {
+			return fmt.Errorf("api.audit.%s.truncate.maxEventSize: %d needs enabled, and must not be negative", key, t.MaxEventSize)
 		}
 	}
 	if au.Webhook.MaxWait < 0 {

@@ -95,6 +95,8 @@ func TestBadConfigurationsNameTheKey(t *testing.T) {
 		{"audit policy without a place for events", "api:\n  audit: {policyFile: p.yaml}\n", "api.audit"},
 		{"audit log without a policy", "api:\n  audit: {log: {path: a.log}}\n", "api.audit.policyFile"},
 		{"unknown key of access", "api:\n  audit: {log: {file: a.log}}\n", `"api.audit.log.file"`},
+		{"strict audit without a log", "api:\n  audit: {policyFile: p, webhook: {configFile: w}, log: {strict: true}}\n", "api.audit.log.path"},
+		{"size without truncation", "api:\n  audit: {policyFile: p, log: {path: a.log, truncate: {maxEventSize: 1Ki}}}\n", "api.audit.log.truncate.maxEventSize"},
 		{"negative age", "api:\n  audit: {policyFile: p, log: {path: a.log, maxAge: -1}}\n", "api.audit.log.maxAge"},
 		{"proxies without a CA", "api:\n  requestHeader: {allowedNames: [a]}\n", "api.requestHeader.clientCA"},
 		{"bad level", "log:\n  level: loud\n", "log.level"},

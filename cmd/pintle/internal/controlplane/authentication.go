@@ -129,16 +129,27 @@ func (s *Server) newAudit(metrics prometheus.Registerer) (*audit.Auditor, error)
 		if err != nil {
 			return nil, fmt.Errorf("api.audit.log: %w", err)
 		}
-		sinks = append(sinks, sink)
+		bounded := truncated(sink, l.Truncate)
+		if l.Strict {
+			bounded = audit.Strict(bounded)
+		}
+		sinks = append(sinks, bounded)
 	}
 	if w := cfg.Webhook; w.ConfigFile != "" {
 		sink, err := audit.OpenWebhook(audit.WebhookConfig{Kubeconfig: w.ConfigFile, MaxWait: time.Duration(w.MaxWait), Logger: s.log})
 		if err != nil {
 			return nil, fmt.Errorf("api.audit.webhook: %w", err)
 		}
-		sinks = append(sinks, sink)
+		sinks = append(sinks, truncated(sink, w.Truncate))
 	}
 	return audit.New(audit.Config{Policy: policy, Sinks: sinks, Metrics: metrics, Logger: s.log})
+}
+
+func truncated(s audit.Sink, t config.AuditTruncate) audit.Sink {
+	if !t.Enabled {
+		return s
+	}
+	return audit.Truncate(s, int(t.MaxEventSize))
 }
 
 // serve calls the API server's Serve and keeps the audit log running until it has returned.

@@ -16,7 +16,7 @@ func (s *Server) addTracing(cfg *apiserver.Config) (err error) {
 		return nil
 	}
 	cfg.Tracer, s.tracing, err = tracing.Start(context.Background(), tracing.Config{
-		Endpoint: t.Endpoint, SamplingRatePerMillion: t.SamplingRatePerMillion, Service: "pintle-server", Version: release.Version,
+		Endpoint: t.Endpoint, SamplingRatePerMillion: t.SamplingRatePerMillion, Service: "pintle-server", Version: release.Version, Logger: s.log,
 	})
 	return err
 }
