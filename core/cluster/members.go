@@ -48,6 +48,39 @@ func (c *Cluster) remember(ctx context.Context, id string, r memberRecord) error
 	return err
 }
 
+// removedKey notes who was removed. Its certificate is still good, so it must be told apart.
+func removedKey(id string) store.Key { return store.Key(bucket + "/removed/" + id) }
+
+// expel forgets a server that must not come back.
+func (c *Cluster) expel(ctx context.Context, id string) error {
+	if _, err := c.store.Write(ctx, store.Write{Key: removedKey(id), Data: []byte("{}"), RevisionAt: -1, Expect: store.Any}); err != nil {
+		return err
+	}
+	return c.forget(ctx, id)
+}
+
+func (c *Cluster) expelled(ctx context.Context, id string) error {
+	_, err := c.store.Get(ctx, removedKey(id))
+	switch {
+	case err == nil:
+		return fmt.Errorf("%w: %s", store.ErrRemoved, id)
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	}
+	return err
+}
+
+// Admit says whether the server id may take part in the replication, by its certificate's
+// name; it is store.Config.AdmitPeer. A server knows of those removed what it has applied.
+func (c *Cluster) Admit(id string) error {
+	select {
+	case <-c.bound:
+		return c.expelled(context.Background(), id)
+	default:
+		return nil // It is only starting.
+	}
+}
+
 func (c *Cluster) forget(ctx context.Context, id string) error {
 	_, err := c.store.Write(ctx, store.Write{Key: memberKey(id), Delete: true, Expect: store.Any})
 	if errors.Is(err, store.ErrNotFound) {
@@ -66,6 +99,9 @@ func (c *Cluster) add(ctx context.Context, q question) error {
 	if err := CheckName(q.Name); err != nil {
 		return fmt.Errorf("name: %w", err)
 	}
+	if err := c.expelled(ctx, q.ID); err != nil {
+		return err
+	}
 	records, err := c.records(ctx)
 	if err != nil {
 		return err
@@ -83,7 +119,7 @@ func (c *Cluster) add(ctx context.Context, q question) error {
 			if err := c.store.RemoveServer(ctx, p.ID); err != nil {
 				return err
 			}
-			if err := c.forget(ctx, p.ID); err != nil {
+			if err := c.expel(ctx, p.ID); err != nil {
 				return err
 			}
 		case p.Address == q.Address:
@@ -135,7 +171,7 @@ func (c *Cluster) remove(ctx context.Context, q question) (any, error) {
 	if err := c.store.RemoveServer(ctx, gone.ID); err != nil {
 		return nil, err
 	}
-	if err := c.forget(ctx, gone.ID); err != nil {
+	if err := c.expel(ctx, gone.ID); err != nil {
 		return nil, err
 	}
 	c.log.Info("Removed a server", "name", gone.Name, "id", gone.ID)

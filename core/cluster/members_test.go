@@ -59,6 +59,11 @@ func TestThreeServers(t *testing.T) {
 	if err := c.store.Barrier(t.Context()); err == nil {
 		t.Fatal("a removed server is up to date")
 	}
+	// Nor does it come back by itself, though its certificate is good.
+	question := `{"op":"add","id":"` + c.id.ID + `","name":"third","address":"` + c.store.Address() + `"}`
+	if _, err := c.store.Ask(t.Context(), a.store.Address(), []byte(question)); err == nil || !strings.Contains(err.Error(), "removed") {
+		t.Fatalf("a removed server asks to be let in: %v", err)
+	}
 	if code, body := a.call(t, http.MethodDelete, cluster.ServersPath+"/nobody", ""); code != http.StatusConflict || !strings.Contains(body, "there are first, second") {
 		t.Fatalf("remove nobody: %d %s", code, body)
 	}

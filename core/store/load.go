@@ -30,7 +30,9 @@ func (s *Store) loadIndex(at engine.Meta, strict bool) (*index.Index, error) {
 			if used < budget || strict && n.Sealed {
 				v, err := n.Load()
 				switch {
-				case errors.Is(err, engine.ErrSealed) && !strict:
+				case errors.Is(err, engine.ErrSealed) && strict:
+					return fmt.Errorf("%s at revision %d: %w: configure the keys that the state was written with (store.encryption.keys)", n.Key, n.Revision, err)
+				case errors.Is(err, engine.ErrSealed):
 					shut.add(&n, err)
 				case err != nil:
 					return fmt.Errorf("%s at revision %d: %w", n.Key, n.Revision, err)

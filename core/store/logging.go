@@ -26,6 +26,20 @@ type slogSink struct {
 	level hclog.Level
 }
 
+// repeated are what Raft says again and again, as warnings and errors, while another server is
+// away or has to catch up. That a server is away is said once by those who look after it.
+var repeated = map[string]bool{
+	"failed to heartbeat to":                        true,
+	"failed to appendEntries to":                    true,
+	"failed to contact":                             true,
+	"failed to decode incoming command":             true,
+	"failed to get previous log":                    true,
+	"failed to get log":                             true,
+	"failed to make requestVote RPC":                true,
+	"appendEntries rejected, sending older logs":    true,
+	"Election timeout reached, restarting election": true,
+}
+
 // Accept implements hclog.SinkAdapter.
 func (s slogSink) Accept(name string, level hclog.Level, msg string, args ...any) {
 	if level < s.level {
@@ -37,6 +51,12 @@ func (s slogSink) Accept(name string, level hclog.Level, msg string, args ...any
 		to = slog.LevelWarn
 	case hclog.Error:
 		to = slog.LevelError
+	}
+	if repeated[msg] {
+		if s.level > hclog.Debug {
+			return
+		}
+		to = slog.LevelDebug
 	}
 	for i, a := range args {
 		if f, ok := a.(hclog.Format); ok && len(f) > 0 {

@@ -171,6 +171,18 @@ func refusedBy(l lead, r *peer.Refusal) error {
 	return fmt.Errorf("%w by %s: %s", ErrRefused, l.id, r.Message)
 }
 
+// refusedQuestion is the error of a question that was answered with a reason not to. It may be
+// about another server than this one, on whose behalf it was asked.
+func refusedQuestion(by string, r *peer.Refusal) error {
+	switch r.Code {
+	case codeNotLeader:
+		return fmt.Errorf("%w: said %s: %s", ErrNotLeader, by, r.Message)
+	case codeRemoved:
+		return fmt.Errorf("%w by %s: %w: %s", ErrRefused, by, ErrRemoved, r.Message)
+	}
+	return fmt.Errorf("%w by %s: %s", ErrRefused, by, r.Message)
+}
+
 // Ask sends a question to the server that listens for others at address, or to whoever leads
 // where address is empty, and returns what its Config.Asked answers. An error does not tell
 // whether the question arrived.
@@ -197,7 +209,7 @@ func (s *Store) Ask(ctx context.Context, address string, question []byte) ([]byt
 		answer, err := s.peers.client.Call(ctx, address, kindAsk, question)
 		var refusal *peer.Refusal
 		if errors.As(err, &refusal) {
-			err = refusedBy(lead{id: address}, refusal)
+			err = refusedQuestion(address, refusal)
 		}
 		return answer, err
 	}

@@ -150,6 +150,9 @@ func (s *Store) call(ctx context.Context, l lead, kind byte, body []byte) ([]byt
 	var refusal *peer.Refusal
 	switch {
 	case errors.As(err, &refusal):
+		if kind == kindAsk {
+			return nil, refusedQuestion(l.id, refusal)
+		}
 		s.peers.removal(refusal)
 		return nil, refusedBy(l, refusal)
 	case errors.Is(err, peer.ErrNotSent):

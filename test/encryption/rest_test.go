@@ -176,7 +176,7 @@ func TestAServerWithoutItsKeysSaysWhatIsMissing(t *testing.T) {
 		"another key":   {fmt.Sprintf(configuration, "secrets", other), `key "k1" is not in ` + other},
 		"no file":       {fmt.Sprintf(configuration, "secrets", "/none/keys.yaml"), "/none/keys.yaml: no such file"},
 		"readable":      {fmt.Sprintf(configuration, "secrets", open), "chmod 600 " + open},
-		"not mentioned": {"plugins: []\n", "secrets/default/s"},
+		"not mentioned": {"plugins: []\n", "configure the keys that the state was written with (store.encryption.keys)"},
 	} {
 		s.Configure(c.configuration)
 		s.Launch()

@@ -134,7 +134,7 @@ func (s *Server) joinCluster(conf *store.Config) error {
 		return errors.New("cluster.listen: this server is one of several and needs its address back")
 	}
 	s.cluster = cluster.New(c)
-	conf.Asked = s.cluster.Answer
+	conf.Asked, conf.AdmitPeer = s.cluster.Answer, s.cluster.Admit
 	return nil
 }
 
@@ -245,13 +245,20 @@ func (s *Server) ensureFirstObjects(ctx context.Context, admin *rest.Config) err
 	}
 }
 
+// firstObjectsAreOurs says whether a server of this version has written them last.
+func (s *Server) firstObjectsAreOurs(ctx context.Context) bool {
+	o, err := s.store.Get(ctx, firstObjectsKey)
+	var have firstObjects
+	return err == nil && json.Unmarshal(o.Data, &have) == nil && have.Version == release.Version
+}
+
 func (s *Server) markFirstObjects(ctx context.Context) error {
+	if s.firstObjectsAreOurs(ctx) {
+		return nil
+	}
 	want, err := json.Marshal(firstObjects{Version: release.Version})
 	if err != nil {
 		return err
-	}
-	if have, err := s.store.Get(ctx, firstObjectsKey); err == nil && string(have.Data) == string(want) {
-		return nil
 	}
 	_, err = s.store.Write(ctx, store.Write{Key: firstObjectsKey, Data: want, RevisionAt: -1, Expect: store.Any})
 	return err
@@ -264,15 +271,27 @@ func (s *Server) followLead(ctx context.Context, admin *rest.Config, h *host.Hos
 		changed := s.store.LeadershipChanged()
 		leads := s.leads()
 		h.SetLeading(leads)
+		leading, end := context.WithCancel(ctx)
 		if leads {
-			if err := s.ensureFirstObjects(ctx, admin); err != nil && ctx.Err() == nil {
-				s.log.Error("The first objects of the cluster are not as this version has them", "error", err)
-			}
+			go s.lead(leading, admin)
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
 		}
+		end()
+	}
+}
+
+// lead does what one server does for all.
+func (s *Server) lead(ctx context.Context, admin *rest.Config) {
+	go s.writeAggregatedRoles(ctx, admin)
+	go s.showFairness(ctx, admin)
+	if s.firstObjectsAreOurs(ctx) {
+		return
+	}
+	if err := s.ensureFirstObjects(ctx, admin); err != nil && ctx.Err() == nil && s.leads() {
+		s.log.Error("The first objects of the cluster are not as this version has them", "error", err)
 	}
 }
 

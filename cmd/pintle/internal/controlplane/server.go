@@ -233,8 +233,6 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 	}
 	s.access.markReady()
 	s.started.Store(true)
-	go s.writeAggregatedRoles(ctx, admin)
-	go s.showFairness(ctx, admin)
 	s.log.Info("ready", "address", s.cfg.API.Listen, "after", time.Since(started).Round(time.Millisecond))
 
 	plugins, err := firstparty.PublishRootCA(s.cfg.Plugins, s.authority.CAPEM())
