@@ -104,6 +104,14 @@ namespace/shop created
 	if out := s.must("apply", "--atomic", "-f", "-", "--field-manager=other", "--force-conflicts"); !strings.Contains(out, "configmap/settings configured") {
 		t.Errorf("apply by force:\n%s", out)
 	}
+	// What client-side apply has applied before goes over to it, with what is left out now.
+	s.stdin = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"old","namespace":"shop"},"data":{"a":"1","b":"1"}}`
+	s.must("apply", "-f", "-")
+	s.stdin = strings.ReplaceAll(s.stdin, `"1","b":"1"`, `"2"`)
+	s.must("apply", "--atomic", "-f", "-")
+	if out := s.must("kubectl", "get", "configmap", "old", "-n", "shop", "-o", "jsonpath={.data}"); out != `{"a":"2"}` {
+		t.Errorf("what was applied before is now %s", out)
+	}
 	// Without --atomic it is kubectl's.
 	if out := s.must("apply", "--server-side", "-f", "app/web.yaml"); !strings.Contains(out, "deployment.apps/web serverside-applied") {
 		t.Errorf("kubectl's apply:\n%s", out)
@@ -140,7 +148,7 @@ func TestHistoryAndUndelete(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if len(lines) != 4 || !strings.Contains(lines[1], "Created") || !strings.Contains(lines[1], "kubectl-create") ||
 		!strings.Contains(lines[2], "Updated") || !strings.Contains(lines[2], "painter") || !strings.Contains(lines[2], ".data.color .data.shape") ||
-		!strings.Contains(lines[3], "Deleted") {
+		!strings.Contains(lines[3], "Deleted") || !strings.Contains(lines[3], "kubernetes-admin") {
 		t.Errorf("history:\n%s", out)
 	}
 	out = s.must("history", "cm/settings", "--diff")

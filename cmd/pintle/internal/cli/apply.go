@@ -156,6 +156,11 @@ func (a *atomicApply) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("encode the transaction: %w", err)
 	}
+	if !dry {
+		if err := a.adopt(ctx, factory, infos); err != nil {
+			return err
+		}
+	}
 	done, err := a.send(ctx, factory, body, dry)
 	if err != nil {
 		return a.explain(err, infos, order)
