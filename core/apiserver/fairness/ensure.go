@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -99,21 +100,27 @@ func schemaParts(s *flowcontrolv1.FlowSchema) (*metav1.ObjectMeta, *flowcontrolv
 
 var flowSchemas = runtimeschema.GroupResource{Group: flowcontrolv1.GroupName, Resource: "flowschemas"}
 
+// showAgain is how long after a failure conditions are written again.
+const showAgain = 10 * time.Second
+
 // ShowDangling keeps the condition Dangling of the schemas until ctx ends.
 func (c *Controller) ShowDangling(ctx context.Context, w resource.Writer) error {
 	for {
+		var again <-chan time.Time
 		for name, message := range c.dangling() {
 			err := w.ChangeStatus(ctx, flowSchemas, "", name, func(object map[string]any) error {
 				return c.setDangling(object, message)
 			})
 			if err != nil && !apierrors.IsNotFound(err) && ctx.Err() == nil {
 				c.cfg.Logger.Error("the condition of a flow schema is not shown", "schema", name, "error", err)
+				again = time.After(showAgain)
 			}
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-c.objects.changed:
+		case <-again:
 		}
 	}
 }

@@ -85,6 +85,7 @@ type Ticket struct {
 	level      *level
 	seats      int
 	queue      int // -1 where it has not waited
+	charged    float64
 	began      time.Time
 }
 
@@ -105,8 +106,13 @@ func (c *Controller) classify(a *auth.Attributes) *schema {
 func (c *Controller) Admit(ctx context.Context, a *auth.Attributes, seats int) (Ticket, error) {
 	s := c.classify(a)
 	l := s.level
-	t := Ticket{SchemaUID: s.uid, queue: -1}
 	c.mu.Lock()
+	if l.removed { // a moment ago; every cluster has the last schema's
+		all := *c.schemas.Load()
+		s = all[len(all)-1]
+		l = s.level
+	}
+	t := Ticket{SchemaUID: s.uid, queue: -1}
 	t.LevelUID = l.uid
 	if l.exempt {
 		l.running++
@@ -162,6 +168,8 @@ func (c *Controller) wait(ctx context.Context, s *schema, w *waiter, t Ticket) (
 		default:
 			s.level.forget(w)
 			c.waiting--
+			c.dispatch() // who waited behind it
+			c.bury(s.level)
 		}
 		c.mu.Unlock()
 	}
@@ -170,7 +178,7 @@ func (c *Controller) wait(ctx context.Context, s *schema, w *waiter, t Ticket) (
 		return t, c.reject(s, reason)
 	}
 	s.metrics.dispatched.Inc()
-	t.controller, t.level, t.queue, t.began = c, s.level, w.queue, c.cfg.Now()
+	t.controller, t.level, t.queue, t.charged, t.began = c, s.level, w.queue, w.charged, c.cfg.Now()
 	return t, nil
 }
 
@@ -194,6 +202,9 @@ func (c *Controller) flow(s *schema, a *auth.Attributes) uint64 {
 
 // fits reports whether a level may have more seats. c.mu is held.
 func (c *Controller) fits(l *level, seats int) bool {
+	if l.exempt {
+		return true
+	}
 	after := l.inUse + seats
 	if after > l.ceiling {
 		return false
@@ -219,6 +230,7 @@ func (t *Ticket) Release() {
 	t.controller = nil
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.bury(l)
 	l.running--
 	if t.seats == 0 {
 		return // exempt
@@ -231,10 +243,21 @@ func (t *Ticket) Release() {
 		q := &l.queues[t.queue]
 		q.seats = max(q.seats-t.seats, 0)
 		// It was charged what a request takes; now it is known what this one took.
-		q.clock += (took - l.pace) * float64(t.seats)
+		q.clock += took*float64(t.seats) - t.charged
 	}
 	l.pace += (took - l.pace) / 16
 	c.dispatch()
+}
+
+// bury forgets a level that has been deleted once nobody uses it. c.mu is held.
+func (c *Controller) bury(l *level) {
+	if !l.gone || l.removed || l.running > 0 || l.waiting > 0 {
+		return
+	}
+	l.removed = true
+	c.reserved -= l.reserved()
+	delete(c.levels, l.name)
+	c.metrics.nominal.DeleteLabelValues(l.name)
 }
 
 // dispatch gives free seats to those who wait: first to levels that have least of their

@@ -12,6 +12,9 @@ import (
 type level struct {
 	name, uid string
 	exempt    bool
+	// gone levels have been deleted and serve those that they have; removed ones have served
+	// the last of them and are nobody's.
+	gone, removed bool
 	// nominal seats are the level's share; floor are those that it doesn't lend, ceiling
 	// what it may have with all that it may borrow.
 	nominal, floor, ceiling int
@@ -32,7 +35,7 @@ type level struct {
 
 // configure takes what a configuration says; requests under way stay.
 func (l *level) configure(c *flowcontrolv1.PriorityLevelConfiguration, shares, total int) {
-	l.uid = string(c.UID)
+	l.uid, l.gone = string(c.UID), false
 	l.exempt = c.Spec.Type == flowcontrolv1.PriorityLevelEnablementExempt
 	own, lendable, borrowing := sharesOf(&c.Spec)
 	l.nominal = int(math.Ceil(float64(total) * float64(own) / float64(max(shares, 1))))
@@ -58,7 +61,7 @@ func (l *level) configure(c *flowcontrolv1.PriorityLevelConfiguration, shares, t
 	}
 	l.hand, l.maxLength = int(q.HandSize), int(q.QueueLengthLimit)
 	// The object's validation has seen to it that the numbers fit together; where they do
-	// not, all requests are of one flow.
+	// not, requests are refused.
 	l.dealer, _ = shufflesharding.NewDealer(int(q.Queues), int(q.HandSize))
 }
 
@@ -90,8 +93,17 @@ func queuingOf(s *flowcontrolv1.PriorityLevelConfigurationSpec) *flowcontrolv1.Q
 // can't wait for seats that never become free.
 func (l *level) widest() int { return max(1, min(l.nominal, l.ceiling)) }
 
-// reserved is what a level keeps others from having.
-func (l *level) reserved() int { return max(l.inUse, l.floor) }
+// reserved is what a level keeps others from having: nothing where it is exempt, even if some
+// of its requests have seats from a time when it was not.
+func (l *level) reserved() int {
+	if l.exempt {
+		return 0
+	}
+	return max(l.inUse, l.floor)
+}
+
+// retire makes a level lend all that its requests do not use.
+func (l *level) retire() { l.gone, l.floor = true, 0 }
 
 // pick returns the shortest of the queues that a flow may use.
 func (l *level) pick(flow uint64) int {
@@ -132,6 +144,8 @@ func (q *queue) load() int { return len(q.waiting) + q.seats }
 type waiter struct {
 	seats int
 	queue int
+	// charged is what its queue's clock was advanced by.
+	charged float64
 	// served is closed when the request has its seats.
 	served chan struct{}
 }
@@ -170,7 +184,8 @@ func (l *level) serve(i int) *waiter {
 	}
 	l.waiting--
 	l.clock = q.clock
-	q.clock += l.pace * float64(w.seats)
+	w.charged = l.pace * float64(w.seats)
+	q.clock += w.charged
 	q.seats += w.seats
 	return w
 }

@@ -12,9 +12,6 @@ type metrics struct {
 	dispatched *prometheus.CounterVec
 	rejected   *prometheus.CounterVec
 	waited     *prometheus.HistogramVec
-	inQueue    *prometheus.GaugeVec
-	executing  *prometheus.GaugeVec
-	seats      *prometheus.GaugeVec
 	nominal    *prometheus.GaugeVec
 }
 
@@ -30,18 +27,13 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		dispatched: prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("dispatched_requests_total"),
 			Help: "Requests that were given their seats."}, flow),
 		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("rejected_requests_total"),
-			Help: "Requests refused by flow control, by reason."}, append(flow, "reason")),
+			Help: "Requests refused by flow control, by reason."}, append(flow[:2:2], "reason")),
 		waited: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name("request_wait_duration_seconds"),
 			Help:    "Time that requests which had to wait spent in their queue.",
 			Buckets: []float64{0.005, 0.02, 0.1, 0.5, 2, 5, 15, 30}}, flow),
 	}
-	gauge := func(s, help string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name(s), Help: help}, []string{"priority_level"})
-	}
-	m.inQueue = gauge("current_inqueue_requests", "Requests waiting.")
-	m.executing = gauge("current_executing_requests", "Requests being served.")
-	m.seats = gauge("current_executing_seats", "Seats in use.")
-	m.nominal = gauge("nominal_limit_seats", "Seats that are the level's share.")
+	m.nominal = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name("nominal_limit_seats"), Help: "Seats that are the level's share."},
+		[]string{"priority_level"})
 	if r == nil {
 		return m, nil
 	}
@@ -65,31 +57,54 @@ func (m *metrics) flow(level, schema string) flowMetrics {
 	return flowMetrics{dispatched: m.dispatched.WithLabelValues(level, schema), waited: m.waited.WithLabelValues(level, schema)}
 }
 
+// forget removes the series of a schema in a level, so that names of objects that come and go
+// do not add up.
+func (m *metrics) forget(level, schema string) {
+	labels := prometheus.Labels{"priority_level": level, "flow_schema": schema}
+	m.dispatched.Delete(labels)
+	m.waited.Delete(labels)
+	m.rejected.DeletePartialMatch(labels)
+}
+
+func stateDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("apiserver_flowcontrol_"+name, help, []string{"priority_level"}, nil)
+}
+
+var (
+	inQueueDesc   = stateDesc("current_inqueue_requests", "Requests waiting.")
+	executingDesc = stateDesc("current_executing_requests", "Requests being served.")
+	seatsDesc     = stateDesc("current_executing_seats", "Seats in use.")
+)
+
 // states gives the levels' present numbers when they are asked for, so that requests pay
 // nothing for them.
 type states struct{ c *Controller }
 
 // Describe implements prometheus.Collector.
 func (s states) Describe(ch chan<- *prometheus.Desc) {
-	for _, g := range []*prometheus.GaugeVec{s.c.metrics.inQueue, s.c.metrics.executing, s.c.metrics.seats} {
-		g.Describe(ch)
-	}
+	ch <- inQueueDesc
+	ch <- executingDesc
+	ch <- seatsDesc
 }
 
 // Collect implements prometheus.Collector.
 func (s states) Collect(ch chan<- prometheus.Metric) {
-	m := s.c.metrics
-	s.c.mu.Lock()
-	m.inQueue.Reset()
-	m.executing.Reset()
-	m.seats.Reset()
-	for _, l := range s.c.levels {
-		m.inQueue.WithLabelValues(l.name).Set(float64(l.waiting))
-		m.executing.WithLabelValues(l.name).Set(float64(l.running))
-		m.seats.WithLabelValues(l.name).Set(float64(l.inUse))
+	for _, m := range s.now() {
+		ch <- m
 	}
-	s.c.mu.Unlock()
-	m.inQueue.Collect(ch)
-	m.executing.Collect(ch)
-	m.seats.Collect(ch)
+}
+
+func (s states) now() []prometheus.Metric {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	all := make([]prometheus.Metric, 0, 3*len(s.c.levels))
+	for _, l := range s.c.levels {
+		gauge := func(desc *prometheus.Desc, n int) {
+			all = append(all, prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(n), l.name))
+		}
+		gauge(inQueueDesc, l.waiting)
+		gauge(executingDesc, l.running)
+		gauge(seatsDesc, l.inUse)
+	}
+	return all
 }

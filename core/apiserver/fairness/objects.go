@@ -130,9 +130,9 @@ func (c *Controller) setLevels(configs map[string]*flowcontrolv1.PriorityLevelCo
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name, l := range c.levels {
-		if configs[name] == nil && l.waiting == 0 && l.running == 0 {
-			delete(c.levels, name)
-			c.metrics.nominal.DeleteLabelValues(name)
+		if configs[name] == nil {
+			l.retire()
+			c.bury(l)
 		}
 	}
 	for name, config := range configs {
@@ -146,8 +146,8 @@ func (c *Controller) setLevels(configs map[string]*flowcontrolv1.PriorityLevelCo
 	}
 	c.reserved, c.pool = 0, 0
 	for _, l := range c.levels {
-		if !l.exempt {
-			c.reserved += l.reserved()
+		c.reserved += l.reserved()
+		if !l.exempt && !l.gone {
 			c.pool += l.nominal
 		}
 	}
@@ -158,9 +158,7 @@ func (c *Controller) setLevels(configs map[string]*flowcontrolv1.PriorityLevelCo
 func (c *Controller) setSchemas(configs map[string]*flowcontrolv1.FlowSchema) {
 	list := make([]*schema, 0, len(configs))
 	for _, f := range configs {
-		c.mu.Lock()
-		l := c.levels[f.Spec.PriorityLevelConfiguration.Name]
-		c.mu.Unlock()
+		l := c.serving(f.Spec.PriorityLevelConfiguration.Name)
 		if l == nil {
 			continue // as its condition Dangling says
 		}
@@ -181,7 +179,25 @@ func (c *Controller) setSchemas(configs map[string]*flowcontrolv1.FlowSchema) {
 		}
 		return cmp.Or(cmp.Compare(a.precedence, b.precedence), cmp.Compare(a.name, b.name))
 	})
-	c.schemas.Store(&list)
+	old := c.schemas.Swap(&list)
+	if old == nil {
+		return
+	}
+	for _, s := range *old {
+		if !slices.ContainsFunc(list, func(o *schema) bool { return o.name == s.name && o.level.name == s.level.name }) {
+			c.metrics.forget(s.level.name, s.name)
+		}
+	}
+}
+
+// serving is a level that there is and that has not been deleted, or nil.
+func (c *Controller) serving(name string) *level {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l := c.levels[name]; l != nil && !l.gone {
+		return l
+	}
+	return nil
 }
 
 // dangling reports which schemas name a level that is not there.
