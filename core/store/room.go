@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/pintle-dev/pintle/core/store/internal/engine"
 )
@@ -14,7 +15,13 @@ type room struct {
 	dir  string
 	min  uint64
 	free atomic.Uint64
+	// begin is when this room was made, looked how long after that free was read.
+	begin  time.Time
+	looked atomic.Int64
 }
+
+// lookEvery is for how long what was seen is believed when a write is to be taken.
+const lookEvery = 50 * time.Millisecond
 
 // The parts of the reserve that deletions and the state machine may use.
 const (
@@ -23,7 +30,7 @@ const (
 )
 
 func newRoom(dir string, reserve uint64) (*room, error) {
-	r := &room{dir: dir, min: reserve}
+	r := &room{dir: dir, min: reserve, begin: time.Now()}
 	return r, r.refresh()
 }
 
@@ -34,11 +41,15 @@ func (r *room) refresh() error {
 		return err
 	}
 	r.free.Store(free)
+	r.looked.Store(int64(time.Since(r.begin)))
 	return nil
 }
 
 // check refuses a write when there is too little room for it.
 func (r *room) check(deletion bool) error {
+	if time.Since(r.begin)-time.Duration(r.looked.Load()) > lookEvery {
+		_ = r.refresh() // What was seen last stands where nothing can be seen.
+	}
 	need := r.min
 	if deletion {
 		need /= deletionShare

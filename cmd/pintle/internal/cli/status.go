@@ -58,6 +58,7 @@ func status(ctx context.Context, cmd *cobra.Command, dir layout.Dir, cfg config.
 		errs = append(errs, errors.New("the API server is not ready"))
 	}
 	fmt.Fprintf(w, "api\t%s, %s\n", cfg.API.URL(), ready)
+	errs = append(errs, statusStorage(ctx, w, dir)...)
 	if cfg.Cluster.Listen != "" {
 		errs = append(errs, statusServers(ctx, w, dir)...)
 	}

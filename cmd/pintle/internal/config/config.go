@@ -111,6 +111,15 @@ type Store struct {
 	Events Bytes `json:"events"`
 	// HistoryWindow is how long old revisions stay readable and watchable.
 	HistoryWindow Duration `json:"historyWindow"`
+	// HistoryRevisions bounds the same by their number, HistorySize by what they occupy on disk;
+	// 0: a million, and 256 MiB.
+	HistoryRevisions uint64 `json:"historyRevisions"`
+	HistorySize      Bytes  `json:"historySize"`
+	// LogSize bounds the log of changes that are not in the state yet, or that other servers may
+	// still want; 0: 64 MiB.
+	LogSize Bytes `json:"logSize"`
+	// MinFree is the room on the disk that is kept: below it writes are refused; 0: 128 MiB.
+	MinFree Bytes `json:"minFree"`
 	// Encryption keeps objects from being read at rest.
 	Encryption Encryption `json:"encryption"`
 }

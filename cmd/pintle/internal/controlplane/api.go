@@ -87,6 +87,9 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		}), Logger: s.log,
 	}
 	s.addEncryption(&cfg)
+	if err := s.addStorage(&cfg, metrics); err != nil {
+		return err
+	}
 	maps.Copy(cfg.Handlers, s.cluster.Handlers())
 	if err := s.addTracing(&cfg); err != nil {
 		return err

@@ -87,6 +87,8 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 		Dir: dir.Store(), Logger: log,
 		CacheBytes: int64(cfg.Store.Cache), EventBytes: int64(cfg.Store.Events),
 		HistoryWindow: time.Duration(cfg.Store.HistoryWindow), Sealer: s.sealer(),
+		HistoryRevisions: cfg.Store.HistoryRevisions, HistoryBytes: int64(cfg.Store.HistorySize),
+		LogBytes: int64(cfg.Store.LogSize), MinFreeBytes: uint64(cfg.Store.MinFree),
 	}
 	if err := s.joinCluster(&storeConfig); err != nil {
 		return errors.Join(err, closeAll(listeners))
