@@ -10,8 +10,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/process"
 	"github.com/pintle-dev/pintle/core/backup"
 )
+
+// restoreMemory is the heap from which on garbage is collected more eagerly.
+const restoreMemory = 96 << 20
 
 func newBackupRestore() *cobra.Command {
 	var (
@@ -35,6 +39,7 @@ func newBackupRestore() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			process.BoundMemory(100, restoreMemory)
 			ids, err := open.load()
 			if err != nil {
 				return err
