@@ -18,17 +18,17 @@ func TestSealedWritesComeBack(t *testing.T) {
 			w.Sealed = !w.Delete && rapid.Bool().Draw(t, "sealed")
 			return w
 		})).Draw(t, "writes")
-		b, any := begin(nil), false
+		b, sealed := begin(nil), false
 		plain := b[1]
 		for i := range writes {
-			b, any = writes[i].Append(b), any || writes[i].Sealed
+			b, sealed = writes[i].Append(b), sealed || writes[i].Sealed
 		}
 		// An entry without sealed objects is one that every server reads.
-		if (b[1] != plain) != any {
-			t.Fatalf("kind %d of an entry with sealed objects: %v", b[1], any)
+		if (b[1] != plain) != sealed {
+			t.Fatalf("kind %d of an entry with sealed objects: %v", b[1], sealed)
 		}
 		e, err := command.Parse(b)
-		if err != nil || byte(e.Kind) != plain || e.Sealed != any {
+		if err != nil || byte(e.Kind) != plain || e.Sealed != sealed {
 			t.Fatal(e.Kind, e.Sealed, err)
 		}
 		for _, want := range writes {
