@@ -72,7 +72,22 @@ func (rt *route) scope() string {
 // upstreamVerbs are the verbs that metrics spell in another way than authorization does.
 var upstreamVerbs = map[string]string{"create": "POST", "update": "PUT"}
 
+// otherVerb is every method that no API has: clients may send any word as one, and nobody need
+// know them for that.
+const otherVerb = "other"
+
+func countedVerb(verb string) string {
+	switch verb {
+	case "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "post", "put", "head", "options", "connect":
+		return verb
+	}
+	return otherVerb
+}
+
 func metricVerb(verb string) string {
+	if verb == otherVerb {
+		return verb
+	}
 	if v, ok := upstreamVerbs[verb]; ok {
 		return v
 	}
@@ -84,7 +99,7 @@ func (m *metrics) done(rt *route, code int, written int64, took time.Duration) {
 	if code == 0 {
 		code = 200
 	}
-	key := seriesKey{verb: rt.verb, code: code}
+	key := seriesKey{verb: countedVerb(rt.verb), code: code}
 	if rt.resource && code != 404 && (code < 400 || m.known(rt.gvr, rt.subresource)) {
 		key.group, key.version, key.resource, key.subresource = rt.gvr.Group, rt.gvr.Version, rt.gvr.Resource, rt.subresource
 		key.scope, key.dry = rt.scope(), rt.dry

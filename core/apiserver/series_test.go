@@ -24,6 +24,10 @@ func TestRequestSeries(t *testing.T) {
 	a.must(415, "POST", pods, `{}`, "Content-Type", "text/plain")
 	a.must(403, "GET", "/apis/nonsense.io/v1/things", "")
 	a.must(403, "GET", "/api/v1/namespaces/a/nonsense", "")
+	for _, method := range []string{"NONSENSE1", "NONSENSE2"} {
+		a.must(401, method, "/metrics", "", "X-User", "unknown")
+		a.must(405, method, pods, "")
+	}
 	text := string(a.must(200, "GET", "/metrics", "").body)
 	labels := `component="apiserver",dry_run="",group="",resource="pods",scope="namespace",subresource="",verb="POST",version="v1"`
 	for _, want := range []string{
@@ -38,7 +42,10 @@ func TestRequestSeries(t *testing.T) {
 			t.Errorf("no %s", want)
 		}
 	}
-	if strings.Contains(text, "nonsense") {
-		t.Error("a resource that does not exist is a label")
+	if n := strings.Count(text, `apiserver_request_total{code="401",component="apiserver",dry_run="",group="",resource="",scope="",subresource="",verb="other",version=""} 2`); n != 1 {
+		t.Error("methods that no API has are not counted as one")
+	}
+	if strings.Contains(strings.ToLower(text), "nonsense") {
+		t.Error("a resource or method that does not exist is a label")
 	}
 }
