@@ -20,13 +20,17 @@ type History struct {
 	Changes []*Event
 	// Notes are those of deletions, by their revision.
 	Notes map[uint64][]byte
-	// More is set where there are older changes behind the limit.
+	// More is set where there are older changes than those here.
 	More bool
 }
 
+// maxHistoryBytes bounds the objects that one history holds in memory, before and after each
+// change.
+const maxHistoryBytes = 16 << 20
+
 // History returns the newest limit changes (0: all) under a prefix: "bucket/",
 // "bucket/namespace/" or the key of one object, which need not exist any more. It reaches back
-// to the horizon.
+// to the horizon, or as far as some 16 MiB of objects go.
 func (s *Store) History(ctx context.Context, prefix Key, limit int) (History, error) {
 	if err := s.checkPrefix(prefix, true); err != nil {
 		return History{}, err
@@ -46,23 +50,32 @@ func (s *Store) History(ctx context.Context, prefix Key, limit int) (History, er
 
 func (s *Store) history(ctx context.Context, prefix Key, limit int) (History, error) {
 	h := History{Horizon: max(s.horizon.Load(), fsm.FirstRevision), Revision: s.index.Revision()}
-	refs, err := s.newestRefs(ctx, &h, string(prefix), limit)
+	refs, more, err := s.engine.NewestHistory(ctx, string(prefix), h.Horizon, h.Revision, limit,
+		func(key string) bool { return matches(string(prefix), key) })
 	if err != nil {
 		return h, err
 	}
-	for _, r := range refs {
+	h.More = more
+	// From the newest back, as far as memory allows.
+	for size := 0; len(refs) > 0; refs = refs[:len(refs)-1] {
+		if size > maxHistoryBytes {
+			h.More = true
+			break
+		}
 		if err := ctx.Err(); err != nil {
 			return h, err
 		}
-		ev, err := s.storedEvent(r)
+		ev, err := s.storedEvent(refs[len(refs)-1])
 		if err != nil {
 			return h, err
 		}
+		size += len(ev.Data) + len(ev.Prev)
 		h.Changes = append(h.Changes, ev)
 		if err := s.note(&h, ev); err != nil {
 			return h, err
 		}
 	}
+	slices.Reverse(h.Changes)
 	if last := len(prefix) - 1; prefix[last] != '/' && !h.More {
 		v, revision, found, err := s.engine.Get(string(prefix), h.Horizon)
 		if err != nil {
@@ -91,27 +104,6 @@ func (s *Store) note(h *History, ev *Event) error {
 		h.Notes[ev.Revision] = note
 	}
 	return err
-}
-
-// newestRefs lists the newest limit versions of a history that are under prefix.
-func (s *Store) newestRefs(ctx context.Context, h *History, prefix string, limit int) ([]engine.Ref, error) {
-	var kept []engine.Ref
-	for after := h.Horizon; after < h.Revision; {
-		refs, end, err := s.engine.History(ctx, prefix, after, h.Revision, historyRefs)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range refs {
-			if matches(prefix, r.Key) {
-				kept = append(kept, r)
-			}
-		}
-		if over := len(kept) - limit; limit > 0 && over > 0 {
-			kept, h.More = slices.Delete(kept, 0, over), true
-		}
-		after = end
-	}
-	return kept, nil
 }
 
 // storedEvent makes the event of a stored version from it and the version before.

@@ -70,7 +70,7 @@ func (u *undeleteCommand) run(ctx context.Context, args []string, out, errOut io
 	if err != nil {
 		return err
 	}
-	data, err := fetchHistory(ctx, factory, t, corev1.MaxHistoryLimit, true)
+	data, err := fetchHistory(ctx, factory, t, 1, true) // the newest is all it takes
 	if err != nil {
 		return err
 	}
