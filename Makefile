@@ -2,6 +2,8 @@
 
 SHELL       := /bin/bash
 FUZZTIME    ?= 10m
+MINUTES     ?= 10
+OBJECTS     ?= 150000
 DATA_DIR    ?= $(CURDIR)/.pintle
 BIN         := $(CURDIR)/bin
 PINTLE      := $(BIN)/pintle
@@ -17,7 +19,7 @@ export CGO_ENABLED ?= 0
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: up down build images test unit e2e clients robustness failover lint bench bench-store conformance golden fuzz generate check host-packages examples clean
+.PHONY: up down build images test unit e2e clients robustness failover lint bench bench-store load conformance golden fuzz generate check host-packages examples clean
 
 up: host-packages build images ## install what is missing, build, start a cluster, run the demo in it
 	@.ci/demo $(PINTLE) $(DATA_DIR) $(BIN)
@@ -69,6 +71,9 @@ bench: build ## Pintle beside kube-apiserver and etcd, where ../shared/bench is 
 
 bench-store: ## the store beside etcd, and logs for Raft beside one another
 	@$(MAKE) -C test/bench/store all QUICK=$(QUICK)
+
+load: build ## 150,000 objects: start, ten lists at once, MINUTES of writes with memory and disk flat
+	PINTLE=$(PINTLE) go test -count=1 -timeout $$(( $(MINUTES) + 20 ))m -v ./test/load -args -objects $(OBJECTS) -minutes $(MINUTES)
 
 conformance: build ## upstream's conformance tests, where ../shared/conformance is present
 	@test/conformance/run $(PINTLE)
