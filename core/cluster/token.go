@@ -23,9 +23,10 @@ const (
 	// JoiningGroup is whom a join token stands for: it may ask to join, and nothing else.
 	JoiningGroup = "pintle:joining-servers"
 
-	// DefaultTokenLife and MaxTokenLife of join tokens.
+	// DefaultTokenLife of join tokens.
 	DefaultTokenLife = time.Hour
-	MaxTokenLife     = 24 * time.Hour
+	// MaxTokenLife is the longest that one may be good for.
+	MaxTokenLife = 24 * time.Hour
 )
 
 // Token is what lets servers join until it expires, as many as come: "pintle-join", a public
