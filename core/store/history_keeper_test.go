@@ -25,8 +25,8 @@ func TestHistoryKeeper(t *testing.T) {
 		"old":              {[]sample{at(0, 5, 0), at(30, 10, 0), at(61, 20, 0)}, 5},
 		"nobody writes":    {[]sample{at(0, 5, 0), at(30, 5, 0), at(61, 5, 0)}, 5},
 		"many revisions":   {[]sample{at(0, 5, 0), at(1, 3000, 0)}, 2000},
-		"many bytes":       {[]sample{at(0, 5, 0), at(1, 10, 600 << 10), at(2, 20, 1200 << 10)}, 5},
-		"bytes in a burst": {[]sample{at(0, 5, 0), at(1, 6, 8 << 20), at(2, 7, 8<<20 + 10)}, 5},
+		"many bytes":       {[]sample{at(0, 5, 0), at(1, 10, 600<<10), at(2, 20, 1200<<10)}, 5},
+		"bytes in a burst": {[]sample{at(0, 5, 0), at(1, 6, 8<<20), at(2, 7, 8<<20+10)}, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var k historyKeeper
