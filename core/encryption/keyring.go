@@ -54,6 +54,9 @@ type Config struct {
 	Plugin     string
 	Manager    Wrapper
 	PreferFile bool
+	// AllowMissing lets a server start although data keys can't be unwrapped, and seal with a
+	// new one: what they have sealed is lost, and can be overwritten and deleted.
+	AllowMissing bool
 
 	// Rate is how many objects the leader writes again in a second, where they are not sealed
 	// as they should be. Default 500.
@@ -286,6 +289,10 @@ func (k *Keyring) Loaded(ctx context.Context) error {
 	defer cancel()
 	for {
 		err := k.unwrapAll(ctx)
+		if err != nil && k.cfg.AllowMissing {
+			k.log.Error("Data keys are missing; as keys.allowMissing says, what they encrypt is given up", "error", err)
+			err = nil
+		}
 		if err == nil && k.cfg.Resources.Any() {
 			err = k.ask(ctx)
 		}

@@ -274,6 +274,38 @@ func TestKeysThatDoNotFitKeepAServerFromStarting(t *testing.T) {
 	start(t, dir, encryption.Config{KeyFile: file}).want(t, "secrets/a/x", "hidden")
 }
 
+func TestWhatALostKeyHasSealedCanBeGivenUp(t *testing.T) {
+	dir, ctx := t.TempDir(), context.Background()
+	cfg := encryption.Config{KeyFile: keyFile(t, "lost"), Resources: resources(t, "secrets")}
+	s := start(t, dir, cfg)
+	s.put(t, "secrets/a/x", "hidden")
+	s.put(t, "secrets/a/y", "hidden")
+	s.put(t, "pods/a/x", "shown")
+	s.stop()
+	cfg.KeyFile, cfg.AllowMissing = keyFile(t, "fresh"), true
+	s = start(t, dir, cfg)
+	if _, err := s.Get(ctx, "secrets/a/x"); !errors.Is(err, store.ErrSealed) || !strings.Contains(err.Error(), `data key 1 can't be unwrapped: key "lost" is not in `+cfg.KeyFile) {
+		t.Errorf("what is lost: %v", err)
+	}
+	s.want(t, "pods/a/x", "shown")
+	s.put(t, "secrets/a/new", "hidden")
+	s.put(t, "secrets/a/x", "again")
+	if _, err := s.Write(ctx, store.Write{Key: "secrets/a/y", Delete: true, Expect: store.Any}); err != nil {
+		t.Error(err)
+	}
+	s.want(t, "secrets/a/new", "hidden")
+	s.want(t, "secrets/a/x", "again")
+	if err := s.keys.Ready(ctx); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+	st := s.settled(t, func(st encryption.Status) bool { return st.Pending == 0 })
+	if len(st.DataKeys) != 2 || st.DataKeys[0].Problem == "" || st.DataKeys[0].Objects != 0 || st.DataKeys[1].Objects != 2 {
+		t.Errorf("status: %+v", st)
+	}
+	s.stop()
+	start(t, dir, cfg).want(t, "secrets/a/x", "again")
+}
+
 func TestAFileThatIsNoGoodChangesNothing(t *testing.T) {
 	dir, file := t.TempDir(), keyFile(t, "k1")
 	s := start(t, dir, encryption.Config{KeyFile: file, Resources: resources(t, "secrets")})

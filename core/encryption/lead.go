@@ -114,7 +114,7 @@ func (k *Keyring) rotateWrapping(ctx context.Context) error {
 		if wrapped(id) {
 			continue
 		}
-		if err := k.rewrap(ctx, id); err != nil {
+		if err := k.rewrap(ctx, id); err != nil && !k.cfg.AllowMissing {
 			return err
 		}
 	}

@@ -44,7 +44,11 @@ func (k *Keyring) followManager(ctx context.Context) error {
 		case <-timer.C:
 		}
 		timer.Stop()
-		err := errors.Join(k.unwrapAll(ctx), k.ask(ctx))
+		err := k.unwrapAll(ctx)
+		if k.cfg.AllowMissing {
+			err = nil // It was said at the start, and Status says it.
+		}
+		err = errors.Join(err, k.ask(ctx))
 		switch {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // told to end
@@ -76,7 +80,7 @@ func (k *Keyring) Ready(context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for id, d := range k.keys {
-		if d.aead == nil {
+		if d.aead == nil && !k.cfg.AllowMissing {
 			return fmt.Errorf("data key %d can't be unwrapped: %w", id, d.why)
 		}
 	}

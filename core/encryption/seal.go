@@ -77,6 +77,9 @@ func (k *Keyring) block(ctx context.Context) (*sealing, error) {
 		return nil, k.create(ctx, false)
 	}
 	aead, err := k.aead(ctx, id)
+	if err != nil && k.cfg.AllowMissing {
+		return nil, k.create(ctx, false)
+	}
 	if err != nil {
 		return nil, err
 	}

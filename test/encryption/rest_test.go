@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -188,4 +189,30 @@ func TestAServerWithoutItsKeysSaysWhatIsMissing(t *testing.T) {
 	s.Configure(fmt.Sprintf(configuration, "secrets", file))
 	s.Start()
 	wantSecret(t, client(t, s), "s", "hidden")
+
+	// A key that is lost for good: what it has encrypted can be given up.
+	s.End(syscall.SIGTERM)
+	s.Configure(strings.Replace(fmt.Sprintf(configuration, "secrets", other), "keys: {", "keys: {allowMissing: true, ", 1))
+	s.Start()
+	c := client(t, s)
+	secrets := c.CoreV1().Secrets("default")
+	for what, err := range map[string]error{
+		"get":    errorOf(secrets.Get(t.Context(), "s", metav1.GetOptions{})),
+		"list":   errorOf(secrets.List(t.Context(), metav1.ListOptions{})),
+		"delete": secrets.Delete(t.Context(), "s", metav1.DeleteOptions{}),
+	} {
+		if !apierrors.IsStoreReadError(err) || !strings.Contains(err.Error(), "secrets/default/s") || !strings.Contains(err.Error(), `key "k1" is not in`) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	createSecret(t, c, "new", "hidden")
+	if err := secrets.Delete(t.Context(), "s", metav1.DeleteOptions{IgnoreStoreReadErrorWithClusterBreakingPotential: new(true)}); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := secrets.List(t.Context(), metav1.ListOptions{}); err != nil || len(list.Items) != 1 {
+		t.Errorf("what is left: %v", err)
+	}
+	wantSecret(t, c, "new", "hidden")
 }
+
+func errorOf[T any](_ T, err error) error { return err }

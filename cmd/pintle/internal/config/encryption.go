@@ -29,6 +29,9 @@ type EncryptionKeys struct {
 	// WrapWith is "file" or "plugin" where both are given, in order to move from one to the
 	// other: the other one only unwraps. Default plugin.
 	WrapWith string `json:"wrapWith"`
+	// AllowMissing lets a server start where keys are lost: what they have encrypted can't be
+	// read any more, only overwritten and deleted. Without it such a server does not start.
+	AllowMissing bool `json:"allowMissing"`
 }
 
 // Enabled says whether there are keys.

@@ -24,7 +24,7 @@ func (s *Server) openKeys(ctx context.Context) (stop func(), err error) {
 	}
 	cfg := encryption.Config{
 		KeyFile: configured.Keys.File, Plugin: configured.Keys.Plugin,
-		PreferFile: configured.Keys.WrapWith == "file", Logger: s.log,
+		PreferFile: configured.Keys.WrapWith == "file", AllowMissing: configured.Keys.AllowMissing, Logger: s.log,
 	}
 	if cfg.Resources, err = encryption.ParseResources(configured.Resources); err != nil {
 		return stop, fmt.Errorf("store.encryption.%w", err)
