@@ -122,7 +122,7 @@ func TestBodiesThatDoNotCome(t *testing.T) {
 					t.Fatal(err)
 				}
 				data, err := io.ReadAll(resp.Body)
-				if resp.Body.Close(); err != nil || resp.StatusCode != 504 || !strings.Contains(string(data), tooLate) {
+				if resp.Body.Close(); err != nil || resp.StatusCode != http.StatusGatewayTimeout || !strings.Contains(string(data), tooLate) {
 					t.Errorf("%d %s %v", resp.StatusCode, data, err)
 				}
 				_ = w.CloseWithError(io.ErrClosedPipe)
@@ -239,7 +239,7 @@ func TestBodiesThatAreTooLarge(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != 413 || !strings.Contains(string(data), `"message":"Request entity too large: limit is 1048576","reason":"RequestEntityTooLarge"`) {
+	if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(string(data), `"message":"Request entity too large: limit is 1048576","reason":"RequestEntityTooLarge"`) {
 		t.Errorf("%d %s %v", resp.StatusCode, data, err)
 	}
 	patch := "[" + strings.Repeat(`{"op":"test","path":"/kind","value":"ConfigMap"},`, 10000) + `{"op":"remove","path":"/data"}]`
@@ -254,7 +254,7 @@ func TestBodiesThatAreTooLarge(t *testing.T) {
 func TestLongPaths(t *testing.T) {
 	a := newAPI(t)
 	path := cms + "?labelSelector=" + url.QueryEscape("app in ("+strings.Repeat("some-application-or-other,", 8000)+"last)")
-	req, err := http.NewRequestWithContext(t.Context(), "GET", a.listen(t)+path, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, a.listen(t)+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func TestLongPaths(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if resp.Body.Close(); resp.StatusCode != 200 {
+		if resp.Body.Close(); resp.StatusCode != http.StatusOK {
 			t.Errorf("%s: %s", protocol, resp.Status)
 		}
 	}

@@ -318,6 +318,9 @@ func TestSlowRequests(t *testing.T) {
 		}
 		w := httptest.NewRecorder()
 		rec, err := a.Begin(w, httptest.NewRequest(http.MethodGet, "/x", nil), auth.Attributes{Path: "/x", Verb: "get"}, start, false)
+		if err != nil {
+			t.Fatal(err)
+		}
 		rec.Done(200, nil)
 		if got := l.event.Annotations["apiserver.latency.k8s.io/total"]; got != want {
 			t.Errorf("after %v the event says %q", took, got)
