@@ -20,12 +20,6 @@ var mutants = map[string][]Edit{
 		Old:  "func (s *Store) waitCommitted(ctx context.Context, commit uint64) error {\n",
 		New:  "func (s *Store) waitCommitted(ctx context.Context, commit uint64) error {\n	commit = 0\n",
 	}},
-	// A leader does not ask the others whether it still leads.
-	"deaf-leader": {{
-		Path: "core/store/route.go",
-		Old:  "	verified := s.raft.VerifyLeader()\n",
-		New:  "	return s.reachedCommit(ctx, commit)\n	verified := s.raft.VerifyLeader()\n",
-	}},
 	// Writes are acknowledged before they are durable.
 	"no-fsync": {{
 		Module: "github.com/hashicorp/raft-wal", Path: "segment/writer.go",

@@ -11,6 +11,8 @@ type Rules struct {
 	// Expired are the servers that may say that a revision is too old (410): those that lost
 	// their history, or were so late that they were sent a state without it.
 	Expired map[int]bool
+	// Unauthorized answers are allowed: clocks were so wrong that certificates were not valid.
+	Unauthorized bool
 	// Timeout of porcupine; 0 leaves it out.
 	Timeout time.Duration
 }
@@ -51,6 +53,8 @@ func answers(h *history.History, r Rules, p *problems) {
 		switch {
 		case op.Outcome == history.Wrong:
 			p.add("answer", "%s", explain(op))
+		case op.Status == 401 && !r.Unauthorized:
+			p.add("unauthorized", "%s", explain(op))
 		case op.Status == 410 && !r.Expired[op.Server] && (op.Pages == 0 || len(r.Expired) == 0):
 			p.add("expired", "%s", explain(op))
 		}

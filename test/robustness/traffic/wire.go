@@ -142,7 +142,7 @@ func outcome(code int, reason string, retry bool) history.Outcome {
 		return history.Refused
 	case code == http.StatusGatewayTimeout, code == http.StatusServiceUnavailable, code == http.StatusInternalServerError:
 		return history.Unknown
-	case code == http.StatusGone:
+	case code == http.StatusGone, code == http.StatusUnauthorized:
 		return history.Refused
 	}
 	return history.Wrong
