@@ -28,6 +28,8 @@ type route struct {
 	path string
 	// oldWatch is set for the form /api/v1/watch/….
 	oldWatch bool
+	// size of a transaction in bytes, negative where it is not known.
+	size int64
 	// history asks for what became of the objects.
 	history bool
 	// dry says that the request asks for no effect.
@@ -89,6 +91,9 @@ func parseRoute(r *http.Request, query url.Values) route {
 		rt.rest = "/"
 	}
 	rt.verb = verbOf(r.Method, &rt, query)
+	if rt.gvr == corev1.Transactions {
+		rt.size = r.ContentLength
+	}
 	rt.dry = len(query["dryRun"]) > 0
 	return rt
 }

@@ -64,8 +64,18 @@ const (
 	maxSeats       = 10
 )
 
-// seats is how wide a request is: by the number of objects it has to read.
+// bytesPerSeat of a transaction are some fifty operations.
+const bytesPerSeat = 64 << 10
+
+// seats is how wide a request is: by the number of objects it has to read, or the size of a
+// transaction.
 func (s *Server) seats(rt *route, query url.Values) int {
+	switch {
+	case rt.size > 0:
+		return int(min(1+rt.size/bytesPerSeat, maxSeats))
+	case rt.size < 0:
+		return maxSeats
+	}
 	if rt.verb != "list" && rt.verb != "deletecollection" || rt.name != "" {
 		return 1
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,7 +35,7 @@ func TestFlowControlSeatsRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := turns{control, make(chan string, 1000)}
-	a := newAPI(t, func(c *apiserver.Config) { c.Fairness = f })
+	a := newTransactionAPI(t, func(c *apiserver.Config) { c.Fairness = f })
 	header := a.do("GET", "/api/v1/namespaces/default", "").header
 	for _, h := range []string{"X-Kubernetes-Pf-Flowschema-Uid", "X-Kubernetes-Pf-Prioritylevel-Uid"} {
 		if _, ok := header[h]; !ok {
@@ -50,7 +51,9 @@ func TestFlowControlSeatsRequests(t *testing.T) {
 	a.must(200, "GET", "/api/v1/configmaps", "")
 	a.must(200, "GET", "/api/v1/configmaps?limit=150", "")
 	a.must(200, "GET", "/api/v1/namespaces/default/configmaps/c1", "")
-	for _, want := range []string{"list configmaps 3", "list configmaps 2", "get configmaps 1"} {
+	a.must(201, "POST", transactions, body(createOp(configMap("small", "{}"))))
+	a.must(201, "POST", transactions, body(createOp(configMap("large", fmt.Sprintf(`{"a":%q}`, strings.Repeat("x", 150<<10))))))
+	for _, want := range []string{"list configmaps 3", "list configmaps 2", "get configmaps 1", "create transactions 1", "create transactions 3"} {
 		if got := <-f.widths; got != want {
 			t.Errorf("a request took %q, want %q", got, want)
 		}
