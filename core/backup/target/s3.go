@@ -146,7 +146,9 @@ type s3Upload struct {
 	done  bool
 }
 
-var objectOptions = minio.PutObjectOptions{ContentType: "application/octet-stream"}
+// What is sent is signed with the SHA-256 that is given with it. The library would sign pieces of
+// it on connections without TLS, which not every server takes.
+var objectOptions = minio.PutObjectOptions{ContentType: "application/octet-stream", DisableContentSha256: true}
 
 // Write implements io.Writer.
 func (u *s3Upload) Write(p []byte) (int, error) {
@@ -181,7 +183,7 @@ func (u *s3Upload) send() error {
 	}
 	sum := sha256.Sum256(u.buf)
 	part, err := c.PutObjectPart(u.ctx, u.b.bucket, u.key, u.id, len(u.parts)+1, bytes.NewReader(u.buf), int64(len(u.buf)),
-		minio.PutObjectPartOptions{Sha256Hex: hex.EncodeToString(sum[:])})
+		minio.PutObjectPartOptions{Sha256Hex: hex.EncodeToString(sum[:]), DisableContentSha256: true})
 	if err != nil {
 		return u.b.fail("writing", u.key, err)
 	}
