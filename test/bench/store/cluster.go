@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -32,6 +34,8 @@ type cluster struct {
 	procs   []*exec.Cmd
 	pids    []int
 	clients []*clientv3.Client
+	// driver is the store's first member.
+	driver *driver
 	// objects says that values are like objects rather than random.
 	objects bool
 }
@@ -54,7 +58,7 @@ func startStore(ctx context.Context, dir string, members int, profile string) (c
 		data := filepath.Join(dir, fmt.Sprint("store-", i))
 		args := []string{"serve", "-dir", data, "-listen", listen[i], "-peer", peers[i]}
 		if i == 0 {
-			args = append(args, "-bootstrap")
+			args = append(args, "-bootstrap", "-drive")
 			if profile != "" {
 				args = append(args, "-cpuprofile", fmt.Sprintf("%s.%d", profile, members))
 			}
@@ -147,6 +151,17 @@ func (c *cluster) start(data, binary string, args ...string) error {
 	}
 	cmd := exec.Command(binary, args...) //nolint:noctx // stop ends it, gently first
 	cmd.Stderr = os.Stderr
+	if slices.Contains(args, "-drive") {
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			return err
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			return err
+		}
+		c.driver = &driver{json.NewEncoder(in), json.NewDecoder(out)}
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return err

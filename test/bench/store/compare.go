@@ -19,6 +19,9 @@ var (
 	topologies = []int{1, 3}
 )
 
+// inProcess is the store's side where the work is done in the leader's process.
+const inProcess = "store API"
+
 // plan says how much is done.
 type plan struct {
 	keys    int
@@ -30,19 +33,22 @@ type plan struct {
 
 // row is what one work gave on one side.
 type row struct {
-	Members       int     `json:"members"`
-	Work          string  `json:"work"`
-	InFlight      int     `json:"inFlight"`
-	Side          string  `json:"side"`
-	Ops           int     `json:"ops"`
-	PerSecond     float64 `json:"perSecond"`
-	P50Micros     float64 `json:"p50Micros"`
-	P99Micros     float64 `json:"p99Micros"`
-	CPUMicros     float64 `json:"cpuMicrosPerOp"`
-	PerCPUSecond  float64 `json:"perCpuSecond"`
-	OpsPerEntry   float64 `json:"opsPerLogEntry,omitempty"`
-	ServerCPUUsed float64 `json:"serverCpuShare"`
-	PSSBytes      int64   `json:"pssBytes"`
+	Members      int     `json:"members"`
+	Work         string  `json:"work"`
+	InFlight     int     `json:"inFlight"`
+	Side         string  `json:"side"`
+	Ops          int     `json:"ops"`
+	PerSecond    float64 `json:"perSecond"`
+	P50Micros    float64 `json:"p50Micros"`
+	P99Micros    float64 `json:"p99Micros"`
+	CPUMicros    float64 `json:"cpuMicrosPerOp"`
+	PerCPUSecond float64 `json:"perCpuSecond"`
+	OpsPerEntry  float64 `json:"opsPerLogEntry,omitempty"`
+	// ClientCPUMicros is what the client uses for an operation, where it is not in the same
+	// process.
+	ClientCPUMicros float64 `json:"clientCpuMicrosPerOp"`
+	ServerCPUUsed   float64 `json:"serverCpuShare"`
+	PSSBytes        int64   `json:"pssBytes"`
 }
 
 // total is what a side used over a whole topology.
@@ -180,6 +186,16 @@ func (p plan) turns(ctx context.Context, sides []*cluster, totals map[string]*to
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.name, err)
 		}
+		if c.driver != nil && work != "watch" {
+			d, err := c.drive(ctx, work, inflight, p.keys, p.slice)
+			if err != nil {
+				return nil, fmt.Errorf("%s by itself: %w", c.name, err)
+			}
+			if d.client = 0; sums[inProcess] == nil {
+				sums[inProcess] = &slice{}
+			}
+			sums[inProcess].add(d)
+		}
 		if sums[c.name] == nil {
 			sums[c.name] = &slice{}
 		}
@@ -192,6 +208,12 @@ func (p plan) turns(ctx context.Context, sides []*cluster, totals map[string]*to
 		totals[c.name].PeakPSSBytes = max(totals[c.name].PeakPSSBytes, pss)
 	}
 	var rows []row
+	if s := sums[inProcess]; s != nil {
+		rows = append(rows, s.row(inProcess, work, inflight))
+		if work == "put" {
+			totals["store"].Writes += s.ops
+		}
+	}
 	for _, c := range sides {
 		s := sums[c.name]
 		switch work {
@@ -215,6 +237,7 @@ func (s *slice) row(side, work string, inflight int) row {
 	}
 	if s.ops > 0 {
 		r.CPUMicros = micros(s.cpu) / float64(s.ops)
+		r.ClientCPUMicros = micros(s.client) / float64(s.ops)
 	}
 	if s.cpu > 0 {
 		r.PerCPUSecond = float64(s.ops) / s.cpu.Seconds()

@@ -21,6 +21,7 @@ func serve(ctx context.Context, args []string) (err error) {
 	listen := flags.String("listen", "", "address for clients")
 	peer := flags.String("peer", "", "address for the other voters, and this one's name; empty: it stays alone")
 	bootstrap := flags.Bool("bootstrap", false, "begin a cluster")
+	driven := flags.Bool("drive", false, "work by itself as the standard input says")
 	profile := flags.String("cpuprofile", "", "write a CPU profile of the whole run here")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -46,6 +47,13 @@ func serve(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if *driven {
+		go func() {
+			if err := drive(ctx, s, os.Stdin, os.Stdout); err != nil {
+				fmt.Fprintln(os.Stderr, "drive:", err)
+			}
+		}()
+	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", *listen)
 	if err != nil {
 		return err

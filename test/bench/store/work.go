@@ -28,6 +28,8 @@ type slice struct {
 	ops     int
 	elapsed time.Duration
 	cpu     time.Duration
+	// client is what the client used, where it is a process of its own.
+	client time.Duration
 	// latencies of single operations; of a watch, from the begin of the put to the event.
 	latencies []time.Duration
 	// entries that the log has grown by.
@@ -40,6 +42,7 @@ func (s *slice) add(o slice) {
 	s.ops += o.ops
 	s.elapsed += o.elapsed
 	s.cpu += o.cpu
+	s.client += o.client
 	s.entries += o.entries
 	s.latencies = append(s.latencies, o.latencies...)
 }
@@ -53,9 +56,11 @@ func (c *cluster) client(worker, inflight int) *clientv3.Client {
 func key(i int) string { return fmt.Sprintf("%sobject-%06d", prefix, i) }
 
 // newValue is 1 KiB that does not compress, or that does as objects do.
-func (c *cluster) newValue(r *rand.Rand) []byte {
+func (c *cluster) newValue(r *rand.Rand) []byte { return newValue(r, c.objects) }
+
+func newValue(r *rand.Rand, objects bool) []byte {
 	v := make([]byte, 0, valueBytes+256)
-	if c.objects {
+	if objects {
 		for len(v) < valueBytes {
 			v = fmt.Appendf(v, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-%x","namespace":"default","uid":"%016x",`+
 				`"labels":{"app":"web"}},"status":{"phase":"Running","podIP":"10.1.%d.%d"}}`, r.Uint32(), r.Uint64(), r.IntN(256), r.IntN(256))
@@ -150,10 +155,12 @@ func (c *cluster) measured(ctx context.Context, run func() (slice, error)) (slic
 	if err != nil {
 		return slice{}, err
 	}
+	own := ownCPU()
 	s, err := run()
 	if err != nil {
 		return slice{}, err
 	}
+	s.client = ownCPU() - own
 	after, err := measure.CPU(c.pids...)
 	if err != nil {
 		return slice{}, err
