@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -186,6 +187,9 @@ func changedFields(before, after []byte) ([]string, error) {
 		delete(jsontree.Map(o.Tree, "metadata"), "resourceVersion")
 	}
 	out := differences(nil, "", a.Tree, b.Tree)
+	if len(out) == 0 && !bytes.Equal(a.ManagedFields, b.ManagedFields) {
+		return []string{".metadata.managedFields"}, nil
+	}
 	if len(out) > maxChangedFields {
 		out = append(out[:maxChangedFields], "…")
 	}

@@ -66,8 +66,11 @@ func TestHistoryTellsOnlyWhatIsTrue(t *testing.T) {
 	a := newTransactionAPI(t)
 	a.must(201, "POST", pods+"?fieldManager=maker", `{"metadata":{"name":"p"},"spec":{}}`)
 	a.must(201, "POST", pods+"/p/binding", `{"target":{"name":"node"}}`)
+	o := a.must(200, "GET", pods+"/p", "").object(t)
+	managed := strings.ReplaceAll(compactTree(at(o, "metadata.managedFields")), "maker", "taker")
+	a.must(200, "PATCH", pods+"/p", `{"metadata":{"managedFields":`+managed+`}}`, "Content-Type", "application/merge-patch+json")
 	h := a.history(pods + "/p")
-	if len(h.Items) != 2 || h.Items[1].Managers != nil || h.Items[1].Time != nil || !slices.Equal(h.Items[1].Changed, []string{".spec.nodeName"}) {
+	if len(h.Items) != 3 || !slices.Equal(h.Items[2].Changed, []string{".metadata.managedFields"}) || h.Items[1].Managers != nil || h.Items[1].Time != nil || !slices.Equal(h.Items[1].Changed, []string{".spec.nodeName"}) {
 		t.Errorf("%+v", h.Items)
 	}
 }
