@@ -214,23 +214,33 @@ func TestANewFirstKeyInTheFileEncryptsEverythingAnew(t *testing.T) {
 func TestRotateAndForgetOldDataKeys(t *testing.T) {
 	cfg := encryption.Config{KeyFile: keyFile(t, "k1"), Resources: resources(t, "secrets"), ForgetAfter: 10 * time.Millisecond}
 	s := start(t, t.TempDir(), cfg)
-	s.put(t, "secrets/a/x", "hidden")
-	for range 2 {
+	rotate := func() {
+		t.Helper()
 		if err := s.keys.Rotate(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 	}
+	rotate()
+	rotate()
+	// The first was never used.
+	s.settled(t, func(st encryption.Status) bool { return len(st.DataKeys) == 1 && st.DataKeys[0].ID == 2 })
+	s.put(t, "secrets/a/x", "hidden")
+	rotate()
 	st := s.settled(t, func(st encryption.Status) bool {
 		return st.Pending == 0 && st.DataKeys[len(st.DataKeys)-1].Objects == 1
 	})
 	if n := len(st.DataKeys); st.DataKeys[n-1].ID != 3 || !st.DataKeys[n-1].Current {
-		t.Errorf("after two rotations: %+v", st)
+		t.Errorf("after a rotation: %+v", st)
 	}
 	s.want(t, "secrets/a/x", "hidden")
-	// The history still has what the first one has sealed; the second was never used.
-	st = s.settled(t, func(st encryption.Status) bool { return len(st.DataKeys) == 2 })
-	if st.DataKeys[0].ID != 1 {
-		t.Errorf("forgotten: %+v", st)
+	// The history still has what the second has sealed.
+	rotate()
+	for range 3 {
+		st = s.settled(t, func(st encryption.Status) bool { return st.Pending == 0 && st.DataKeys[len(st.DataKeys)-1].ID == 4 })
+		if st.DataKeys[0].ID != 2 {
+			t.Errorf("forgotten: %+v", st)
+		}
+		time.Sleep(2 * cfg.ForgetAfter)
 	}
 	h, err := s.History(context.Background(), "secrets/a/x", 0)
 	if err != nil || len(h.Changes) < 2 {
