@@ -33,6 +33,17 @@ func cluster(t testing.TB, n int, change func(*store.Config)) []*store.Store {
 			join(t, nodes[0], cfg.NodeID, s)
 		}
 	}
+	// Raft lets nobody vote for a server that it does not know of: a test may end the leader
+	// when all have heard of all.
+	deadline := time.Now().Add(20 * time.Second)
+	for _, s := range nodes {
+		for len(s.Peers()) < n {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s knows of %+v only", s.ID(), s.Peers())
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
 	return nodes
 }
 
