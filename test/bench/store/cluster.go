@@ -239,8 +239,10 @@ type usage struct {
 	CPUSeconds   float64 `json:"cpuSeconds"`
 	PSSBytes     int64   `json:"pssBytes"`
 	PeakPSSBytes int64   `json:"peakPssBytes"`
-	DiskBytes    int64   `json:"diskBytes"`
-	WrittenBytes int64   `json:"writtenBytes"`
+	// AnonymousBytes are those of PSSBytes that are not pages of files.
+	AnonymousBytes int64 `json:"anonymousBytes"`
+	DiskBytes      int64 `json:"diskBytes"`
+	WrittenBytes   int64 `json:"writtenBytes"`
 }
 
 func (c *cluster) usage() (u usage, err error) {
@@ -250,6 +252,9 @@ func (c *cluster) usage() (u usage, err error) {
 	}
 	u.CPUSeconds = cpu.Seconds()
 	if u.PSSBytes, err = measure.PSS(c.pids...); err != nil {
+		return u, err
+	}
+	if u.AnonymousBytes, err = measure.Anonymous(c.pids...); err != nil {
 		return u, err
 	}
 	if u.WrittenBytes, err = measure.Written(c.pids...); err != nil {

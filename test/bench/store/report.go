@@ -59,6 +59,7 @@ func (r *results) markdown(w *strings.Builder) {
 		}{
 			{"memory after the puts, MiB (PSS)", mib(r.row(members, "put", 256, "store").PSSBytes), mib(r.row(members, "put", 256, "etcd").PSSBytes)},
 			{"memory at the end, MiB (PSS)", mib(a.PSSBytes), mib(b.PSSBytes)},
+			{"of it without pages of files, MiB", mib(a.AnonymousBytes), mib(b.AnonymousBytes)},
 			{"largest memory, MiB (PSS)", mib(a.PeakPSSBytes), mib(b.PeakPSSBytes)},
 			{"disk at the end, MiB", mib(a.DiskBytes), mib(b.DiskBytes)},
 			{"disk per write, KiB", perWrite(a.DiskBytes, a), perWrite(b.DiskBytes, b)},

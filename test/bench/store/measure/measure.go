@@ -58,6 +58,20 @@ func PSS(pids ...int) (int64, error) {
 	return sum, nil
 }
 
+// Anonymous is the part of PSS that is not pages of files, which the kernel takes back when it
+// needs them.
+func Anonymous(pids ...int) (int64, error) {
+	var sum int64
+	for _, pid := range pids {
+		kib, err := field(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss_Anon:")
+		if err != nil {
+			return 0, err
+		}
+		sum += kib << 10
+	}
+	return sum, nil
+}
+
 // Written is how many bytes of the page cache processes have made dirty, as the kernel counts
 // them (write_bytes). It counts whole folios, so a small write into a file of which much was
 // read ahead counts as a large one: it is an upper bound of what reaches the disk.
