@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/pintle-dev/pintle/core/auth/pki"
@@ -21,81 +20,75 @@ import (
 // authority has signed is one of them, wherever it is.
 const peerHost = "peer.pintle.internal"
 
-// certificateLife of what a server shows the others. It is made in memory at every start,
-// and again when half of it is over.
-const certificateLife = 30 * 24 * time.Hour
+// certificateLife of what a server shows the others: as long as the authority's. It is made in
+// memory at every start.
+const certificateLife = 10 * 365 * 24 * time.Hour
 
-// peerCertificates are a server's for the others, of an authority that signs nothing else.
-type peerCertificates struct {
-	authority *pki.Authority
-	id        string
-	now       func() time.Time
-
-	mu      sync.Mutex
-	current *tls.Certificate
-}
+// settled is the time after which an authority was made at which everything is valid that it
+// has signed.
+const settled = 10 * time.Minute
 
 // PeerTLS opens the authority in dir, makes it where it is missing, and returns how the
 // server called id talks with the others: both sides show a certificate of that authority.
+//
+// No clock decides about it: servers whose clocks jump must go on talking with each other. So
+// all certificates are signed and checked as of the time at which the authority was new. They
+// don't expire by themselves; who was removed is known by name, and all keys are void with the
+// authority.
 func PeerTLS(dir, id string, log *slog.Logger) (*tls.Config, error) {
 	authority, err := pki.Open(pki.Config{Dir: dir, Logger: log})
 	if err != nil {
 		return nil, fmt.Errorf("authority of the servers: %w", err)
 	}
-	certs := &peerCertificates{authority: authority, id: id, now: time.Now}
-	if _, err := certs.get(); err != nil {
+	then := authority.CA().NotBefore.Add(settled)
+	timeless := func() time.Time { return then }
+	if authority, err = pki.Open(pki.Config{Dir: dir, Now: timeless, Logger: log}); err != nil {
+		return nil, fmt.Errorf("authority of the servers: %w", err)
+	}
+	certificate, err := peerCertificate(authority, id)
+	if err != nil {
 		return nil, fmt.Errorf("certificate for the other servers: %w", err)
 	}
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		ServerName: peerHost,
-		RootCAs:    authority.Pool(),
-		ClientCAs:  authority.Pool(),
-		ClientAuth: tls.RequireAndVerifyClientCert,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return certs.get()
-		},
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return certs.get()
-		},
+		MinVersion:   tls.VersionTLS13,
+		ServerName:   peerHost,
+		RootCAs:      authority.Pool(),
+		ClientCAs:    authority.Pool(),
+		ClientAuth:   tls.RequireAndVerifyClientCert,
+		Certificates: []tls.Certificate{certificate},
+		Time:         timeless,
 	}, nil
 }
 
-func (c *peerCertificates) get() (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.current != nil && c.current.Leaf.NotAfter.Sub(c.now()) > certificateLife/2 {
-		return c.current, nil
-	}
+func peerCertificate(authority *pki.Authority, id string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, err
+		return tls.Certificate{}, err
 	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
-		Subject: pkix.Name{CommonName: c.id}, DNSNames: []string{peerHost},
+		Subject: pkix.Name{CommonName: id}, DNSNames: []string{peerHost},
 	}, key)
 	if err != nil {
-		return nil, err
+		return tls.Certificate{}, err
 	}
 	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil {
-		return nil, err
+		return tls.Certificate{}, err
 	}
-	signed, err := c.authority.Sign(pki.Request{
+	signed, err := authority.Sign(pki.Request{
 		CSR: csr, Usage: x509.KeyUsageDigitalSignature, Lifetime: certificateLife,
 		ExtUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
-		return nil, err
+		return tls.Certificate{}, err
 	}
 	block, _ := pem.Decode(signed)
 	if block == nil {
-		return nil, errors.New("what was signed is no PEM")
+		return tls.Certificate{}, errors.New("what was signed is no PEM")
 	}
 	leaf, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return nil, err
+		return tls.Certificate{}, err
 	}
-	c.current = &tls.Certificate{Certificate: [][]byte{block.Bytes}, PrivateKey: key, Leaf: leaf}
-	return c.current, nil
+	return tls.Certificate{Certificate: [][]byte{block.Bytes}, PrivateKey: key, Leaf: leaf}, nil
 }

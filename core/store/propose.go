@@ -127,10 +127,7 @@ func (p *proposer) propose() {
 			p.flights <- f
 			continue
 		}
-		p.wg.Go(func() {
-			p.reroute(f)
-			<-p.slots
-		})
+		p.wg.Go(func() { p.reroute(f) })
 	}
 }
 
@@ -173,10 +170,7 @@ func (p *proposer) complete() {
 		if err != nil {
 			if err = proposalError(err); errors.Is(err, ErrNotLeader) {
 				f.buf = nil
-				p.wg.Go(func() {
-					p.reroute(f)
-					<-p.slots
-				})
+				p.wg.Go(func() { p.reroute(f) })
 				continue
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/pintle-dev/pintle/core/store/internal/command"
 	"github.com/pintle-dev/pintle/core/store/internal/fsm"
@@ -11,8 +12,12 @@ import (
 
 // reroute brings a flight's writes to who leads, where this server does not (any more).
 // Between two attempts callers may give up and be certain that nothing was written.
+//
+// A flight that waits for a leader's last words makes room for the next one.
 func (p *proposer) reroute(f *flight) {
-	ctx, cancel := context.WithCancel(context.Background())
+	free := sync.OnceFunc(func() { <-p.slots })
+	defer free()
+	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), onChangeKey{}, free))
 	defer cancel()
 	go func() {
 		select {

@@ -22,6 +22,10 @@ const (
 	graceAfterLead = 500 * time.Millisecond
 )
 
+// onChangeKey is that of a function in a context that call tells when who is asked no longer
+// leads, which is before it gives the answer up.
+type onChangeKey struct{}
+
 func (s *Store) patience() time.Duration { return patienceTimeouts * s.cfg.HeartbeatTimeout }
 
 // submit gets one entry agreed on and applied here, through whoever leads. Where an attempt
@@ -129,13 +133,21 @@ func (s *Store) call(ctx context.Context, l lead, kind byte, body []byte) ([]byt
 	defer cancel(nil)
 	done := make(chan struct{})
 	defer close(done)
+	onChange, _ := ctx.Value(onChangeKey{}).(func())
 	go func() {
 		select {
 		case <-l.changed:
 		case <-done:
 			return
 		}
-		grace := time.NewTimer(graceAfterLead)
+		if onChange != nil {
+			onChange()
+		}
+		wait := graceAfterLead
+		if kind == kindBarrier {
+			wait = 0 // It is only a question.
+		}
+		grace := time.NewTimer(wait)
 		defer grace.Stop()
 		select {
 		case <-grace.C:
