@@ -3,11 +3,14 @@ package backup_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +23,7 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
+	"github.com/pintle-dev/pintle/core/auth/pki"
 	"github.com/pintle-dev/pintle/core/backup/target"
 	"github.com/pintle-dev/pintle/test/process"
 )
@@ -39,7 +43,9 @@ var s3Program = sync.OnceValues(func() (string, error) {
 	return process.Program(context.Background(), "S3SERVER", "s3server", "github.com/pintle-dev/pintle/test/backup/s3server", built)
 })
 
-func startS3(t *testing.T) *s3Server {
+// startS3 starts a server; pair are the files of a certificate and its key, where it is to
+// speak TLS.
+func startS3(t *testing.T, pair ...string) *s3Server {
 	t.Helper()
 	program, err := s3Program()
 	if err != nil {
@@ -49,9 +55,13 @@ func startS3(t *testing.T) *s3Server {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", secretKey)
 	t.Setenv("AWS_REGION", "us-east-1")
 	address := process.FreeAddress(t)
-	t.Setenv("AWS_ENDPOINT_URL", "http://"+address)
+	scheme := "http://"
+	if len(pair) > 0 {
+		scheme = "https://"
+	}
+	t.Setenv("AWS_ENDPOINT_URL", scheme+address)
 	var log bytes.Buffer
-	cmd := exec.Command(program, address, t.TempDir())
+	cmd := exec.Command(program, append([]string{address, t.TempDir()}, pair...)...)
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -64,7 +74,8 @@ func startS3(t *testing.T) *s3Server {
 		}
 	})
 	s := &s3Server{}
-	if s.client, err = minio.NewCore(address, &minio.Options{Creds: credentials.NewStaticV4(accessKey, secretKey, ""), Region: "us-east-1"}); err != nil {
+	if s.client, err = minio.NewCore(address, &minio.Options{Creds: credentials.NewStaticV4(accessKey, secretKey, ""), Region: "us-east-1",
+		Secure: len(pair) > 0, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the S3 server is there", func() error {
@@ -149,6 +160,33 @@ func TestTargets(t *testing.T) {
 	if _, err := right.List(t.Context()); err != nil {
 		t.Errorf("with a file of credentials: %v", err)
 	}
+}
+
+// A server with a certificate of an authority of its own is spoken to by who knows that one.
+func TestBucketOverTLS(t *testing.T) {
+	dir := t.TempDir()
+	ca, err := pki.Open(pki.Config{Dir: dir, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ca.Serving(pki.Server{Hosts: []string{"127.0.0.1"}, ServiceIP: net.IPv4(10, 0, 0, 1), ClusterDomain: "cluster.local"}); err != nil {
+		t.Fatal(err)
+	}
+	s3 := startS3(t, filepath.Join(dir, "apiserver.crt"), filepath.Join(dir, "apiserver.key"))
+	stranger, err := target.New("s3://"+bucket, target.S3Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // it would be tried again
+	defer cancel()
+	if _, err := stranger.List(ctx); err == nil {
+		t.Error("a server of an unknown authority was trusted")
+	}
+	to, err := target.New("s3://"+bucket+"/tls", target.S3Options{CAFile: ca.CAFile()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	testTarget(t, to, func() []string { return s3.uploads(t) })
 }
 
 func testTarget(t *testing.T, to target.Target, left func() []string) {

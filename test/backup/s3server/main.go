@@ -2,8 +2,9 @@
 // tests of backups: an S3 server that others wrote and use, in a module of its own so that
 // nothing else depends on it.
 //
-//	s3server ADDRESS DIRECTORY
+//	s3server ADDRESS DIRECTORY [CERTIFICATE KEY]
 //
+// With files of a certificate and its key it speaks TLS.
 // The credentials are those of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Directories below
 // DIRECTORY are buckets.
 package main
@@ -32,8 +33,8 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) != 2 {
-		return errors.New("usage: s3server ADDRESS DIRECTORY")
+	if len(args) != 2 && len(args) != 4 {
+		return errors.New("usage: s3server ADDRESS DIRECTORY [CERTIFICATE KEY]")
 	}
 	// Attributes stand in files beside, since not every file system of a test machine takes
 	// extended ones.
@@ -51,9 +52,13 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return embedgw.RunVersityGW(ctx, files, &embedgw.Config{
+	conf := &embedgw.Config{
 		RootUserAccess: os.Getenv("AWS_ACCESS_KEY_ID"), RootUserSecret: os.Getenv("AWS_SECRET_ACCESS_KEY"),
 		Ports: []string{args[0]}, MaxConnections: 256, MaxRequests: 256, MultipartMaxParts: 10000,
 		KeepAlive: true, Quiet: true, DisableACLs: true,
-	})
+	}
+	if len(args) == 4 {
+		conf.CertFile, conf.KeyFile = args[2], args[3]
+	}
+	return embedgw.RunVersityGW(ctx, files, conf)
 }
