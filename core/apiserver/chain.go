@@ -163,7 +163,6 @@ func (s *Server) serveResource(ctx context.Context, w http.ResponseWriter, r *ht
 			var cancel context.CancelFunc
 			q.ctx, cancel = context.WithDeadline(ctx, begun(w).Add(timeout))
 			defer cancel()
-			defer boundWrites(q.ctx, w, min(takeGrace, timeout))()
 		}
 		release, err := s.admit(rt.verb)
 		if err != nil {

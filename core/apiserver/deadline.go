@@ -53,6 +53,14 @@ func boundWrites(ctx context.Context, w http.ResponseWriter, grace time.Duration
 	}
 }
 
+// boundAnswer is boundWrites for an answer that is more than net/http takes.
+func (q *request) boundAnswer() (release func()) {
+	if q.route.verb == "get" { // which has no deadline
+		return q.server.bounded(q.w, q.r)
+	}
+	return boundWrites(q.ctx, q.w, min(takeGrace, q.server.cfg.Limits.RequestTimeout))
+}
+
 // bounded gives the answer to a request that has no deadline the time of a request.
 func (s *Server) bounded(w http.ResponseWriter, r *http.Request) (release func()) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.Limits.RequestTimeout)

@@ -275,6 +275,9 @@ func (q *request) respondList(l listed) error {
 	if l.rest != nil {
 		size = math.MaxInt // It is large enough to be read in pieces.
 	}
+	if size > bufferedBytes {
+		defer q.boundAnswer()()
+	}
 	var out io.Writer = q.w
 	if q.compress(size) {
 		h.Set("Content-Encoding", "gzip")

@@ -91,8 +91,8 @@ func (q *request) write(code int, contentType string, data []byte) {
 	h.Set("Content-Type", contentType)
 	q.writeWarnings()
 	q.wrote = true
-	if len(data) > bufferedBytes && q.route.verb == "get" {
-		defer q.server.bounded(q.w, q.r)() // others have a deadline
+	if len(data) > bufferedBytes {
+		defer q.boundAnswer()()
 	}
 	if q.compress(len(data)) {
 		h.Set("Content-Encoding", "gzip")
