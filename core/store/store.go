@@ -82,6 +82,7 @@ func open(ctx context.Context, cfg Config) (_ *Store, err error) {
 	}
 	defer func() {
 		if err != nil {
+			s.engine.Abandon()
 			err = errors.Join(err, s.Close())
 		}
 	}()

@@ -30,8 +30,9 @@ type Engine struct {
 	// trusted says that what was written without fsync before this start is there.
 	trusted atomic.Bool
 	// last is the mark of the run before, logEnd what this one's will have.
-	last   run
-	logEnd atomic.Uint64
+	last      run
+	logEnd    atomic.Uint64
+	abandoned bool
 	// format is that of the directory; bare: CURRENT has it in the first one.
 	format int
 	bare   bool
@@ -84,7 +85,7 @@ func Open(dir string, log *slog.Logger) (_ *Engine, err error) {
 	if err := removeOthers(dir, e.name); err != nil {
 		return nil, fmt.Errorf("cleaning %s: %w", dir, err)
 	}
-	trusted := false
+	var trusted bool
 	if e.last, trusted, err = lastRun(dir); err != nil {
 		return nil, fmt.Errorf("store directory %s: %w", dir, err)
 	}
@@ -200,6 +201,19 @@ func (e *Engine) Trust(meta Meta) error {
 	return nil
 }
 
+// Abandon says that the store was not opened after all: Close leaves the mark of the last run,
+// which has what tells of damage.
+func (e *Engine) Abandon() { e.abandoned = true }
+
+func (e *Engine) endRun() error {
+	if !e.abandoned || e.last.Boot == "" {
+		return endRun(e.dir, e.name, e.logEnd.Load(), e.trusted.Load() && !e.abandoned)
+	}
+	last := e.last
+	last.Files = nil // Badger may have changed some.
+	return writeRun(filepath.Join(e.dir, runFile), last)
+}
+
 // LastLog is the index at which the Raft log ended when the store was closed; 0 where that is
 // not known.
 func (e *Engine) LastLog() uint64 { return e.last.Log }
@@ -231,7 +245,7 @@ func (e *Engine) Close() error {
 		err = syncFiles(path)
 	}
 	if err == nil {
-		err = endRun(e.dir, e.name, e.logEnd.Load(), e.trusted.Load())
+		err = e.endRun()
 	}
 	return errors.Join(err, e.lock.Close())
 }

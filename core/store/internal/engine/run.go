@@ -43,24 +43,28 @@ func lastRun(dir string) (last run, trusted bool, err error) {
 	}
 	path := filepath.Join(dir, runFile)
 	b, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		// A new store, or one whose mark was lost: there is nothing to trust.
-	case err != nil:
-		return last, false, err
-	default:
-		if durable.Sealed(b) {
-			if b, err = durable.Unseal(path, b); err != nil {
-				break
-			}
-		}
-		if json.Unmarshal(b, &last) != nil {
-			last = run{}
-			break
-		}
-		trusted = last.Clean || (last.Boot != "" && last.Boot == now.Boot && last.Inode == now.Inode)
+	if errors.Is(err, fs.ErrNotExist) {
+		return last, false, nil // A new store, or one whose mark was lost: there is nothing to trust.
 	}
-	return last, trusted, nil
+	if err != nil {
+		return last, false, err
+	}
+	if !parseRun(path, b, &last) {
+		return run{}, false, nil
+	}
+	return last, last.Clean || (last.Boot != "" && last.Boot == now.Boot && last.Inode == now.Inode), nil
+}
+
+// parseRun reads a mark, which has a checksum but in the first format.
+func parseRun(path string, b []byte, r *run) bool {
+	if durable.Sealed(b) {
+		content, err := durable.Unseal(path, b)
+		if err != nil {
+			return false
+		}
+		b = content
+	}
+	return json.Unmarshal(b, r) == nil
 }
 
 // ClosedAt is the index at which the Raft log ended when the store in dir was closed; 0 where it
