@@ -14,6 +14,10 @@ const (
 	scrubInterval   = 24 * time.Hour
 	// minTrailing entries stay behind a snapshot however large they are.
 	minTrailing = 16
+	// mergeBytes must have been written before tables are merged, and fewer than busyBytes in the
+	// last second: while much is written Badger merges by itself.
+	mergeBytes = 64 << 20
+	busyBytes  = 256 << 10
 )
 
 // housekeep looks after what takes time to build up.
@@ -26,6 +30,7 @@ func (s *Store) housekeep() {
 	scrub := time.NewTicker(scrubInterval)
 	defer scrub.Stop()
 	full := false
+	old := leftovers{mark: s.index.Revision(), settled: -s.engine.TableBytes()}
 	for {
 		select {
 		case <-second.C:
@@ -34,6 +39,9 @@ func (s *Store) housekeep() {
 			}
 			full = s.tellRoom(full)
 			s.trimLog()
+			if old.ripe(int64(s.engine.Written()), s.index.Revision(), s.horizon.Load()) {
+				s.merge()
+			}
 		case <-garbage.C:
 			if err := s.engine.CollectGarbage(); err != nil {
 				s.log.Warn("Collecting old versions of large objects", "error", err)
@@ -46,6 +54,51 @@ func (s *Store) housekeep() {
 			return
 		}
 	}
+}
+
+// leftovers says when versions that nobody needs any more may fill the tables: much was written,
+// all of that is behind the horizon, and now little is.
+type leftovers struct {
+	// settled is how much had been written when tables were last merged, seen when last looked.
+	settled, seen int64
+	// mark is the newest revision of when much was written.
+	mark uint64
+}
+
+// ripe is asked once a second.
+func (l *leftovers) ripe(written int64, revision, horizon uint64) bool {
+	busy := written-l.seen >= busyBytes
+	l.seen = written
+	if busy {
+		l.mark = revision
+	}
+	if busy || written-l.settled < mergeBytes || horizon < l.mark {
+		return false
+	}
+	l.settled = written
+	return true
+}
+
+// merge drops what is left over, beside everything else.
+func (s *Store) merge() {
+	if !s.merging.CompareAndSwap(false, true) {
+		return
+	}
+	s.background.Add(1)
+	go func() {
+		defer s.background.Done()
+		defer s.merging.Store(false)
+		// The newest snapshot needs the versions of its time.
+		if err := s.TakeSnapshot(); err != nil {
+			s.log.Debug("No snapshot before merging", "error", err)
+		}
+		before := s.engine.TableBytes()
+		if err := s.engine.Merge(); err != nil {
+			s.log.Warn("Merging tables", "error", err)
+			return
+		}
+		s.log.Debug("Merged tables", "before", before, "after", s.engine.TableBytes())
+	}()
 }
 
 // tellRoom logs when the disk becomes too full for writes, and when it is not any more.

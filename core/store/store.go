@@ -60,6 +60,8 @@ type Store struct {
 
 	// damaged is the first damage that was found, nil where none was.
 	damaged atomic.Pointer[string]
+	// merging is set while tables are merged.
+	merging atomic.Bool
 	// trimmed is what had been written to the log when it was last cut; for housekeep.
 	trimmed struct{ bytes, entries uint64 }
 

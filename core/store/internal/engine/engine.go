@@ -406,6 +406,30 @@ func (e *Engine) applyDiscardLocked() {
 	}
 }
 
+// TableBytes is what the tables occupy, without memtables and the value log.
+func (e *Engine) TableBytes() (n int64) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.db == nil {
+		return 0
+	}
+	for _, l := range e.db.Levels() {
+		n += l.Size
+	}
+	return n
+}
+
+// Merge merges all tables, which drops the versions that may go. Badger does so only as new ones
+// come in. Writes go on meanwhile; closing and replacing wait.
+func (e *Engine) Merge() error {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.db == nil {
+		return nil
+	}
+	return e.db.Flatten(1)
+}
+
 // CollectGarbage rewrites value-log files that are mostly dead, one after the other, and
 // returns when there is none left. Only objects from valueThreshold on live there.
 func (e *Engine) CollectGarbage() error {
