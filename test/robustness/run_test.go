@@ -165,6 +165,7 @@ func (r *run) traffic(ctx context.Context, during func()) error {
 		ws = append(ws, w)
 		watchers.Go(func() { w.Run(watchCtx); h.CloseIdleConnections() })
 	}
+	pause := []time.Duration{3, 10, 25}[r.rand(6).IntN(3)] * time.Millisecond
 	for i := range clientCount {
 		h, err := r.cluster.NewClient()
 		if err != nil {
@@ -172,7 +173,7 @@ func (r *run) traffic(ctx context.Context, during func()) error {
 		}
 		c := &traffic.Client{
 			ID: i, HTTP: h, Target: &r.target, History: r.history, Rand: r.rand(200 + uint64(i)),
-			Pause: 25 * time.Millisecond, Timeout: 3 * time.Second,
+			Pause: pause, Timeout: 3 * time.Second,
 		}
 		clients.Go(func() { c.Run(clientCtx); h.CloseIdleConnections() })
 	}

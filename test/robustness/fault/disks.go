@@ -16,6 +16,7 @@ var disks = []Fault{
 	{Name: "full disk", Servers: 1, Weight: 1, Do: full},
 	{Name: "failing fsync", Servers: 1, Weight: 1, Do: failingFsync},
 	{Name: "power failure", Servers: 1, Weight: 4, Do: powerFailure},
+	{Name: "power failure while starting", Servers: 1, Weight: 2, Do: powerFailureWhileStarting},
 	{Name: "power failure of all", Servers: 1, Weight: 3, Do: powerFailureOfAll},
 }
 
@@ -90,6 +91,22 @@ func powerFailure(ctx context.Context, e *Env) error {
 	}
 	e.hold(ctx, 0, 2*time.Second)
 	return errors.Join(s.Start(), e.allReady(ctx))
+}
+
+// powerFailureWhileStarting takes the power again before what the first failure left is put
+// in order.
+func powerFailureWhileStarting(ctx context.Context, e *Env) error {
+	s := e.one(ctx)
+	for range 2 + e.Rand.IntN(2) {
+		if err := e.crash(s); err != nil {
+			return err
+		}
+		if err := s.Start(); err != nil {
+			return err
+		}
+		e.hold(ctx, 20*time.Millisecond, 600*time.Millisecond)
+	}
+	return e.allReady(ctx)
 }
 
 func powerFailureOfAll(ctx context.Context, e *Env) error {

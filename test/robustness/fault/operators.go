@@ -110,8 +110,14 @@ func bitFlips(ctx context.Context, e *Env) error {
 func (e *Env) flip(s *cluster.Server, dir string) error {
 	var files []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
+		if err != nil {
 			return err
+		}
+		if d.IsDir() && strings.HasPrefix(d.Name(), "damaged-") {
+			return fs.SkipDir // set aside, for people to look at
+		}
+		if !d.Type().IsRegular() || d.Name() == "LOCK" {
+			return nil
 		}
 		if fi, err := d.Info(); err == nil && fi.Size() > 0 {
 			files = append(files, path)
