@@ -1,7 +1,6 @@
 package backup_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -10,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -143,17 +143,16 @@ func same(t testing.TB, got, want map[string]string) {
 
 // writers write until they are stopped.
 type writers struct {
-	cancel  context.CancelFunc
+	stopped atomic.Bool
 	running sync.WaitGroup
 }
 
-func write(t testing.TB, n int, do func(ctx context.Context, writer, i int) error) *writers {
-	ctx, cancel := context.WithCancel(t.Context())
-	w := &writers{cancel: cancel}
+func write(t testing.TB, n int, do func(writer, i int) error) *writers {
+	w := new(writers)
 	for writer := range n {
 		w.running.Go(func() {
-			for i := 1; ctx.Err() == nil; i++ {
-				if err := do(ctx, writer, i); err != nil && ctx.Err() == nil {
+			for i := 1; !w.stopped.Load(); i++ {
+				if err := do(writer, i); err != nil {
 					t.Errorf("writer %d: %v", writer, err)
 					return
 				}
@@ -164,8 +163,9 @@ func write(t testing.TB, n int, do func(ctx context.Context, writer, i int) erro
 	return w
 }
 
+// stop returns when all that was begun is answered.
 func (w *writers) stop() {
-	w.cancel()
+	w.stopped.Store(true)
 	w.running.Wait()
 }
 

@@ -70,6 +70,17 @@ func populate(t *testing.T, s *process.Server) {
 		}
 		return err
 	})
+	// Nothing is left to be written by the server itself.
+	eventually(t, "the group of widgets is shown as served", func() error {
+		a, err := dyn.Resource(schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}).Get(t.Context(), "v1.example.dev", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if conditions, _, _ := unstructured.NestedSlice(a.Object, "status", "conditions"); len(conditions) == 0 {
+			return errors.New("it has no condition")
+		}
+		return nil
+	})
 }
 
 func noise(n int) []byte {
@@ -135,9 +146,9 @@ func TestRestoredClusterTakesThePlaceOfTheOld(t *testing.T) {
 			}
 		}
 	}
-	pairs := write(t, 4, func(ctx context.Context, w, i int) error {
+	pairs := write(t, 4, func(w, i int) error {
 		for _, name := range []string{"first", "second"} {
-			if _, err := c.CoreV1().ConfigMaps("team-0").Update(ctx, numbered(fmt.Sprint(name, "-", w), i), metav1.UpdateOptions{}); err != nil {
+			if _, err := c.CoreV1().ConfigMaps("team-0").Update(context.Background(), numbered(fmt.Sprint(name, "-", w), i), metav1.UpdateOptions{}); err != nil {
 				return err
 			}
 		}
