@@ -40,14 +40,14 @@ type cluster struct {
 	objects bool
 }
 
-// startStore starts members of the store's side, from this binary; profile, where set, gets
-// the CPU profile of the first.
-func startStore(ctx context.Context, dir string, members int, profile string) (c *cluster, err error) {
+// startStore starts members of one of the store's sides, from this binary; profile, where set,
+// gets the CPU profile of the first.
+func startStore(ctx context.Context, name, dir string, members int, profile string) (c *cluster, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	c = &cluster{name: "store"}
+	c = &cluster{name: name}
 	defer func() { err = c.failed(err) }()
 	addresses, err := freeAddresses(2 * members)
 	if err != nil {
@@ -55,10 +55,13 @@ func startStore(ctx context.Context, dir string, members int, profile string) (c
 	}
 	listen, peers := addresses[:members], addresses[members:]
 	for i := range members {
-		data := filepath.Join(dir, fmt.Sprint("store-", i))
+		data := filepath.Join(dir, fmt.Sprint(name, "-", i))
 		args := []string{"serve", "-dir", data, "-listen", listen[i], "-peer", peers[i]}
 		if i == 0 {
-			args = append(args, "-bootstrap", "-drive")
+			args = append(args, "-bootstrap")
+			if name == inProcess {
+				args = append(args, "-drive")
+			}
 			if profile != "" {
 				args = append(args, "-cpuprofile", fmt.Sprintf("%s.%d", profile, members))
 			}

@@ -19,7 +19,7 @@ var (
 	topologies = []int{1, 3}
 )
 
-// inProcess is the store's side where the work is done in the leader's process.
+// inProcess is a side of the store's of its own, where the work is done in the leader's process.
 const inProcess = "store API"
 
 // plan says how much is done.
@@ -131,11 +131,13 @@ func (p plan) topology(ctx context.Context, res *results, etcd, dir string, memb
 			err = errors.Join(err, c.stop())
 		}
 	}()
-	ours, err := startStore(ctx, dir, members, p.profile)
-	if err != nil {
-		return err
+	for name, profile := range map[string]string{"store": p.profile, inProcess: ""} {
+		ours, err := startStore(ctx, name, dir, members, profile)
+		if err != nil {
+			return err
+		}
+		sides = append(sides, ours)
 	}
-	sides = append(sides, ours)
 	theirs, err := startEtcd(ctx, etcd, dir, members)
 	if err != nil {
 		return err
@@ -182,19 +184,16 @@ func (p plan) turns(ctx context.Context, sides []*cluster, totals map[string]*to
 	back := slices.Clone(sides)
 	slices.Reverse(back)
 	for _, c := range append(slices.Clone(sides), back...) {
-		s, err := c.do(ctx, work, inflight, p.keys, p.slice)
+		do := c.do
+		if c.driver != nil {
+			if work == "watch" {
+				continue
+			}
+			do = c.drive
+		}
+		s, err := do(ctx, work, inflight, p.keys, p.slice)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.name, err)
-		}
-		if c.driver != nil && work != "watch" {
-			d, err := c.drive(ctx, work, inflight, p.keys, p.slice)
-			if err != nil {
-				return nil, fmt.Errorf("%s by itself: %w", c.name, err)
-			}
-			if d.client = 0; sums[inProcess] == nil {
-				sums[inProcess] = &slice{}
-			}
-			sums[inProcess].add(d)
 		}
 		if sums[c.name] == nil {
 			sums[c.name] = &slice{}
@@ -208,14 +207,11 @@ func (p plan) turns(ctx context.Context, sides []*cluster, totals map[string]*to
 		totals[c.name].PeakPSSBytes = max(totals[c.name].PeakPSSBytes, pss)
 	}
 	var rows []row
-	if s := sums[inProcess]; s != nil {
-		rows = append(rows, s.row(inProcess, work, inflight))
-		if work == "put" {
-			totals["store"].Writes += s.ops
-		}
-	}
 	for _, c := range sides {
 		s := sums[c.name]
+		if s == nil {
+			continue
+		}
 		switch work {
 		case "put":
 			totals[c.name].Writes += s.ops
