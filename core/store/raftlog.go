@@ -56,12 +56,11 @@ func (l *raftLog) Close() error {
 // store was closed, must not be missing. Then everything is in the newest format.
 func (s *Store) checkLog() error {
 	x := s.logs.Extent()
-	begins, ends := x.First, x.Last.Index
+	ends, covered := x.Last.Index, s.applied.Load()
 	if taken, err := s.snapshots.List(); err != nil {
 		return err
 	} else if len(taken) > 0 {
-		ends = max(ends, taken[0].Index)
-		begins = min(begins, taken[0].Index+1)
+		ends, covered = max(ends, taken[0].Index), max(covered, taken[0].Index)
 	}
 	missing := func(reason string, args ...any) error {
 		return &durable.Damage{Path: filepath.Join(s.cfg.Dir, logDir), Offset: -1, Reason: fmt.Sprintf(reason, args...)}
@@ -78,8 +77,8 @@ func (s *Store) checkLog() error {
 		return missing("it ends at entry %d, and the state has what entry %d changed", ends, applied)
 	case ends < s.engine.LastLog():
 		return missing("it ends at entry %d and had entry %d when the store was closed", ends, s.engine.LastLog())
-	case begins > applied+1:
-		return missing("it begins at entry %d, and the state ends at entry %d", begins, applied)
+	case x.First > covered+1:
+		return missing("it begins at entry %d, and the state ends at entry %d", x.First, covered)
 	}
 	s.logs.note = s.engine.NoteLog
 	if err := s.engine.Migrate(); err != nil {
