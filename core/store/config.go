@@ -63,7 +63,7 @@ type Config struct {
 	MinFreeBytes uint64
 
 	// HeartbeatTimeout is how long followers wait for a leader before they elect another;
-	// it grows with the network between the voters. Default 900 ms.
+	// it grows with the network between the voters. Default 1 s.
 	HeartbeatTimeout time.Duration
 	// SnapshotInterval and SnapshotEntries say how often the log is cut: at this interval
 	// if at least so many entries have come. Defaults 30 s and 4,096.
@@ -100,7 +100,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.HistoryBytes = cmp.Or(c.HistoryBytes, 256<<20)
 	c.LogBytes = cmp.Or(c.LogBytes, 64<<20)
 	c.MinFreeBytes = cmp.Or(c.MinFreeBytes, 128<<20)
-	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, 900*time.Millisecond)
+	c.HeartbeatTimeout = cmp.Or(c.HeartbeatTimeout, time.Second)
 	c.SnapshotInterval = cmp.Or(c.SnapshotInterval, 30*time.Second)
 	c.SnapshotEntries = cmp.Or(c.SnapshotEntries, 4096)
 	c.TrailingEntries = cmp.Or(c.TrailingEntries, 2048)

@@ -227,25 +227,29 @@ func (p *peers) succeed(ctx context.Context, l lead) bool {
 	wait := max(least-time.Since(s.raft.LastContact()), 0) + time.Duration(rank)*turn
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-l.changed:
-		return false
-	case <-ctx.Done():
-		return false
+	for waiting := true; waiting; {
+		now := s.lead.get()
+		if now.id != "" && now.id != l.id {
+			return false
+		}
+		// Where nobody leads any more, one before this one has stood, and maybe not won: its
+		// log may be shorter.
+		select {
+		case <-timer.C:
+			waiting = false
+		case <-now.changed:
+		case <-ctx.Done():
+			return false
+		}
 	}
 	if _, err := p.client.Connect(ctx, l.address); !errors.Is(err, syscall.ECONNREFUSED) {
 		return false
 	}
-	if now := s.lead.get(); now.changed != l.changed || time.Since(s.raft.LastContact()) < least {
+	if now := s.lead.get(); now.id != "" && now.id != l.id || time.Since(s.raft.LastContact()) < least {
 		return false
 	}
 	s.log.Info("The leader's process is gone: standing for election", "leader", l.id, "address", l.address)
-	_, err := p.inject(ctx, &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{
-		ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(l.id),
-		Addr: s.transport.EncodePeer(raft.ServerID(l.id), raft.ServerAddress(l.address)),
-	}})
-	return err == nil
+	return p.stand(ctx, l) == nil
 }
 
 // rank is this server's place among the voters but for one; negative if it has no vote.

@@ -23,6 +23,8 @@ const (
 	kindFollow
 	// kindAsk carries what a layer above wants to know (Config.Asked).
 	kindAsk
+	// kindSilence asks for how long the leader that is named has not been heard.
+	kindSilence
 )
 
 // Codes of refusals.
@@ -60,8 +62,9 @@ func newPeers(s *Store, mux *peer.Mux) *peers {
 // start begins to answer. Raft must run.
 func (p *peers) start() {
 	p.mux.Serve(p.handle)
-	p.store.background.Add(2)
+	p.store.background.Add(3)
 	go p.follow()
+	go p.watchSilence()
 	go p.learn()
 }
 
@@ -83,6 +86,8 @@ func (p *peers) handle(ctx context.Context, r peer.Request) ([]byte, error) {
 		}
 	case kindFollow:
 		err = p.tell(ctx, r)
+	case kindSilence:
+		answer = s.silence(string(r.Body))
 	case kindAsk:
 		if s.cfg.Asked == nil {
 			err = errors.New("this server answers no such question")
