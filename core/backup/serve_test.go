@@ -136,7 +136,7 @@ func TestHandlerOfASlowClient(t *testing.T) {
 	for i := range 64 {
 		put(t, s, fmt.Sprintf("configmaps/a/%d", i), noise(uint64(i), 256<<10))
 	}
-	srv := serve(t, s, func(auth.Attributes) (bool, error) { return true, nil }, func(h *backup.Handler) { h.Stall = 300 * time.Millisecond })
+	srv := serve(t, s, func(auth.Attributes) (bool, error) { return true, nil }, func(h *backup.Handler) { h.Stall = 2 * time.Second })
 	slow := ask(t, srv, http.MethodPost, "")
 	if slow.StatusCode != http.StatusOK {
 		t.Fatal(slow.Status)
