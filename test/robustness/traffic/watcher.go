@@ -37,8 +37,13 @@ func (w *Watcher) Seen() uint64 { return w.seen.Load() }
 // Run watches until ctx ends.
 func (w *Watcher) Run(ctx context.Context) {
 	w.seen.Store(w.From)
+	expired, last := 0, 0
 	for ctx.Err() == nil {
 		server := w.Rand.IntN(len(w.Target.URLs))
+		if expired > 0 {
+			server = (last + 1) % len(w.Target.URLs)
+		}
+		last = server
 		if w.seen.Load() == 0 && !w.list(ctx, server) {
 			sleep(ctx, 50*time.Millisecond)
 			continue
@@ -50,7 +55,11 @@ func (w *Watcher) Run(ctx context.Context) {
 			seg.End = err.Error()
 		}
 		w.History.AddWatch(seg)
-		if seg.Expired {
+		if !seg.Expired {
+			expired = 0
+		} else if expired++; expired == len(w.Target.URLs) {
+			// Nobody has the history any more.
+			expired = 0
 			w.seen.Store(0)
 		}
 		if len(seg.Events) == 0 {
