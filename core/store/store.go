@@ -229,7 +229,11 @@ func (s *Store) Close() error {
 		close(s.closing)
 		var errs []error
 		if s.raft != nil {
-			errs = append(errs, s.raft.Shutdown().Error())
+			ended := s.raft.Shutdown()
+			if t, ok := s.transport.(*sharedTransport); ok {
+				errs = append(errs, t.pipelines.close())
+			}
+			errs = append(errs, ended.Error())
 			s.proposer.close()
 		}
 		if s.peers != nil {

@@ -75,8 +75,9 @@ func closeTransport(cfg Config, t raft.Transport) error {
 // another way than over Raft's connections.
 type sharedTransport struct {
 	*raft.NetworkTransport
-	rpcs chan raft.RPC
-	done chan struct{}
+	rpcs      chan raft.RPC
+	done      chan struct{}
+	pipelines pipelines
 
 	close    sync.Once
 	closeErr error
@@ -115,7 +116,11 @@ func (t *sharedTransport) AppendEntries(id raft.ServerID, target raft.ServerAddr
 
 // AppendEntriesPipeline implements raft.Transport.
 func (t *sharedTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	return t.NetworkTransport.AppendEntriesPipeline(id, at(id, target))
+	p, err := t.NetworkTransport.AppendEntriesPipeline(id, at(id, target))
+	if err != nil {
+		return nil, err //nolint:wrapcheck // Raft's own, for Raft
+	}
+	return t.pipelines.add(p, heldUp)
 }
 
 // RequestVote implements raft.Transport.
