@@ -55,9 +55,11 @@ func TestFullDisk(t *testing.T) {
 
 	fill(t, ballast, s.Data(), 0)
 	process.Eventually(t, 20*time.Second, "deletions are refused too", func() error {
-		status, _, text := c.do(t, http.MethodDelete, collection+"/"+objectName(3), nil)
-		if status == http.StatusOK { // The server may not have looked yet.
-			status, _, text = c.do(t, http.MethodPost, collection, object(3, 1))
+		// The server may not have looked yet. What it has agreed on then waits for room.
+		const soon = "?timeout=2s"
+		status, _, text := c.do(t, http.MethodDelete, collection+"/"+objectName(3)+soon, nil)
+		if status == http.StatusOK {
+			status, _, text = c.do(t, http.MethodPost, collection+soon, object(3, 1))
 		}
 		if status != http.StatusInsufficientStorage {
 			return fmt.Errorf("%d %s", status, text)
