@@ -156,7 +156,6 @@ func (e Edit) copyModule(ctx context.Context, root, to, dir string) error {
 const clockSource = `package time
 
 import (
-	"context"
 	"syscall"
 	"unsafe"
 )
