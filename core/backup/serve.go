@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/pintle-dev/pintle/core/auth"
+	"github.com/pintle-dev/pintle/core/internal/status"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -54,24 +55,8 @@ type Handler struct {
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h.serve(w, r); err != nil {
-		respond(w, err)
+		status.Write(w, err)
 	}
-}
-
-// respond answers an error as the API server does.
-func respond(w http.ResponseWriter, err error) {
-	var known apierrors.APIStatus
-	if !errors.As(err, &known) {
-		known = apierrors.NewInternalError(err)
-	}
-	st := known.Status()
-	st.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
-	if st.Details != nil && st.Details.RetryAfterSeconds > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(st.Details.RetryAfterSeconds)))
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(int(st.Code))
-	_, _ = w.Write(mustJSON(st)) // the client is gone where this fails
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {

@@ -3,7 +3,6 @@ package encryption
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -11,9 +10,9 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/pintle-dev/pintle/core/internal/status"
 	"github.com/pintle-dev/pintle/core/store"
 )
 
@@ -140,7 +139,7 @@ func (k *Keyring) Handler() http.Handler {
 			st, err = k.Status(r.Context())
 		}
 		if err != nil {
-			respond(w, err)
+			status.Write(w, err)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -153,19 +152,6 @@ func (k *Keyring) Handler() http.Handler {
 // Disabled answers in the place of Handler where nothing is encrypted.
 func Disabled() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		respond(w, apierrors.NewBadRequest("encryption at rest is not configured on this server (store.encryption)"))
+		status.Write(w, apierrors.NewBadRequest("encryption at rest is not configured on this server (store.encryption)"))
 	})
-}
-
-// respond answers an error as the API server does.
-func respond(w http.ResponseWriter, err error) {
-	var known apierrors.APIStatus
-	if !errors.As(err, &known) {
-		known = apierrors.NewInternalError(err)
-	}
-	st := known.Status()
-	st.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(int(st.Code))
-	_ = json.NewEncoder(w).Encode(st) // the client is gone where this fails
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/pintle-dev/pintle/core/apiserver/backend"
+	"github.com/pintle-dev/pintle/core/internal/status"
 	"github.com/pintle-dev/pintle/core/store"
 )
 
@@ -89,7 +90,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, c Request) {
 		err = apierrors.NewNotFound(schema.GroupResource{Resource: c.Resource + "/" + c.Subresource}, c.Name)
 	}
 	if err != nil {
-		fail(w, err)
+		status.Write(w, err)
 	}
 }
 
@@ -106,22 +107,4 @@ func (h *Handler) get(ctx context.Context, resource, namespace, name string, int
 		return apierrors.NewInternalError(fmt.Errorf("decode %s %q: %w", resource, name, err))
 	}
 	return nil
-}
-
-// fail answers with the status that an error carries.
-func fail(w http.ResponseWriter, err error) {
-	var carries apierrors.APIStatus
-	if !errors.As(err, &carries) {
-		carries = apierrors.NewInternalError(err)
-	}
-	status := carries.Status()
-	status.Kind, status.APIVersion = "Status", "v1"
-	body, err := json.Marshal(&status)
-	if err != nil {
-		http.Error(w, status.Message, int(status.Code))
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(int(status.Code))
-	_, _ = w.Write(body) // the client has gone; there is nobody to tell
 }

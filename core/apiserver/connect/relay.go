@@ -15,6 +15,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/pintle-dev/pintle/core/internal/status"
 )
 
 // maxErrorBytes of an agent's error are passed on.
@@ -53,11 +55,11 @@ func (h *Handler) relay(w http.ResponseWriter, r *http.Request, target *url.URL,
 			return check(resp)
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			var status apierrors.APIStatus
-			if !errors.As(err, &status) {
+			var carries apierrors.APIStatus
+			if !errors.As(err, &carries) {
 				err = apierrors.NewInternalError(fmt.Errorf("error dialing backend: %w", err))
 			}
-			fail(w, err)
+			status.Write(w, err)
 		},
 	}
 	proxy.ServeHTTP(w, r)
