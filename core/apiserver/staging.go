@@ -18,9 +18,9 @@ import (
 // run stages all operations and writes them, again where objects have changed meanwhile under
 // operations that do not name a revision.
 func (t *transaction) run(ctx context.Context) error {
-	todo := t.ops
+	pending := t.ops
 	for try := 1; ; try++ {
-		for _, o := range todo {
+		for _, o := range pending {
 			o.err = o.try(ctx)
 			t.doomed = t.doomed || o.err != nil
 		}
@@ -37,7 +37,7 @@ func (t *transaction) run(ctx context.Context) error {
 		if len(refused) == 0 {
 			return err
 		}
-		todo = nil
+		pending = nil
 		for _, w := range refused {
 			o := w.op
 			switch {
@@ -47,14 +47,14 @@ func (t *transaction) run(ctx context.Context) error {
 				o.err = apierrors.NewConflict(o.q.kind.gr, o.q.route.name, errModified)
 			case ctx.Err() != nil:
 				return ctx.Err()
-			case !slices.Contains(todo, o):
-				todo = append(todo, o)
+			case !slices.Contains(pending, o):
+				pending = append(pending, o)
 			}
 		}
 		if err := t.refusal(); err != nil {
 			return err
 		}
-		for _, o := range todo {
+		for _, o := range pending {
 			o.reset(ctx, err)
 		}
 	}

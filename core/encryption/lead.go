@@ -211,10 +211,10 @@ func (k *Keyring) rewriteAll(ctx context.Context) error {
 	var firstErr error
 	for {
 		floor := k.oldest()
-		var todo []place
+		var found []place
 		err := k.store.Forms(ctx, false, func(key store.Key, revision uint64, envelope []byte) error {
 			if k.wrong(key, envelope, floor) && !failed[key] {
-				if todo = append(todo, place{key, revision}); len(todo) == rewritesAtOnce {
+				if found = append(found, place{key, revision}); len(found) == rewritesAtOnce {
 					return errEnough
 				}
 			}
@@ -223,13 +223,13 @@ func (k *Keyring) rewriteAll(ctx context.Context) error {
 		if err != nil && !errors.Is(err, errEnough) {
 			return err
 		}
-		if len(todo) == 0 {
+		if len(found) == 0 {
 			break
 		}
 		if total == 0 {
-			k.log.Info("Writing objects again that are not encrypted as they should be", "first", todo[0].key)
+			k.log.Info("Writing objects again that are not encrypted as they should be", "first", found[0].key)
 		}
-		for _, p := range todo {
+		for _, p := range found {
 			switch err := k.store.Rewrite(ctx, p.key, p.revision); {
 			case err == nil:
 				total++
