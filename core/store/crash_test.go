@@ -113,8 +113,27 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 // killWriter runs a writer until it has acknowledged n writes.
 func killWriter(t *testing.T, dir string, n int, acked map[string]uint64, data map[string]string) {
 	t.Helper()
+	killChild(t, childEnv+"="+dir, n, func(line string) error {
+		key, rest, _ := strings.Cut(line, " ")
+		var revision uint64
+		if _, err := fmt.Sscan(rest, &revision); err != nil {
+			return err
+		}
+		// Lines are not in order; a cut one has no complete object.
+		if _, object, _ := strings.Cut(rest, " "); revision > acked[key] && strings.HasSuffix(object, "}") {
+			acked[key], data[key] = revision, object
+		}
+		return nil
+	})
+}
+
+// killChild runs this program with env, which makes it write and say a line for each write
+// that was acknowledged, kills it at the line n, and gives all lines to take. The last one may
+// be cut.
+func killChild(t *testing.T, env string, n int, take func(line string) error) {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"="+dir)
+	cmd.Env = append(os.Environ(), env)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -130,17 +149,11 @@ func killWriter(t *testing.T, dir string, n int, acked map[string]uint64, data m
 				t.Fatal(err)
 			}
 		}
-		key, rest, _ := strings.Cut(lines.Text(), " ")
-		var revision uint64
-		if _, err := fmt.Sscan(rest, &revision); err != nil {
+		if err := take(lines.Text()); err != nil {
 			if i > n {
 				break // The line that the kill has cut.
 			}
 			t.Fatalf("the writer says %q", lines.Text())
-		}
-		// Lines are not in order; a cut one has no complete object.
-		if _, object, _ := strings.Cut(rest, " "); revision > acked[key] && strings.HasSuffix(object, "}") {
-			acked[key], data[key] = revision, object
 		}
 	}
 	var exit *exec.ExitError

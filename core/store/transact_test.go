@@ -1,12 +1,10 @@
 package store_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -365,35 +363,13 @@ func TestKilledProcessLeavesNoPart(t *testing.T) {
 
 func killTransacting(t *testing.T, dir string, n int, acked map[string]uint64) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), transactingEnv+"="+dir)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	for i := 0; lines.Scan(); i++ {
-		if i == n {
-			if err := cmd.Process.Kill(); err != nil {
-				t.Fatal(err)
-			}
-		}
+	killChild(t, transactingEnv+"="+dir, n, func(line string) error {
 		var name, end string
 		var revision uint64
-		if _, err := fmt.Sscan(lines.Text(), &name, &revision, &end); err != nil {
-			if i > n {
-				break // The line that the kill has cut.
-			}
-			t.Fatalf("the writer says %q", lines.Text())
+		if _, err := fmt.Sscan(line, &name, &revision, &end); err != nil {
+			return err
 		}
 		acked[name] = max(acked[name], revision)
-	}
-	var exit *exec.ExitError
-	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != -1 {
-		t.Fatalf("the writer ended by itself: %v", err)
-	}
+		return nil
+	})
 }
