@@ -7,11 +7,9 @@ import (
 	"runtime/debug"
 
 	"github.com/pintle-dev/pintle/sdk/controller"
-	"github.com/pintle-dev/pintle/sdk/kms"
-	"github.com/pintle-dev/pintle/sdk/network"
 	"github.com/pintle-dev/pintle/sdk/plugin"
+	"github.com/pintle-dev/pintle/sdk/points"
 	"github.com/pintle-dev/pintle/sdk/protocol"
-	"github.com/pintle-dev/pintle/sdk/resource"
 	"github.com/pintle-dev/pintle/sdk/scheduler"
 )
 
@@ -33,21 +31,14 @@ func (s *supervisor) embed(env protocol.Environment) (*guest, error) {
 		stop: func() {},
 		kill: func() {},
 	}
+	for _, p := range points.Of(impl) {
+		g.points = append(g.points, p.Name)
+	}
 	if c, ok := impl.(controller.Controller); ok {
-		g.points, g.controller = append(g.points, protocol.PointController), guardedController{c, s.out}
+		g.controller = guardedController{c, s.out}
 	}
 	if c, ok := impl.(scheduler.Scheduler); ok {
-		g.points, g.scheduler = append(g.points, protocol.PointScheduler), guardedScheduler{c, s.out}
-	}
-	if n, ok := impl.(network.Network); ok {
-		g.points, g.network = append(g.points, protocol.PointNetwork), n
-	}
-	if k, ok := impl.(kms.KeyManager); ok {
-		g.points, g.keys = append(g.points, protocol.PointKeyManager), k
-	}
-	if b, ok := impl.(resource.Bundle); ok {
-		g.points = append(g.points, protocol.PointResource)
-		g.bundle = func(context.Context) (guestBundle, error) { return guestBundle{Bundle: b}, nil }
+		g.scheduler = guardedScheduler{c, s.out}
 	}
 	if len(g.points) == 0 {
 		return nil, refuse("it offers no extension point")

@@ -2,27 +2,26 @@ package host
 
 import (
 	"context"
+	"slices"
 
 	"github.com/pintle-dev/pintle/sdk/controller"
-	"github.com/pintle-dev/pintle/sdk/kms"
-	"github.com/pintle-dev/pintle/sdk/network"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/protocol"
-	"github.com/pintle-dev/pintle/sdk/resource"
+	"github.com/pintle-dev/pintle/sdk/remote"
 	"github.com/pintle-dev/pintle/sdk/scheduler"
 )
 
-// guest is a plugin during one session, wherever it runs. Extension points that it does
-// not offer are nil.
+// guest is a plugin during one session, wherever it runs.
 type guest struct {
-	base       plugin.Plugin
-	points     []protocol.Point
+	base plugin.Plugin
+	// client is the plugin in a process of its own, nil for one that is linked in.
+	client *remote.Client
+	points []protocol.Point
+	env    plugin.Env
+	// controller and scheduler are the work that goes on until it is told to stop, nil
+	// where there is none.
 	controller controller.Controller
 	scheduler  scheduler.Scheduler
-	network    network.Network
-	keys       kms.KeyManager
-	bundle     func(context.Context) (guestBundle, error)
-	env        plugin.Env
 
 	// ended is closed when the plugin's process is gone, and nil where it has none; why
 	// says how that came about.
@@ -35,14 +34,7 @@ type guest struct {
 	stop, kill func()
 }
 
-// guestBundle are the resource types of a guest.
-type guestBundle struct {
-	resource.Bundle
-	// changed: the definitions are new, or other than those known before.
-	changed bool
-	// gone is closed when the hooks can no longer be called; nil where that can't be.
-	gone <-chan struct{}
-}
+func (g *guest) offers(p protocol.Point) bool { return slices.Contains(g.points, p) }
 
 // runs are the pieces of work that go on until they are told to stop.
 func (g *guest) runs() []func(context.Context, plugin.Env) error {
@@ -54,4 +46,25 @@ func (g *guest) runs() []func(context.Context, plugin.Env) error {
 		out = append(out, g.scheduler.Schedule)
 	}
 	return out
+}
+
+// holder is what the callers of one extension point hold of a plugin. It outlives the
+// plugin's sessions, and says what a call gets while the plugin is away.
+type holder interface {
+	// attach connects it to a plugin that offers the point and has been configured. What
+	// makes the point useless later is sent to failed, which ends the session; it takes one
+	// error of each holder without blocking.
+	attach(ctx context.Context, g *guest, failed chan<- error) error
+	// detach is called before the plugin is stopped, and where attach failed.
+	detach()
+}
+
+// as returns the plugin as the interface of an extension point that it offers: itself
+// where it is linked in, else what far makes of its connection.
+func as[T any](g *guest, far func(*remote.Client) (T, bool)) (T, bool) {
+	if g.client != nil {
+		return far(g.client)
+	}
+	t, ok := g.base.(T)
+	return t, ok
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/pintle-dev/pintle/sdk/kms"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/protocol"
+	"github.com/pintle-dev/pintle/sdk/remote"
 )
 
 // keyManagerProxy is a key manager whose plugin may come and go.
@@ -53,8 +54,16 @@ func (k *keyManagerProxy) Configure(context.Context, []byte) error {
 	return fmt.Errorf("plugin %s is configured by its host", k.supervisor.spec.Name)
 }
 
-func (k *keyManagerProxy) attach(m kms.KeyManager) { k.set(m) }
-func (k *keyManagerProxy) detach()                 { k.set(nil) }
+func (k *keyManagerProxy) attach(_ context.Context, g *guest, _ chan<- error) error {
+	m, ok := as(g, (*remote.Client).KeyManager)
+	if !ok {
+		return fmt.Errorf("it offers point %q and is no key manager", protocol.PointKeyManager)
+	}
+	k.set(m)
+	return nil
+}
+
+func (k *keyManagerProxy) detach() { k.set(nil) }
 
 func (k *keyManagerProxy) set(m kms.KeyManager) {
 	k.mu.Lock()

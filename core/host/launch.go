@@ -70,7 +70,6 @@ func (s *supervisor) launch(ctx context.Context, dir string, env protocol.Enviro
 	s.out.note("started as process %d", pid)
 	kill := func() { _ = proc.Kill(context.Background()) }
 	stop := func() {
-		s.bundle.Detach()
 		// go-plugin asks a plugin to shut down and waits for its answer without end.
 		patience := time.AfterFunc(s.host.config.StopTimeout, kill)
 		client.Kill()
@@ -131,26 +130,14 @@ func (s *supervisor) meet(ctx context.Context, rpc goplugin.ClientProtocol, env 
 		return nil, err
 	}
 	c.SetEnvironment(env)
-	g := &guest{base: c, points: c.Points()}
+	g := &guest{base: c, client: c, points: c.Points()}
 	if ctl, ok := c.Controller(); ok {
 		g.controller = ctl
-	}
-	if g.network, ok = c.Network(); !ok {
-		g.network = nil
-	}
-	if g.keys, ok = c.KeyManager(); !ok {
-		g.keys = nil
 	}
 	if sched, ok, err := c.Scheduler(ctx); err != nil {
 		return nil, err
 	} else if ok {
 		g.scheduler = sched
-	}
-	if slices.Contains(c.Points(), protocol.PointResource) {
-		g.bundle = func(ctx context.Context) (guestBundle, error) {
-			changed, gone, err := s.bundle.Attach(ctx, c)
-			return guestBundle{Bundle: s.bundle, changed: changed, gone: gone}, err
-		}
 	}
 	health := grpc_health_v1.NewHealthClient(conn)
 	g.ping = func(ctx context.Context) error {

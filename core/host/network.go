@@ -8,6 +8,8 @@ import (
 
 	"github.com/pintle-dev/pintle/sdk/network"
 	"github.com/pintle-dev/pintle/sdk/plugin"
+	"github.com/pintle-dev/pintle/sdk/protocol"
+	"github.com/pintle-dev/pintle/sdk/remote"
 )
 
 // networkProxy is a network whose plugin may come and go.
@@ -44,8 +46,13 @@ func (n *networkProxy) Configure(context.Context, []byte) error {
 	return fmt.Errorf("plugin %s is configured by its host", n.supervisor.spec.Name)
 }
 
-// attach makes net the current one, and sets it up where the one before it was.
-func (n *networkProxy) attach(ctx context.Context, net network.Network, env plugin.Env) error {
+// attach makes the plugin the current network, and sets it up where the one before it was.
+func (n *networkProxy) attach(ctx context.Context, g *guest, _ chan<- error) error {
+	net, ok := as(g, (*remote.Client).Network)
+	if !ok {
+		return fmt.Errorf("it offers point %q and is no network", protocol.PointNetwork)
+	}
+	env := g.env
 	n.mu.Lock()
 	node := n.node
 	n.mu.Unlock()

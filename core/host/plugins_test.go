@@ -20,6 +20,7 @@ import (
 	"github.com/pintle-dev/pintle/sdk/kms"
 	"github.com/pintle-dev/pintle/sdk/network"
 	"github.com/pintle-dev/pintle/sdk/plugin"
+	"github.com/pintle-dev/pintle/sdk/points"
 	"github.com/pintle-dev/pintle/sdk/resource"
 	"github.com/pintle-dev/pintle/sdk/serve"
 )
@@ -37,6 +38,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// serveAll serves a plugin with all extension points that it implements.
+func serveAll(impl plugin.Plugin) { serve.Serve(impl, points.Of(impl)...) }
+
 func play(kind, name string) {
 	base := base{name: name}
 	switch kind {
@@ -48,17 +52,17 @@ func play(kind, name string) {
 		fmt.Fprintln(os.Stderr, "can't find my keys")
 		os.Exit(3)
 	case "controller":
-		serve.Serve(&testController{base: base})
+		serveAll(&testController{base: base})
 	case "panic-once":
-		serve.Serve(&testController{base: base, panicOnce: true})
+		serveAll(&testController{base: base, panicOnce: true})
 	case "fails":
-		serve.Serve(&testController{base: base, fails: true})
+		serveAll(&testController{base: base, fails: true})
 	case "types":
-		serve.Serve(&testTypes{base: base})
+		serveAll(&testTypes{base: base})
 	case "keys":
-		serve.Serve(&testKeyManager{base: base})
+		serveAll(&testKeyManager{base: base})
 	case "network":
-		serve.Serve(&testNetwork{base: base})
+		serveAll(&testNetwork{base: base})
 	default:
 		panic("unknown kind " + kind)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pintle-dev/pintle/sdk/protocol"
+	"github.com/pintle-dev/pintle/sdk/remote"
 )
 
 const (
@@ -84,19 +85,14 @@ func (s *supervisor) live(ctx context.Context, g *guest) (time.Duration, error) 
 	if err := s.introduce(ctx, g); err != nil {
 		return 0, s.orDeath(ctx, g, err)
 	}
-	if g.network != nil {
-		if err := s.network.attach(ctx, g.network, g.env); err != nil {
-			return 0, s.orDeath(ctx, g, err)
+	failed := make(chan error, len(s.holders)+len(g.runs())+1) // one of each that may fail
+	for _, point := range g.points {
+		h, ok := s.holders[point]
+		if !ok {
+			continue
 		}
-		defer s.network.detach()
-	}
-	if g.keys != nil {
-		s.keys.attach(g.keys)
-		defer s.keys.detach()
-	}
-	failed := make(chan error, 4) // one of each that may fail
-	if g.bundle != nil {
-		if err := s.offer(ctx, g, failed); err != nil {
+		defer h.detach()
+		if err := h.attach(ctx, g, failed); err != nil {
 			return 0, s.orDeath(ctx, g, err)
 		}
 	}
@@ -134,31 +130,6 @@ func (s *supervisor) live(ctx context.Context, g *guest) (time.Duration, error) 
 	return now().Sub(healthy), err
 }
 
-// offer hands the plugin's resource types to whoever serves them, where they are news.
-func (s *supervisor) offer(ctx context.Context, g *guest, failed chan<- error) error {
-	callCtx, cancel := context.WithTimeout(ctx, s.host.config.CallTimeout)
-	defer cancel()
-	b, err := g.bundle(callCtx)
-	if err != nil {
-		return fmt.Errorf("resource types: %w", err)
-	}
-	if b.gone != nil {
-		go func() {
-			<-b.gone
-			failed <- errors.New("its hooks can no longer be called")
-		}()
-	}
-	if s.host.config.OnBundle == nil || (s.offered && !b.changed) {
-		return nil
-	}
-	if err := s.host.config.OnBundle(s.spec.Name, b.Bundle); err != nil {
-		s.offered = false
-		return fmt.Errorf("its resource types were not accepted: %w", err)
-	}
-	s.offered = true
-	return nil
-}
-
 // stopRuns tells a plugin's work to stop and waits, but not forever, until it has.
 func (s *supervisor) stopRuns(running *sync.WaitGroup, cancel context.CancelFunc) {
 	cancel()
@@ -187,7 +158,7 @@ func (s *supervisor) introduce(ctx context.Context, g *guest) error {
 		st.Version, st.Description, st.Points = info.Version, info.Description, g.points
 		st.Requested, st.Granted = info.Permissions, granted
 	})
-	settings, err := protocol.CheckSettings(ctx, g.base.ConfigSchema(), s.spec.Settings)
+	settings, err := remote.CheckSettings(ctx, g.base.ConfigSchema(), s.spec.Settings)
 	if err != nil {
 		return refuse("settings: %w", err)
 	}

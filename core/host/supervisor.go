@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pintle-dev/pintle/sdk/remote"
+	"github.com/pintle-dev/pintle/sdk/protocol"
 )
 
 // statusLines is how many of the last lines before an exit a status carries.
@@ -23,10 +23,10 @@ type supervisor struct {
 	out     *output
 	network *networkProxy
 	keys    *keyManagerProxy
-	bundle  *remote.Bundle
+	// holders of the points that others call, by the point's name.
+	holders map[protocol.Point]holder
 
 	restarts chan struct{} // a restart was asked for
-	offered  bool          // OnBundle took the resource types; only the session's goroutine looks
 
 	mu      sync.Mutex
 	status  Status
@@ -48,7 +48,6 @@ func newSupervisor(h *Host, spec Spec) (*supervisor, error) {
 		spec:     spec,
 		log:      h.config.Logger.With("plugin", spec.Name),
 		out:      out,
-		bundle:   remote.NewBundle(spec.Name, h.config.HookTimeout),
 		restarts: make(chan struct{}, 1),
 		changed:  make(chan struct{}),
 		status: Status{
@@ -58,6 +57,11 @@ func newSupervisor(h *Host, spec Spec) (*supervisor, error) {
 	}
 	s.network = newNetworkProxy(s)
 	s.keys = newKeyManagerProxy(s)
+	s.holders = map[protocol.Point]holder{
+		protocol.PointNetwork:    s.network,
+		protocol.PointKeyManager: s.keys,
+		protocol.PointResource:   newTypesHolder(s),
+	}
 	if spec.Disabled {
 		s.status.Health, s.status.Reason = HealthDisabled, "disabled by its configuration"
 	}

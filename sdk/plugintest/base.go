@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/pintle-dev/pintle/sdk/plugin"
-	"github.com/pintle-dev/pintle/sdk/protocol"
+	"github.com/pintle-dev/pintle/sdk/remote"
 )
 
 // Case is what all suites need to know of a plugin.
@@ -55,7 +55,7 @@ func (c Case) runBase(t *testing.T, start func(testing.TB) *Harness) {
 
 // tryConfigure does what a host does with settings.
 func tryConfigure(ctx context.Context, p plugin.Plugin, settings []byte) error {
-	checked, err := protocol.CheckSettings(ctx, p.ConfigSchema(), settings)
+	checked, err := remote.CheckSettings(ctx, p.ConfigSchema(), settings)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/pintle-dev/pintle/sdk/plugin"
+	"github.com/pintle-dev/pintle/sdk/points"
 	"github.com/pintle-dev/pintle/sdk/protocol"
 	"github.com/pintle-dev/pintle/sdk/remote"
 	"github.com/pintle-dev/pintle/sdk/serve"
@@ -43,7 +44,7 @@ func Start(t testing.TB, impl plugin.Plugin) *Harness {
 	t.Helper()
 	h := &Harness{listener: bufconn.Listen(1 << 20), server: grpc.NewServer(serve.ServerOptions()...)}
 	log := slog.New(slog.NewTextHandler(testWriter{t}, nil))
-	serve.Register(h.server, impl, log)
+	serve.Register(h.server, impl, points.Of(impl), log)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

@@ -2,6 +2,9 @@ package protocol
 
 import (
 	goplugin "github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/pintle-dev/pintle/sdk/plugin"
 )
 
 // Version is the newest version of the base protocol. A host speaks Version and, once
@@ -29,7 +32,7 @@ func Handshake() goplugin.HandshakeConfig {
 }
 
 // Point is the name of an extension point.
-type Point string
+type Point = plugin.PointName
 
 // The extension points of this version.
 const (
@@ -50,4 +53,9 @@ func PointVersions() map[Point][]int32 {
 		PointResource:   {1},
 		PointKeyManager: {1},
 	}
+}
+
+// NewPoint makes a point in the versions that this SDK speaks.
+func NewPoint(name Point, register func(grpc.ServiceRegistrar, plugin.Host)) plugin.Point {
+	return plugin.Point{Name: name, Versions: PointVersions()[name], Register: register}
 }

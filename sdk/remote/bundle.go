@@ -50,7 +50,7 @@ func (b *Bundle) Attach(ctx context.Context, c *Client) (changed bool, gone <-ch
 	if err != nil {
 		return false, nil, unwire(err)
 	}
-	defs, err := protocol.DefinitionsFromWire(b.name, wire)
+	defs, err := definitionsFromWire(b.name, wire)
 	if err != nil {
 		return false, nil, err
 	}
@@ -117,7 +117,7 @@ func (b *Bundle) call(ctx context.Context, d *crd.Definition, hook pluginv1.Hook
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	wire, err := protocol.RequestToWire(r)
+	wire, err := requestToWire(r)
 	if err != nil {
 		return nil, fmt.Errorf("plugin %s: %w", b.name, err)
 	}
@@ -141,7 +141,7 @@ func (b *Bundle) call(ctx context.Context, d *crd.Definition, hook pluginv1.Hook
 		}
 		return nil, ctx.Err()
 	}
-	if err := protocol.ErrorFromWire(b.name, res); err != nil {
+	if err := errorFromWire(b.name, res); err != nil {
 		return nil, err
 	}
 	r.Warnings = append(r.Warnings, res.GetWarnings()...)

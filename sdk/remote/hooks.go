@@ -131,7 +131,7 @@ func (h *hooks) Validate(ctx context.Context, r *resource.Request) field.ErrorLi
 			Type: field.ErrorTypeInternal, Field: h.definition.GroupResource().String(), Detail: err.Error(),
 		}}
 	}
-	return protocol.FieldErrorsFromWire(res.GetFieldErrors())
+	return fieldErrorsFromWire(res.GetFieldErrors())
 }
 
 // GracePeriod implements resource.Deleter.

@@ -25,13 +25,13 @@ func (n remoteNetwork) Setup(ctx context.Context, _ plugin.Env, node network.Nod
 	if err != nil {
 		return err
 	}
-	_, err = n.client.Setup(ctx, &pluginv1.SetupRequest{Environment: env, Node: protocol.NodeToWire(node)})
+	_, err = n.client.Setup(ctx, &pluginv1.SetupRequest{Environment: env, Node: nodeToWire(node)})
 	return result(err)
 }
 
 // Attach implements network.Network.
 func (n remoteNetwork) Attach(ctx context.Context, pod network.Pod) (network.Result, error) {
-	r, err := n.client.Attach(ctx, &pluginv1.AttachRequest{Pod: protocol.PodToWire(pod)})
+	r, err := n.client.Attach(ctx, &pluginv1.AttachRequest{Pod: podToWire(pod)})
 	if err != nil {
 		return network.Result{}, unwire(err)
 	}
@@ -40,13 +40,13 @@ func (n remoteNetwork) Attach(ctx context.Context, pod network.Pod) (network.Res
 
 // Detach implements network.Network.
 func (n remoteNetwork) Detach(ctx context.Context, pod network.Pod) error {
-	_, err := n.client.Detach(ctx, &pluginv1.DetachRequest{Pod: protocol.PodToWire(pod)})
+	_, err := n.client.Detach(ctx, &pluginv1.DetachRequest{Pod: podToWire(pod)})
 	return result(err)
 }
 
 // Check implements network.Network.
 func (n remoteNetwork) Check(ctx context.Context, pod network.Pod) error {
-	_, err := n.client.Check(ctx, &pluginv1.CheckRequest{Pod: protocol.PodToWire(pod)})
+	_, err := n.client.Check(ctx, &pluginv1.CheckRequest{Pod: podToWire(pod)})
 	return result(err)
 }
 
@@ -61,4 +61,23 @@ func result(err error) error {
 		return nil
 	}
 	return unwire(err)
+}
+
+// nodeToWire converts what a network plugin is told about its node.
+func nodeToWire(n network.Node) *pluginv1.NetworkNode {
+	return &pluginv1.NetworkNode{Name: n.Name, PodCidrs: n.PodCIDRs, Addresses: n.Addresses}
+}
+
+// podToWire converts a pod sandbox.
+func podToWire(p network.Pod) *pluginv1.NetworkPod {
+	out := &pluginv1.NetworkPod{
+		Namespace: p.Namespace, Name: p.Name, Uid: p.UID,
+		SandboxId: p.SandboxID, Netns: p.NetNS, Annotations: p.Annotations,
+	}
+	for _, m := range p.Ports {
+		out.Ports = append(out.Ports, &pluginv1.PortMapping{
+			HostPort: m.HostPort, ContainerPort: m.ContainerPort, Protocol: m.Protocol, HostIp: m.HostIP,
+		})
+	}
+	return out
 }

@@ -17,18 +17,22 @@ import (
 )
 
 // Serve turns the process into the plugin impl and does not return while the host needs
-// it. impl also implements at least one of controller.Controller, scheduler.Scheduler,
-// network.Network and resource.Bundle; which ones is what the host is told.
+// it. It offers the given extension points, at least one, each made by the point's package:
+//
+//	func main() {
+//		w := widget.New()
+//		serve.Serve(w, controller.Point(w), resource.Point(w))
+//	}
 //
 // Logging through slog, log and klog goes to the host, which keeps it. A panic ends the
 // process; the host keeps its text and starts the plugin again. Serve exits the process
 // with status 1 where it was not started by a host.
-func Serve(impl plugin.Plugin) {
+func Serve(impl plugin.Plugin, points ...plugin.Point) {
 	// go-plugin is about to replace os.Stderr by a stream that is lost in a crash. Logs
 	// keep to the real one, where a panic's text goes too.
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	if len(pointsOf(impl)) == 0 {
-		fmt.Fprintf(os.Stderr, "plugin %s implements no extension point of the SDK\n", impl.Info().Name)
+	if len(points) == 0 {
+		fmt.Fprintf(os.Stderr, "plugin %s offers no extension point\n", impl.Info().Name)
 		os.Exit(1)
 	}
 	slog.SetDefault(logger)
@@ -40,7 +44,7 @@ func Serve(impl plugin.Plugin) {
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: protocol.Handshake(),
 		VersionedPlugins: map[int]goplugin.PluginSet{
-			protocol.Version: {protocol.PluginName: &grpcPlugin{impl: impl, log: logger}},
+			protocol.Version: {protocol.PluginName: &grpcPlugin{impl: impl, points: points, log: logger}},
 		},
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(opts, ServerOptions()...)...)
@@ -68,8 +72,9 @@ func exitWithHost(lifeline io.Reader) {
 // grpcPlugin is go-plugin's view of a plugin.
 type grpcPlugin struct {
 	goplugin.NetRPCUnsupportedPlugin
-	impl plugin.Plugin
-	log  *slog.Logger
+	impl   plugin.Plugin
+	points []plugin.Point
+	log    *slog.Logger
 }
 
 var _ goplugin.GRPCPlugin = (*grpcPlugin)(nil)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pintle-dev/pintle/sdk/controller"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/protocol"
 	"github.com/pintle-dev/pintle/sdk/serve"
@@ -19,7 +20,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 2 {
 		switch os.Args[1] {
 		case "controller":
-			serve.Serve(idle{})
+			serve.Serve(idle{}, controller.Point(idle{}))
 			return
 		case "nothing":
 			serve.Serve(base{})
@@ -54,7 +55,7 @@ func play(t *testing.T, kind string) *exec.Cmd {
 func TestPluginStartedByHandExplainsItself(t *testing.T) {
 	for kind, want := range map[string]string{
 		"controller": "This binary is a plugin",
-		"nothing":    "plugin test implements no extension point",
+		"nothing":    "plugin test offers no extension point",
 	} {
 		out, err := play(t, kind).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), want) {

@@ -5,6 +5,8 @@ package architecture
 import (
 	"encoding/json"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -25,8 +27,8 @@ var allowed = map[string][]string{
 // forbidden modules bring the costs that this project exists to avoid.
 var forbidden = []string{"k8s.io/kubernetes/", "k8s.io/apiserver/pkg/server", "k8s.io/apiserver/pkg/registry", "go.etcd.io/etcd/"}
 
-// maxSDKPackages of ours may come with sdk/serve, which every plugin links.
-const maxSDKPackages = 24
+// maxSDKPackages of ours may come into an author's build.
+const maxSDKPackages = 10
 
 type pkg struct {
 	ImportPath string
@@ -84,7 +86,7 @@ func TestImportArrowsPointDown(t *testing.T) {
 			case from == "plugins" && to == "plugins" && fromRoom != toRoom && toRoom != shared:
 				t.Errorf("%s imports %s: a plugin must not import another", p.ImportPath, imp)
 			case from == to:
-			case !contains(allowed[from], to):
+			case !slices.Contains(allowed[from], to):
 				t.Errorf("%s imports %s: %s may import only %v", p.ImportPath, imp, from, allowed[from])
 			}
 		}
@@ -103,52 +105,65 @@ func TestHeavyModulesStayOut(t *testing.T) {
 	}
 }
 
+// examples are modules of their own, as authors write them.
+func examples(t *testing.T) []string {
+	t.Helper()
+	mods, err := filepath.Glob("../../sdk/examples/*/go.mod")
+	if err != nil || len(mods) == 0 {
+		t.Fatalf("no examples: %v", err)
+	}
+	dirs := make([]string, len(mods))
+	for i, m := range mods {
+		dirs[i] = filepath.Dir(m)
+	}
+	return dirs
+}
+
+func goList(t *testing.T, dir string, args ...string) []string {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
+	cmd.Dir = dir
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list in %s: %v", dir, err)
+	}
+	return strings.Fields(string(out))
+}
+
 func TestSDKDragsLittleIntoAnAuthorsBuild(t *testing.T) {
-	for _, p := range list(t, "./sdk/serve") {
+	heavy := []string{"github.com/dgraph-io/", "github.com/hashicorp/raft", "github.com/containerd/containerd"}
+	for _, dir := range examples(t) {
 		var ours []string
-		for _, dep := range p.Deps {
+		for _, dep := range goList(t, dir, "-deps", ".") {
 			if f, _, ok := floor(dep); ok {
 				ours = append(ours, dep)
 				if f != "sdk" && f != "crd" {
-					t.Errorf("sdk/serve drags in %s", dep)
+					t.Errorf("%s: the build has %s", dir, dep)
 				}
 			}
-			if strings.HasPrefix(dep, "github.com/dgraph-io/") || strings.HasPrefix(dep, "github.com/hashicorp/raft") || strings.HasPrefix(dep, "github.com/containerd/containerd") {
-				t.Errorf("sdk/serve drags in %s", dep)
+			if slices.ContainsFunc(heavy, func(h string) bool { return strings.HasPrefix(dep, h) }) {
+				t.Errorf("%s: the build has %s", dir, dep)
 			}
 		}
 		if len(ours) > maxSDKPackages {
-			t.Errorf("sdk/serve drags in %d packages of this repository, at most %d may come: %v", len(ours), maxSDKPackages, ours)
+			t.Errorf("%s: the build has %d packages of this repository, at most %d may come: %v", dir, len(ours), maxSDKPackages, ours)
 		}
 	}
 }
 
 // An author's code needs only the SDK of this repository.
-func TestTheExampleImportsOnlyTheSDK(t *testing.T) {
-	cmd := exec.Command("go", "list", "-f", `{{join .Imports "\n"}}{{"\n"}}{{join .TestImports "\n"}}`, "./...")
-	cmd.Dir = "../../sdk/examples/widget"
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("go list: %v", err)
-	}
-	seen := false
-	for imp := range strings.FieldsSeq(string(out)) {
-		f, _, ours := floor(imp)
-		seen = seen || f == "sdk"
-		if ours && f != "sdk" {
-			t.Errorf("sdk/examples/widget imports %s", imp)
+func TestExamplesImportOnlyTheSDK(t *testing.T) {
+	for _, dir := range examples(t) {
+		seen := false
+		for _, imp := range goList(t, dir, "-f", `{{join .Imports "\n"}}{{"\n"}}{{join .TestImports "\n"}}`, "./...") {
+			f, _, ours := floor(imp)
+			seen = seen || f == "sdk"
+			if ours && f != "sdk" {
+				t.Errorf("%s imports %s", dir, imp)
+			}
+		}
+		if !seen {
+			t.Errorf("%s does not import the SDK at all", dir)
 		}
 	}
-	if !seen {
-		t.Errorf("sdk/examples/widget does not import the SDK at all:\n%s", out)
-	}
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }

@@ -3,6 +3,12 @@
 // else would be the same.
 package main
 
-import "github.com/pintle-dev/pintle/sdk/serve"
+import (
+	"github.com/pintle-dev/pintle/sdk/kms"
+	"github.com/pintle-dev/pintle/sdk/serve"
+)
 
-func main() { serve.Serve(&keyfile{}) }
+func main() {
+	k := &keyfile{}
+	serve.Serve(k, kms.Point(k))
+}

@@ -2,6 +2,13 @@
 // that no schema can express, and a controller that acts on it.
 package main
 
-import "github.com/pintle-dev/pintle/sdk/serve"
+import (
+	"github.com/pintle-dev/pintle/sdk/controller"
+	"github.com/pintle-dev/pintle/sdk/resource"
+	"github.com/pintle-dev/pintle/sdk/serve"
+)
 
-func main() { serve.Serve(newPlugin()) }
+func main() {
+	w := newPlugin()
+	serve.Serve(w, resource.Point(w), controller.Point(w))
+}

@@ -18,6 +18,7 @@ import (
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/firstparty"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/process"
+	"github.com/pintle-dev/pintle/sdk/points"
 	"github.com/pintle-dev/pintle/sdk/serve"
 )
 
@@ -251,7 +252,7 @@ func newPluginServe() *cobra.Command {
 			}
 			process.TrimAfterStart()
 			process.TrimWhenQuiet()
-			serve.Serve(impl)
+			serve.Serve(impl, points.Of(impl)...)
 			return nil
 		},
 	}

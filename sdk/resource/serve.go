@@ -1,4 +1,4 @@
-package serve
+package resource
 
 import (
 	"bytes"
@@ -14,9 +14,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/pintle-dev/pintle/sdk/internal/outbox"
+	"github.com/pintle-dev/pintle/sdk/plugin"
 	pluginv1 "github.com/pintle-dev/pintle/sdk/proto/plugin/v1"
 	"github.com/pintle-dev/pintle/sdk/protocol"
-	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
 // Bounds of one stream: calls run at a time, and answers in one message.
@@ -25,20 +25,27 @@ const (
 	maxBatch           = 256
 )
 
-type resourceServer struct {
-	pluginv1.UnimplementedResourceServer
-	impl resource.Bundle
+// Point offers impl's resource types.
+func Point(impl Bundle) plugin.Point {
+	return protocol.NewPoint(protocol.PointResource, func(s grpc.ServiceRegistrar, _ plugin.Host) {
+		pluginv1.RegisterResourceServer(s, &server{impl: impl})
+	})
 }
 
-func (s *resourceServer) Definitions(context.Context, *pluginv1.DefinitionsRequest) (*pluginv1.DefinitionsResponse, error) {
-	out, err := protocol.DefinitionsToWire(s.impl)
+type server struct {
+	pluginv1.UnimplementedResourceServer
+	impl Bundle
+}
+
+func (s *server) Definitions(context.Context, *pluginv1.DefinitionsRequest) (*pluginv1.DefinitionsResponse, error) {
+	out, err := definitionsToWire(s.impl)
 	if err != nil {
-		return nil, wireError(err)
+		return nil, protocol.PluginError(err)
 	}
 	return out, nil
 }
 
-func (s *resourceServer) Hooks(stream grpc.BidiStreamingServer[pluginv1.HooksRequest, pluginv1.HooksResponse]) error {
+func (s *server) Hooks(stream grpc.BidiStreamingServer[pluginv1.HooksRequest, pluginv1.HooksResponse]) error {
 	h := &hookStream{
 		impl:    s.impl,
 		reading: map[uint64]chan *pluginv1.ReadResult{},
@@ -66,7 +73,7 @@ type outgoing struct {
 
 // hookStream serves the calls of one Hooks stream.
 type hookStream struct {
-	impl  resource.Bundle
+	impl  Bundle
 	out   outbox.Outbox[outgoing]
 	slots chan struct{}
 
@@ -136,7 +143,7 @@ func (h *hookStream) call(ctx context.Context, c *pluginv1.HookCall) *pluginv1.H
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
 		defer cancel()
 	}
-	r, err := protocol.RequestFromWire(c.GetRequest())
+	r, err := requestFromWire(c.GetRequest())
 	if err != nil {
 		out.Error = err.Error()
 		return out
@@ -144,7 +151,7 @@ func (h *hookStream) call(ctx context.Context, c *pluginv1.HookCall) *pluginv1.H
 	r.Reader = &streamReader{h: h, call: c.GetId()}
 	hooks := h.impl.Hooks(schema.GroupResource{Group: c.GetGroup(), Resource: c.GetPlural()})
 	if err := dispatch(ctx, hooks, c, r, out); err != nil {
-		protocol.ErrorToWire(err, out)
+		errorToWire(err, out)
 		return out
 	}
 	out.Warnings = r.Warnings
@@ -155,33 +162,33 @@ func (h *hookStream) call(ctx context.Context, c *pluginv1.HookCall) *pluginv1.H
 }
 
 // dispatch calls the hook that c names.
-func dispatch(ctx context.Context, hooks any, c *pluginv1.HookCall, r *resource.Request, out *pluginv1.HookResult) error {
+func dispatch(ctx context.Context, hooks any, c *pluginv1.HookCall, r *Request, out *pluginv1.HookResult) error {
 	switch c.GetHook() {
 	case pluginv1.Hook_HOOK_DEFAULT:
-		if h, ok := hooks.(resource.Defaulter); ok {
+		if h, ok := hooks.(Defaulter); ok {
 			return h.Default(ctx, r)
 		}
 	case pluginv1.Hook_HOOK_PREPARE:
-		if h, ok := hooks.(resource.Preparer); ok {
+		if h, ok := hooks.(Preparer); ok {
 			return h.Prepare(ctx, r)
 		}
 	case pluginv1.Hook_HOOK_VALIDATE:
-		if h, ok := hooks.(resource.Validator); ok {
-			out.FieldErrors = protocol.FieldErrorsToWire(h.Validate(ctx, r))
+		if h, ok := hooks.(Validator); ok {
+			out.FieldErrors = fieldErrorsToWire(h.Validate(ctx, r))
 			return nil
 		}
 	case pluginv1.Hook_HOOK_GRACE_PERIOD:
-		if h, ok := hooks.(resource.Deleter); ok {
+		if h, ok := hooks.(Deleter); ok {
 			var err error
 			out.GracePeriod, err = h.GracePeriod(ctx, r, c.GracePeriod)
 			return err
 		}
 	case pluginv1.Hook_HOOK_SUBRESOURCE:
-		if h, ok := hooks.(resource.Subresourcer); ok {
+		if h, ok := hooks.(Subresourcer); ok {
 			return createSubresource(ctx, h, c, r, out)
 		}
 	case pluginv1.Hook_HOOK_VIRTUAL:
-		if h, ok := hooks.(resource.Virtual); ok {
+		if h, ok := hooks.(Virtual); ok {
 			answer, err := h.CreateVirtual(ctx, r)
 			if err != nil {
 				return err
@@ -190,7 +197,7 @@ func dispatch(ctx context.Context, hooks any, c *pluginv1.HookCall, r *resource.
 			return err
 		}
 	case pluginv1.Hook_HOOK_CELLS:
-		if h, ok := hooks.(resource.Printer); ok {
+		if h, ok := hooks.(Printer); ok {
 			var err error
 			out.Cells, err = json.Marshal(h.Cells(r.Object))
 			return err
@@ -200,7 +207,7 @@ func dispatch(ctx context.Context, hooks any, c *pluginv1.HookCall, r *resource.
 	return fmt.Errorf("%s.%s has no hook %s", c.GetPlural(), c.GetGroup(), c.GetHook())
 }
 
-func createSubresource(ctx context.Context, h resource.Subresourcer, c *pluginv1.HookCall, r *resource.Request, out *pluginv1.HookResult) error {
+func createSubresource(ctx context.Context, h Subresourcer, c *pluginv1.HookCall, r *Request, out *pluginv1.HookResult) error {
 	parent, err := protocol.DecodeTree(c.GetParent())
 	if err != nil {
 		return err
@@ -237,7 +244,7 @@ type streamReader struct {
 	call uint64
 }
 
-var _ resource.Reader = (*streamReader)(nil)
+var _ Reader = (*streamReader)(nil)
 
 func (r *streamReader) Get(ctx context.Context, gr schema.GroupResource, namespace, name string) (map[string]any, error) {
 	out, err := r.read(ctx, &pluginv1.Read{Group: gr.Group, Resource: gr.Resource, Namespace: namespace, Name: name})

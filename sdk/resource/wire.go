@@ -1,20 +1,25 @@
-package protocol
+package resource
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	runtimeschema "k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
 	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/crd/schema"
 	pluginv1 "github.com/pintle-dev/pintle/sdk/proto/plugin/v1"
-	"github.com/pintle-dev/pintle/sdk/resource"
+	"github.com/pintle-dev/pintle/sdk/protocol"
 )
 
-// DefinitionsToWire converts a bundle's definitions together with the schemas they refer
+// definitionsToWire converts a bundle's definitions together with the schemas they refer
 // to and the hooks they have.
-func DefinitionsToWire(b resource.Bundle) (*pluginv1.DefinitionsResponse, error) {
+func definitionsToWire(b Bundle) (*pluginv1.DefinitionsResponse, error) {
 	defs, err := b.Definitions()
 	if err != nil {
 		return nil, fmt.Errorf("definitions: %w", err)
@@ -25,7 +30,7 @@ func DefinitionsToWire(b resource.Bundle) (*pluginv1.DefinitionsResponse, error)
 		if err != nil {
 			return nil, fmt.Errorf("definition of %s: %w", d.GroupResource(), err)
 		}
-		wire.Hooks = HooksOf(b.Hooks(d.GroupResource()))
+		wire.Hooks = hooksOf(b.Hooks(d.GroupResource()))
 		out.Definitions = append(out.Definitions, wire)
 	}
 	return out, nil
@@ -94,60 +99,89 @@ func gather(s *schema.Schema, get func(string) *schema.Schema, into map[string][
 	return nil
 }
 
-// DefinitionsFromWire is the inverse of DefinitionsToWire. Schemas are parsed when they
-// are asked for. Source of each definition becomes "plugin:NAME".
-func DefinitionsFromWire(plugin string, r *pluginv1.DefinitionsResponse) ([]*crd.Definition, error) {
-	components := &lazyComponents{raw: r.GetComponents()}
-	root := &schema.Components{Get: components.get}
-	out := make([]*crd.Definition, 0, len(r.GetDefinitions()))
-	for i, wire := range r.GetDefinitions() {
-		d := &crd.Definition{}
-		if err := json.Unmarshal(wire.GetDefinition(), d); err != nil {
-			return nil, fmt.Errorf("plugin %s: definition %d: %w", plugin, i, err)
-		}
-		d.Source = "plugin:" + plugin
-		for j := range d.Versions {
-			raw, ok := wire.GetSchemas()[d.Versions[j].Name]
-			if !ok {
-				continue
-			}
-			d.Versions[j].Schema = func() (*schema.Schema, error) {
-				s := &schema.Schema{}
-				if err := json.Unmarshal(raw, s); err != nil {
-					return nil, err
-				}
-				if len(components.raw) > 0 {
-					s.Root = root
-				}
-				return s, nil
-			}
-		}
-		out = append(out, d)
-	}
-	return out, nil
-}
-
-// HooksOf lists the hooks that a value returned by Bundle.Hooks implements.
-func HooksOf(hooks any) []pluginv1.Hook {
+// hooksOf lists the hooks that a value returned by Bundle.Hooks implements.
+func hooksOf(hooks any) []pluginv1.Hook {
 	var out []pluginv1.Hook
 	add := func(has bool, h pluginv1.Hook) {
 		if has {
 			out = append(out, h)
 		}
 	}
-	_, has := hooks.(resource.Defaulter)
+	_, has := hooks.(Defaulter)
 	add(has, pluginv1.Hook_HOOK_DEFAULT)
-	_, has = hooks.(resource.Preparer)
+	_, has = hooks.(Preparer)
 	add(has, pluginv1.Hook_HOOK_PREPARE)
-	_, has = hooks.(resource.Validator)
+	_, has = hooks.(Validator)
 	add(has, pluginv1.Hook_HOOK_VALIDATE)
-	_, has = hooks.(resource.Deleter)
+	_, has = hooks.(Deleter)
 	add(has, pluginv1.Hook_HOOK_GRACE_PERIOD)
-	_, has = hooks.(resource.Subresourcer)
+	_, has = hooks.(Subresourcer)
 	add(has, pluginv1.Hook_HOOK_SUBRESOURCE)
-	_, has = hooks.(resource.Virtual)
+	_, has = hooks.(Virtual)
 	add(has, pluginv1.Hook_HOOK_VIRTUAL)
-	_, has = hooks.(resource.Printer)
+	_, has = hooks.(Printer)
 	add(has, pluginv1.Hook_HOOK_CELLS)
 	return out
+}
+
+// requestFromWire converts a write; the caller adds a Reader.
+func requestFromWire(r *pluginv1.HookRequest) (*Request, error) {
+	object, err := protocol.DecodeTree(r.GetObject())
+	if err != nil {
+		return nil, err
+	}
+	old, err := protocol.DecodeTree(r.GetOld())
+	if err != nil {
+		return nil, err
+	}
+	u := r.GetUser()
+	user := User{Name: u.GetName(), UID: u.GetUid(), Groups: u.GetGroups()}
+	if extra := u.GetExtra(); len(extra) > 0 {
+		user.Extra = make(map[string][]string, len(extra))
+		for k, v := range extra {
+			user.Extra[k] = v.GetValues()
+		}
+	}
+	return &Request{
+		Operation: Operation(r.GetOperation()),
+		Resource: runtimeschema.GroupVersionResource{
+			Group: r.GetResourceGroup(), Version: r.GetResourceVersion(), Resource: r.GetResource(),
+		},
+		Kind: runtimeschema.GroupVersionKind{
+			Group: r.GetKindGroup(), Version: r.GetKindVersion(), Kind: r.GetKind(),
+		},
+		Subresource: r.GetSubresource(), Namespace: r.GetNamespace(), Name: r.GetName(),
+		DryRun: r.GetDryRun(), User: user, Object: object, Old: old,
+	}, nil
+}
+
+// fieldErrorsToWire converts validation errors.
+func fieldErrorsToWire(list field.ErrorList) []*pluginv1.FieldError {
+	out := make([]*pluginv1.FieldError, 0, len(list))
+	for _, e := range list {
+		value, err := json.Marshal(e.BadValue)
+		if err != nil {
+			value, _ = json.Marshal(fmt.Sprint(e.BadValue))
+		}
+		out = append(out, &pluginv1.FieldError{
+			Type: string(e.Type), Field: e.Field, BadValue: value, Detail: e.Detail, Origin: e.Origin,
+		})
+	}
+	return out
+}
+
+// errorToWire puts a hook's error into its result: as a Status where it carries one.
+func errorToWire(err error, into *pluginv1.HookResult) {
+	if err == nil {
+		return
+	}
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		s := status.Status()
+		if b, merr := json.Marshal(&s); merr == nil {
+			into.Status = b
+			return
+		}
+	}
+	into.Error = err.Error()
 }

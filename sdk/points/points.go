@@ -1,0 +1,34 @@
+// Package points finds out which extension points a value offers, for who serves plugins that
+// it does not know: hosts with plugins linked in, and tests. A plugin's own main names its
+// points, so that the compiler checks them and nothing else comes into its build.
+package points
+
+import (
+	"github.com/pintle-dev/pintle/sdk/controller"
+	"github.com/pintle-dev/pintle/sdk/kms"
+	"github.com/pintle-dev/pintle/sdk/network"
+	"github.com/pintle-dev/pintle/sdk/plugin"
+	"github.com/pintle-dev/pintle/sdk/resource"
+	"github.com/pintle-dev/pintle/sdk/scheduler"
+)
+
+// Of lists all extension points that impl implements.
+func Of(impl plugin.Plugin) []plugin.Point {
+	var out []plugin.Point
+	if c, ok := impl.(controller.Controller); ok {
+		out = append(out, controller.Point(c))
+	}
+	if s, ok := impl.(scheduler.Scheduler); ok {
+		out = append(out, scheduler.Point(s))
+	}
+	if n, ok := impl.(network.Network); ok {
+		out = append(out, network.Point(n))
+	}
+	if b, ok := impl.(resource.Bundle); ok {
+		out = append(out, resource.Point(b))
+	}
+	if k, ok := impl.(kms.KeyManager); ok {
+		out = append(out, kms.Point(k))
+	}
+	return out
+}
