@@ -61,10 +61,25 @@ type Spec struct {
 	// MemoryLimit in bytes is the soft limit of the plugin's Go heap (GOMEMLIMIT); 0 for
 	// none.
 	MemoryLimit int64
+	// Limits of all its processes together. What is 0 is the host's default.
+	Limits Limits
+	// Network lets the plugin reach the machine's network. Without it, a third party's
+	// plugin has the API server's unix socket and nothing else. First-party plugins have it.
+	Network bool
 	// Disabled plugins are listed and not run.
 	Disabled bool
 	// NodeScoped plugins run on each node; their Plugin object carries the node's name.
 	NodeScoped bool
+}
+
+// Limits bound what a plugin's processes may take together.
+type Limits struct {
+	// MemoryBytes is the most memory.
+	MemoryBytes int64
+	// MilliCPU is the most CPU, in thousandths of a core.
+	MilliCPU int64
+	// Processes is the most processes and threads.
+	Processes int64
 }
 
 // FirstParty reports whether the plugin is part of the host's own distribution.

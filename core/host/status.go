@@ -66,6 +66,13 @@ type Status struct {
 	LogFile string
 	// Requested permissions, and those that were granted.
 	Requested, Granted []rbacv1.PolicyRule
+
+	// Calls to the plugin and how many of them failed, since the host started.
+	Calls, Errors int64
+	// MemoryBytes are those that its processes hold now.
+	MemoryBytes int64
+	// CPUSeconds that its processes have used, since the host started.
+	CPUSeconds float64
 }
 
 // Exit is how a process ended.
