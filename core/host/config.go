@@ -27,6 +27,8 @@ const (
 	Process Placement = "process"
 	// Builtin is the same implementation called in the host's own process.
 	Builtin Placement = "builtin"
+	// Served is a plugin that somebody else has started, for authors' tests and debuggers.
+	Served Placement = "served"
 )
 
 // Spec is one entry of the catalogue: a plugin and how it is run.
@@ -47,6 +49,8 @@ type Spec struct {
 	Placement Placement
 	// Builtin is the implementation for placement Builtin.
 	Builtin plugin.Plugin
+	// Dial reaches the plugin for placement Served.
+	Dial Dial
 	// Settings are the plugin's own, as JSON.
 	Settings json.RawMessage
 	// Grant gives a third party's plugin all permissions that it asks for. First-party
@@ -198,6 +202,10 @@ func (s *Spec) Validate() error {
 	case Builtin:
 		if s.Builtin == nil {
 			return fail("placement", "this plugin is not linked into the host; use placement process")
+		}
+	case Served:
+		if s.Dial == nil {
+			return fail("placement", "nobody serves this plugin; use placement process")
 		}
 	default:
 		return fail("placement", fmt.Sprintf("%q is neither process nor builtin", s.Placement))

@@ -123,6 +123,11 @@ func (s *supervisor) meet(ctx context.Context, rpc goplugin.ClientProtocol, env 
 	if !ok {
 		return nil, fmt.Errorf("connect: unexpected client %T", raw)
 	}
+	return s.converse(ctx, conn, env)
+}
+
+// converse makes a guest of a plugin at the other end of a connection.
+func (s *supervisor) converse(ctx context.Context, conn *grpc.ClientConn, env protocol.Environment) (*guest, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.host.config.CallTimeout)
 	defer cancel()
 	c, err := remote.Connect(ctx, conn, s.host.config.Version)

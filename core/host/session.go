@@ -57,9 +57,12 @@ func (s *supervisor) session(ctx context.Context) (healthyFor time.Duration, err
 	}()
 
 	var g *guest
-	if s.spec.Placement == Builtin {
+	switch s.spec.Placement {
+	case Builtin:
 		g, err = s.embed(env)
-	} else {
+	case Served:
+		g, err = s.reach(ctx, env)
+	default:
 		g, err = s.launch(ctx, dir, env)
 	}
 	if err != nil {

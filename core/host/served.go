@@ -1,0 +1,40 @@
+package host
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/grpc"
+
+	"github.com/pintle-dev/pintle/sdk/protocol"
+)
+
+// Dial connects to a plugin that somebody else has started, over the contract as a process of
+// the host's would speak it. The session closes the connection. end ends the plugin, and is
+// called after that; it may be nil.
+type Dial func(ctx context.Context) (conn *grpc.ClientConn, end func(), err error)
+
+// reach makes a guest of a plugin that is served elsewhere. Its life is its own: the host
+// learns that it is gone by what fails.
+func (s *supervisor) reach(ctx context.Context, env protocol.Environment) (*guest, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.host.config.StartTimeout)
+	defer cancel()
+	conn, end, err := s.spec.Dial(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	stop := func() {
+		_ = conn.Close() // closed before, at the worst
+		if end != nil {
+			end()
+		}
+	}
+	g, err := s.converse(ctx, conn, env)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	g.stop, g.kill = stop, stop
+	s.out.note("connected to a plugin that is served elsewhere")
+	return g, nil
+}
