@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"google.golang.org/grpc"
 
@@ -23,12 +24,12 @@ func (s *supervisor) reach(ctx context.Context, env protocol.Environment) (*gues
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	stop := func() {
-		_ = conn.Close() // closed before, at the worst
+	stop := sync.OnceFunc(func() {
+		_ = conn.Close() // nobody is left who could do more
 		if end != nil {
 			end()
 		}
-	}
+	})
 	g, err := s.converse(ctx, conn, env)
 	if err != nil {
 		stop()
