@@ -41,6 +41,8 @@ const (
 	PointNetwork    Point = "network"
 	PointResource   Point = "resource"
 	PointKeyManager Point = "keymanager"
+	PointAPIService Point = "apiservice"
+	PointCloud      Point = "cloud"
 )
 
 // PointVersions gives the versions of each point's protocol that this SDK speaks, oldest
@@ -52,6 +54,8 @@ func PointVersions() map[Point][]int32 {
 		PointNetwork:    {1},
 		PointResource:   {1},
 		PointKeyManager: {1},
+		PointAPIService: {1},
+		PointCloud:      {1},
 	}
 }
 
