@@ -99,6 +99,8 @@ func TestErrorsOfTheStore(t *testing.T) {
 		{store.ErrNotLeader, 503, "not the leader", true},
 		// A write that may have been done must not be sent again by a client library.
 		{store.ErrUnknownOutcome, 504, "not known", false},
+		{fmt.Errorf("%w: the state here was replaced: %w", store.ErrUnknownOutcome, store.ErrCompacted), 504, "not known", false},
+		{fmt.Errorf("%w: %w", store.ErrUnknownOutcome, store.ErrNotLeader), 504, "not known", false},
 		{store.ErrNoSpace, 507, "disk", false},
 		{store.ErrTooLarge, 413, "too large", false},
 		{store.ErrClosed, 503, "shutting down", true},

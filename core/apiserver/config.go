@@ -180,13 +180,9 @@ type Config struct {
 	Mutators   []admission.Mutator
 	Validators []admission.Validator
 
-	// ReadBarrier is called before reads that ask for the newest state. nil means that
-	// the local state is the newest, as it is with one voter.
-	ReadBarrier func(ctx context.Context) error
-
-	// CatchUp is called before changes, which are judged by the local state. nil means what
-	// it means for ReadBarrier.
-	CatchUp func(ctx context.Context) error
+	// Newest makes the local state the newest where a request needs that. nil means that it
+	// always is, as it is with one voter.
+	Newest Newest
 
 	// Fairness admits requests; nil admits as many as Limits says, first come, first served.
 	Fairness Fairness

@@ -37,14 +37,15 @@ func toStatus(err error) *metav1.Status {
 	switch {
 	case errors.As(err, &tooLarge):
 		err = apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", tooLarge.Limit))
+	case errors.Is(err, store.ErrUnknownOutcome):
+		// Whatever else it wraps, which is why the outcome is not known. Without a time to
+		// wait: client libraries would send the write again by themselves, and it may have
+		// been done.
+		err = apierrors.NewTimeoutError("the outcome of the write is not known, look before you try again: "+err.Error(), 0)
 	case errors.Is(err, store.ErrCompacted):
 		err = apierrors.NewResourceExpired("The resourceVersion for the provided watch or list is too old.")
 	case errors.Is(err, store.ErrNotLeader):
 		err = unavailable("this server can't take the write now: " + err.Error())
-	case errors.Is(err, store.ErrUnknownOutcome):
-		// Without a time to wait: client libraries would send the write again by
-		// themselves, and it may have been done.
-		err = apierrors.NewTimeoutError("the outcome of the write is not known, look before you try again: "+err.Error(), 0)
 	case errors.Is(err, store.ErrNoSpace):
 		err = statusError(http.StatusInsufficientStorage, metav1.StatusReasonInternalError,
 			"the server's disk is nearly full and writes are refused; free space or delete objects: "+err.Error())

@@ -82,19 +82,24 @@ func (q *request) fresh(version string) error {
 	case "0":
 		return nil
 	case "":
-		if q.server.cfg.ReadBarrier == nil {
-			return nil
-		}
-		if err := q.server.cfg.ReadBarrier(q.ctx); err != nil {
-			return fmt.Errorf("wait for the newest state: %w", err)
-		}
-		return nil
+		return q.barrier()
 	}
 	rv, err := parseRevision(version)
 	if err != nil {
 		return err
 	}
 	return q.waitFor(rv)
+}
+
+// barrier waits until local state has all that was acknowledged before.
+func (q *request) barrier() error {
+	if q.server.cfg.Newest == nil {
+		return nil
+	}
+	if err := q.server.cfg.Newest.Barrier(q.ctx); err != nil {
+		return fmt.Errorf("wait for the newest state: %w", err)
+	}
+	return nil
 }
 
 // maxRevisionWait is how long a read waits for a revision that is not here yet.
@@ -112,7 +117,7 @@ func (q *request) waitFor(rv uint64) error {
 			return q.ctx.Err()
 		}
 		// Nobody has it, or this server is far behind.
-		if err := q.sure(q.ctx); err != nil {
+		if err := q.barrier(); err != nil {
 			return err
 		}
 		if rv <= s.Revision() {

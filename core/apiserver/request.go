@@ -13,6 +13,7 @@ import (
 	"github.com/pintle-dev/pintle/core/apiserver/fairness"
 	"github.com/pintle-dev/pintle/core/apiserver/internal/managedfields"
 	"github.com/pintle-dev/pintle/core/apiserver/internal/media"
+	"github.com/pintle-dev/pintle/core/store"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -32,6 +33,8 @@ type request struct {
 	wrote    bool
 	// inPieces allows a long list to be read while it is answered.
 	inPieces bool
+	// standing is the state by which a change is judged.
+	standing store.Standing
 	// ticket is flow control's; a watch releases it when it has sent what was there.
 	ticket *fairness.Ticket
 	// op is the operation of a transaction that the request is, nil for most.

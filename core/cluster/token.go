@@ -83,8 +83,8 @@ type Objects interface {
 	Get(ctx context.Context, key store.Key) (store.Object, error)
 	List(ctx context.Context, prefix store.Key, opts store.ListOptions) (store.Snapshot, error)
 	Write(ctx context.Context, w store.Write) (store.Object, error)
-	// CatchUp makes Get and List as new as a write that was acknowledged before.
-	CatchUp(ctx context.Context) error
+	// Barrier makes Get and List as new as a write that was acknowledged before.
+	Barrier(ctx context.Context) error
 }
 
 // MakeToken makes a token that expires after life, and keeps what is needed to know it.
@@ -126,7 +126,7 @@ func (a *TokenAuthenticator) AuthenticateToken(ctx context.Context, token string
 	if len(parts) != 3 || parts[0] != tokenPrefix {
 		return auth.TokenUser{}, false, nil
 	}
-	if err := a.objects.CatchUp(ctx); err != nil {
+	if err := a.objects.Barrier(ctx); err != nil {
 		return auth.TokenUser{}, false, fmt.Errorf("join token: %w", err)
 	}
 	o, err := a.objects.Get(ctx, tokenKey(parts[1]))

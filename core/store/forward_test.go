@@ -70,6 +70,42 @@ func TestFollowersTakeWrites(t *testing.T) {
 	}
 }
 
+// What a leader has judged by its own state counts only if it still led by then: a barrier
+// passes as well when others lead, and have written before it noticed.
+func TestJudgementsOfAFormerLeader(t *testing.T) {
+	ctx := context.Background()
+	nodes := cluster(t, 3, nil)
+	lead, rest := followers(t, nodes)
+	at, err := lead.CatchUp(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lead.Confirm(ctx, at); err != nil {
+		t.Fatalf("a leader that leads on: %v", err)
+	}
+	there, err := rest[0].CatchUp(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lead.TransferLeadershipTo(rest[0].ID()); err != nil {
+		t.Fatal(err)
+	}
+	mustPut(t, rest[0], "pods/a/x", "written by another leader")
+	if err := lead.Barrier(ctx); err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, "what was read before the lead was lost", lead.Confirm(ctx, at), store.ErrNotLeader)
+	if err := rest[0].Confirm(ctx, there); err != nil {
+		t.Errorf("a follower had asked the leader before it read: %v", err)
+	}
+	if at, err = lead.CatchUp(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := lead.Confirm(ctx, at); err != nil {
+		t.Errorf("what it reads as a follower: %v", err)
+	}
+}
+
 // Whoever reads behind a barrier sees everything that was acknowledged anywhere before.
 func TestBarrierOnFollowers(t *testing.T) {
 	nodes := cluster(t, 3, nil)

@@ -200,7 +200,7 @@ func (s *Store) barrier() error {
 		}
 		body, err := s.call(ctx, l, kindBarrier, nil)
 		if errors.Is(err, ErrUnknownOutcome) {
-			return fmt.Errorf("%w: %w", ErrNotLeader, err) // It was only a question.
+			return fmt.Errorf("%w: %s", ErrNotLeader, err.Error()) // It was only a question, nothing was written.
 		}
 		if err != nil {
 			return err
@@ -260,15 +260,45 @@ func (s *Store) reachedCommit(ctx context.Context, commit uint64) (position, err
 	return s.position(), nil
 }
 
+// Standing is where a server stood when it began to judge a request by its own state: the
+// term in which it led, 0 where it asked the leader.
+type Standing uint64
+
 // CatchUp is what a server does before it judges a request by its own state: on a follower
 // it is Barrier. A leader only waits until it has applied what is committed, which faster
-// followers may have shown: what it writes is guarded.
-func (s *Store) CatchUp(ctx context.Context) error {
-	if ready, _ := s.leading.get(); !ready {
-		return s.Barrier(ctx)
+// followers may have shown: what it writes is guarded. What it answers without writing it
+// has to Confirm.
+func (s *Store) CatchUp(ctx context.Context) (Standing, error) {
+	term := s.leading.readyIn.Load()
+	if term == 0 {
+		return 0, s.Barrier(ctx)
 	}
 	if s.voters() == 1 {
+		return Standing(term), nil
+	}
+	return Standing(term), s.waitCommitted(ctx, s.raft.CommitIndex())
+}
+
+// Confirm makes sure that what was read since CatchUp was the newest state. It fails with
+// ErrNotLeader where this server led then and does not any more: others may have written
+// before it noticed, and what is newest now says nothing of what was read.
+func (s *Store) Confirm(ctx context.Context, at Standing) error {
+	if at == 0 {
 		return nil
 	}
-	return s.waitCommitted(ctx, s.raft.CommitIndex())
+	if s.isClosed() {
+		return ErrClosed
+	}
+	if s.voters() > 1 {
+		// Those who ask at the same time share an answer that is newer than all of them.
+		if err := s.barriers.join(ctx, s.barrier); err != nil {
+			return err
+		}
+	}
+	// Whom Raft has told of another leader it has told of a later term, before anything else
+	// hears of it.
+	if s.raft.CurrentTerm() != uint64(at) {
+		return fmt.Errorf("%w: the lead has changed since the request was begun", ErrNotLeader)
+	}
+	return nil
 }
