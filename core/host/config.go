@@ -59,6 +59,9 @@ type Spec struct {
 	// Permissions are granted to a third party's plugin where Grant is not set; what it
 	// asks for beyond them is only listed in its status.
 	Permissions []rbacv1.PolicyRule
+	// Uses are the points of other plugins that it may call, such as a scheduler's
+	// "scheduling".
+	Uses []protocol.Point
 	// Env is the plugin's environment beside the few variables the host sets itself (PATH,
 	// HOME, TMPDIR and those of the handshake). Nothing is inherited.
 	Env map[string]string

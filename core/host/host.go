@@ -27,6 +27,7 @@ type Host struct {
 	sockets   string
 	lead      *leadership
 	publisher *publisher
+	relay     *relay
 
 	mu      sync.Mutex
 	plugins map[string]*supervisor
@@ -52,6 +53,7 @@ func New(config Config) (*Host, error) {
 	if err := h.makeSocketDir(); err != nil {
 		return nil, err
 	}
+	h.relay = newRelay(h.sockets, config.Logger)
 	if config.Client != nil {
 		client, err := dynamic.NewForConfig(config.Client)
 		if err != nil {
@@ -132,6 +134,7 @@ func (h *Host) Run(ctx context.Context) error {
 	all.Wait()
 	stopPublishing()
 	<-published
+	h.relay.close()
 	h.launcher.close()
 	for _, s := range plugins {
 		s.out.close()

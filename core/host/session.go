@@ -41,7 +41,12 @@ func (s *supervisor) session(ctx context.Context) (healthyFor time.Duration, err
 	if revoke != nil {
 		defer revoke()
 	}
-	env := protocol.Environment{API: api, Node: s.host.config.Node, Dir: dir}
+	peers, leave, err := s.host.relay.admit(&s.spec)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	env := protocol.Environment{API: api, Node: s.host.config.Node, Dir: dir, Peers: peers}
 
 	s.out.started()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -99,6 +104,7 @@ func (s *supervisor) live(ctx context.Context, g *guest) (time.Duration, error) 
 			return 0, s.orDeath(ctx, g, err)
 		}
 	}
+	defer s.host.relay.offer(g)()
 	runs := g.runs()
 	if len(runs) > 0 {
 		lost, err := s.awaitLeadership(ctx, g)

@@ -40,4 +40,15 @@ type Env struct {
 	Node string
 	// Dir is a private directory that outlives restarts of the plugin.
 	Dir string
+	// Peers is where other plugins are reached, for package peers. It is empty for a plugin
+	// that may call none.
+	Peers PeersAddress
+}
+
+// PeersAddress is the host's end of calls from plugin to plugin.
+type PeersAddress struct {
+	// Socket is the path of a unix socket.
+	Socket string
+	// Token says who calls.
+	Token string
 }

@@ -32,9 +32,10 @@ type Connection struct {
 
 // Environment is plugin.Env as it goes over the wire.
 type Environment struct {
-	API  Connection
-	Node string
-	Dir  string
+	API   Connection
+	Node  string
+	Dir   string
+	Peers plugin.PeersAddress
 }
 
 // Limits on requests of one client: the server has its own.
@@ -83,12 +84,12 @@ func (e Environment) Env(info plugin.Info, log *slog.Logger) (plugin.Env, error)
 	if err != nil {
 		return plugin.Env{}, fmt.Errorf("environment of plugin %s: %w", info.Name, err)
 	}
-	return plugin.Env{Config: cfg, Log: log, Node: e.Node, Dir: e.Dir}, nil
+	return plugin.Env{Config: cfg, Log: log, Node: e.Node, Dir: e.Dir, Peers: e.Peers}, nil
 }
 
 // EnvironmentToWire converts an environment.
 func EnvironmentToWire(e Environment) *pluginv1.Environment {
-	return &pluginv1.Environment{
+	out := &pluginv1.Environment{
 		Node: e.Node,
 		Dir:  e.Dir,
 		Api: &pluginv1.Connection{
@@ -97,6 +98,10 @@ func EnvironmentToWire(e Environment) *pluginv1.Environment {
 			TlsServerName: e.API.ServerName,
 		},
 	}
+	if e.Peers != (plugin.PeersAddress{}) {
+		out.Peers = &pluginv1.PeersAddress{Socket: e.Peers.Socket, Token: e.Peers.Token}
+	}
+	return out
 }
 
 // EnvironmentFromWire converts an environment.
@@ -105,6 +110,9 @@ func EnvironmentFromWire(e *pluginv1.Environment) Environment {
 	return Environment{
 		Node: e.GetNode(),
 		Dir:  e.GetDir(),
+		Peers: plugin.PeersAddress{
+			Socket: e.GetPeers().GetSocket(), Token: e.GetPeers().GetToken(),
+		},
 		API: Connection{
 			Socket: a.GetSocket(), Server: a.GetServer(), Token: a.GetBearerToken(),
 			CA: a.GetCaPem(), Cert: a.GetClientCertPem(), Key: a.GetClientKeyPem(),

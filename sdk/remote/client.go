@@ -27,6 +27,8 @@ type Client struct {
 	info   plugin.Info
 	schema []byte
 	points []protocol.Point
+	// powers are the capabilities of each point.
+	powers map[protocol.Point][]string
 	env    atomic.Pointer[protocol.Environment]
 
 	running     chan struct{}
@@ -49,6 +51,12 @@ func Connect(ctx context.Context, conn grpc.ClientConnInterface, hostVersion str
 			return nil, err
 		}
 		c.points = append(c.points, protocol.Point(p.GetName()))
+		if len(p.GetCapabilities()) > 0 {
+			if c.powers == nil {
+				c.powers = map[protocol.Point][]string{}
+			}
+			c.powers[protocol.Point(p.GetName())] = p.GetCapabilities()
+		}
 	}
 	if len(c.points) == 0 {
 		return nil, fmt.Errorf("it offers no extension point")
@@ -83,6 +91,12 @@ func (c *Client) Info() plugin.Info { return c.info }
 
 // Points are the extension points that the plugin offers.
 func (c *Client) Points() []protocol.Point { return c.points }
+
+// Capabilities are the optional powers within a point that the plugin has.
+func (c *Client) Capabilities(p protocol.Point) []string { return c.powers[p] }
+
+// Conn is the connection to the plugin, for who passes others' calls on.
+func (c *Client) Conn() grpc.ClientConnInterface { return c.conn }
 
 func (c *Client) offers(p protocol.Point) bool { return slices.Contains(c.points, p) }
 

@@ -459,7 +459,9 @@ type Environment struct {
 	// Name of the node for plugins that run on each node.
 	Node string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
 	// A private directory that outlives the process.
-	Dir           string `protobuf:"bytes,3,opt,name=dir,proto3" json:"dir,omitempty"`
+	Dir string `protobuf:"bytes,3,opt,name=dir,proto3" json:"dir,omitempty"`
+	// Where other plugins are reached; not set for a plugin that may call none.
+	Peers         *PeersAddress `protobuf:"bytes,4,opt,name=peers,proto3" json:"peers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -515,6 +517,68 @@ func (x *Environment) GetDir() string {
 	return ""
 }
 
+func (x *Environment) GetPeers() *PeersAddress {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+// PeersAddress reaches service Peers.
+type PeersAddress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Path of a unix socket.
+	Socket string `protobuf:"bytes,1,opt,name=socket,proto3" json:"socket,omitempty"`
+	// Metadata "pintle-token" of each call.
+	Token         string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeersAddress) Reset() {
+	*x = PeersAddress{}
+	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeersAddress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeersAddress) ProtoMessage() {}
+
+func (x *PeersAddress) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeersAddress.ProtoReflect.Descriptor instead.
+func (*PeersAddress) Descriptor() ([]byte, []int) {
+	return file_sdk_proto_plugin_v1_base_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PeersAddress) GetSocket() string {
+	if x != nil {
+		return x.Socket
+	}
+	return ""
+}
+
+func (x *PeersAddress) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
 // Connection reaches the API server with the plugin's own identity.
 type Connection struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -533,7 +597,7 @@ type Connection struct {
 
 func (x *Connection) Reset() {
 	*x = Connection{}
-	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[9]
+	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +609,7 @@ func (x *Connection) String() string {
 func (*Connection) ProtoMessage() {}
 
 func (x *Connection) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[9]
+	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +622,7 @@ func (x *Connection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Connection.ProtoReflect.Descriptor instead.
 func (*Connection) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_base_proto_rawDescGZIP(), []int{9}
+	return file_sdk_proto_plugin_v1_base_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Connection) GetSocket() string {
@@ -624,7 +688,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[10]
+	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +700,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[10]
+	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +713,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_base_proto_rawDescGZIP(), []int{10}
+	return file_sdk_proto_plugin_v1_base_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RunRequest) GetMessage() isRunRequest_Message {
@@ -701,7 +765,7 @@ type Stop struct {
 
 func (x *Stop) Reset() {
 	*x = Stop{}
-	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[11]
+	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -713,7 +777,7 @@ func (x *Stop) String() string {
 func (*Stop) ProtoMessage() {}
 
 func (x *Stop) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[11]
+	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -726,7 +790,7 @@ func (x *Stop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stop.ProtoReflect.Descriptor instead.
 func (*Stop) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_base_proto_rawDescGZIP(), []int{11}
+	return file_sdk_proto_plugin_v1_base_proto_rawDescGZIP(), []int{12}
 }
 
 // RunResponse is what the plugin sends on a Run stream. The stream ends with status OK
@@ -744,7 +808,7 @@ type RunResponse struct {
 
 func (x *RunResponse) Reset() {
 	*x = RunResponse{}
-	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[12]
+	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -756,7 +820,7 @@ func (x *RunResponse) String() string {
 func (*RunResponse) ProtoMessage() {}
 
 func (x *RunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[12]
+	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -769,7 +833,7 @@ func (x *RunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResponse.ProtoReflect.Descriptor instead.
 func (*RunResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_base_proto_rawDescGZIP(), []int{12}
+	return file_sdk_proto_plugin_v1_base_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RunResponse) GetMessage() isRunResponse_Message {
@@ -807,7 +871,7 @@ type Running struct {
 
 func (x *Running) Reset() {
 	*x = Running{}
-	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[13]
+	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -819,7 +883,7 @@ func (x *Running) String() string {
 func (*Running) ProtoMessage() {}
 
 func (x *Running) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[13]
+	mi := &file_sdk_proto_plugin_v1_base_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +896,7 @@ func (x *Running) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Running.ProtoReflect.Descriptor instead.
 func (*Running) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_base_proto_rawDescGZIP(), []int{13}
+	return file_sdk_proto_plugin_v1_base_proto_rawDescGZIP(), []int{14}
 }
 
 var File_sdk_proto_plugin_v1_base_proto protoreflect.FileDescriptor
@@ -865,11 +929,15 @@ const file_sdk_proto_plugin_v1_base_proto_rawDesc = "" +
 	"\x06schema\x18\x01 \x01(\fR\x06schema\".\n" +
 	"\x10ConfigureRequest\x12\x1a\n" +
 	"\bsettings\x18\x01 \x01(\fR\bsettings\"\x13\n" +
-	"\x11ConfigureResponse\"c\n" +
+	"\x11ConfigureResponse\"\x99\x01\n" +
 	"\vEnvironment\x12.\n" +
 	"\x03api\x18\x01 \x01(\v2\x1c.pintle.plugin.v1.ConnectionR\x03api\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x10\n" +
-	"\x03dir\x18\x03 \x01(\tR\x03dir\"\xec\x01\n" +
+	"\x03dir\x18\x03 \x01(\tR\x03dir\x124\n" +
+	"\x05peers\x18\x04 \x01(\v2\x1e.pintle.plugin.v1.PeersAddressR\x05peers\"<\n" +
+	"\fPeersAddress\x12\x16\n" +
+	"\x06socket\x18\x01 \x01(\tR\x06socket\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\"\xec\x01\n" +
 	"\n" +
 	"Connection\x12\x16\n" +
 	"\x06socket\x18\x01 \x01(\tR\x06socket\x12\x16\n" +
@@ -906,7 +974,7 @@ func file_sdk_proto_plugin_v1_base_proto_rawDescGZIP() []byte {
 	return file_sdk_proto_plugin_v1_base_proto_rawDescData
 }
 
-var file_sdk_proto_plugin_v1_base_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_sdk_proto_plugin_v1_base_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_sdk_proto_plugin_v1_base_proto_goTypes = []any{
 	(*InfoRequest)(nil),          // 0: pintle.plugin.v1.InfoRequest
 	(*InfoResponse)(nil),         // 1: pintle.plugin.v1.InfoResponse
@@ -917,30 +985,32 @@ var file_sdk_proto_plugin_v1_base_proto_goTypes = []any{
 	(*ConfigureRequest)(nil),     // 6: pintle.plugin.v1.ConfigureRequest
 	(*ConfigureResponse)(nil),    // 7: pintle.plugin.v1.ConfigureResponse
 	(*Environment)(nil),          // 8: pintle.plugin.v1.Environment
-	(*Connection)(nil),           // 9: pintle.plugin.v1.Connection
-	(*RunRequest)(nil),           // 10: pintle.plugin.v1.RunRequest
-	(*Stop)(nil),                 // 11: pintle.plugin.v1.Stop
-	(*RunResponse)(nil),          // 12: pintle.plugin.v1.RunResponse
-	(*Running)(nil),              // 13: pintle.plugin.v1.Running
+	(*PeersAddress)(nil),         // 9: pintle.plugin.v1.PeersAddress
+	(*Connection)(nil),           // 10: pintle.plugin.v1.Connection
+	(*RunRequest)(nil),           // 11: pintle.plugin.v1.RunRequest
+	(*Stop)(nil),                 // 12: pintle.plugin.v1.Stop
+	(*RunResponse)(nil),          // 13: pintle.plugin.v1.RunResponse
+	(*Running)(nil),              // 14: pintle.plugin.v1.Running
 }
 var file_sdk_proto_plugin_v1_base_proto_depIdxs = []int32{
 	2,  // 0: pintle.plugin.v1.InfoResponse.permissions:type_name -> pintle.plugin.v1.PolicyRule
 	3,  // 1: pintle.plugin.v1.InfoResponse.points:type_name -> pintle.plugin.v1.ExtensionPoint
-	9,  // 2: pintle.plugin.v1.Environment.api:type_name -> pintle.plugin.v1.Connection
-	8,  // 3: pintle.plugin.v1.RunRequest.start:type_name -> pintle.plugin.v1.Environment
-	11, // 4: pintle.plugin.v1.RunRequest.stop:type_name -> pintle.plugin.v1.Stop
-	13, // 5: pintle.plugin.v1.RunResponse.running:type_name -> pintle.plugin.v1.Running
-	0,  // 6: pintle.plugin.v1.Base.Info:input_type -> pintle.plugin.v1.InfoRequest
-	4,  // 7: pintle.plugin.v1.Base.ConfigSchema:input_type -> pintle.plugin.v1.ConfigSchemaRequest
-	6,  // 8: pintle.plugin.v1.Base.Configure:input_type -> pintle.plugin.v1.ConfigureRequest
-	1,  // 9: pintle.plugin.v1.Base.Info:output_type -> pintle.plugin.v1.InfoResponse
-	5,  // 10: pintle.plugin.v1.Base.ConfigSchema:output_type -> pintle.plugin.v1.ConfigSchemaResponse
-	7,  // 11: pintle.plugin.v1.Base.Configure:output_type -> pintle.plugin.v1.ConfigureResponse
-	9,  // [9:12] is the sub-list for method output_type
-	6,  // [6:9] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	10, // 2: pintle.plugin.v1.Environment.api:type_name -> pintle.plugin.v1.Connection
+	9,  // 3: pintle.plugin.v1.Environment.peers:type_name -> pintle.plugin.v1.PeersAddress
+	8,  // 4: pintle.plugin.v1.RunRequest.start:type_name -> pintle.plugin.v1.Environment
+	12, // 5: pintle.plugin.v1.RunRequest.stop:type_name -> pintle.plugin.v1.Stop
+	14, // 6: pintle.plugin.v1.RunResponse.running:type_name -> pintle.plugin.v1.Running
+	0,  // 7: pintle.plugin.v1.Base.Info:input_type -> pintle.plugin.v1.InfoRequest
+	4,  // 8: pintle.plugin.v1.Base.ConfigSchema:input_type -> pintle.plugin.v1.ConfigSchemaRequest
+	6,  // 9: pintle.plugin.v1.Base.Configure:input_type -> pintle.plugin.v1.ConfigureRequest
+	1,  // 10: pintle.plugin.v1.Base.Info:output_type -> pintle.plugin.v1.InfoResponse
+	5,  // 11: pintle.plugin.v1.Base.ConfigSchema:output_type -> pintle.plugin.v1.ConfigSchemaResponse
+	7,  // 12: pintle.plugin.v1.Base.Configure:output_type -> pintle.plugin.v1.ConfigureResponse
+	10, // [10:13] is the sub-list for method output_type
+	7,  // [7:10] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_sdk_proto_plugin_v1_base_proto_init() }
@@ -948,11 +1018,11 @@ func file_sdk_proto_plugin_v1_base_proto_init() {
 	if File_sdk_proto_plugin_v1_base_proto != nil {
 		return
 	}
-	file_sdk_proto_plugin_v1_base_proto_msgTypes[10].OneofWrappers = []any{
+	file_sdk_proto_plugin_v1_base_proto_msgTypes[11].OneofWrappers = []any{
 		(*RunRequest_Start)(nil),
 		(*RunRequest_Stop)(nil),
 	}
-	file_sdk_proto_plugin_v1_base_proto_msgTypes[12].OneofWrappers = []any{
+	file_sdk_proto_plugin_v1_base_proto_msgTypes[13].OneofWrappers = []any{
 		(*RunResponse_Running)(nil),
 	}
 	type x struct{}
@@ -961,7 +1031,7 @@ func file_sdk_proto_plugin_v1_base_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sdk_proto_plugin_v1_base_proto_rawDesc), len(file_sdk_proto_plugin_v1_base_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
