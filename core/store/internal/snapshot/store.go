@@ -128,7 +128,12 @@ func (s *Store) Latest() (state State, received, ok bool) {
 func (s *Store) OpenReceived() (io.ReadCloser, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return os.Open(s.path(s.latest.Meta.ID, dataSuffix))
+	path := s.path(s.latest.Meta.ID, dataSuffix)
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("snapshot: %w", &durable.Damage{Path: path, Offset: -1, Reason: "it is missing", Err: err})
+	}
+	return f, err
 }
 
 // Absorbed says that the newest snapshot, if it was received, is now the state itself.
@@ -237,16 +242,20 @@ func (s *Store) setIncoming(path string, on bool) {
 	}
 }
 
-// publish makes r the newest snapshot.
+// publish makes r the newest snapshot. One that comes again, because a leader did not hear
+// that it had arrived, takes the place of what it was the first time; one that is older than
+// another by now is dropped.
 func (s *Store) publish(r *record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.latest != nil && newer(&s.latest.Meta, &r.Meta) {
+		s.sweep()
+		return nil
+	}
 	if err := s.save(r); err != nil {
 		return err
 	}
-	if s.latest == nil || newer(&r.Meta, &s.latest.Meta) {
-		s.latest = r
-	}
+	s.latest = r
 	s.pinLatest()
 	s.sweep()
 	return nil

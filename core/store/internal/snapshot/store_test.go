@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/pintle-dev/pintle/core/store/internal/durable"
 	"github.com/pintle-dev/pintle/core/store/internal/snapshot"
 )
 
@@ -127,5 +128,74 @@ func TestSnapshotsAreMetadata(t *testing.T) {
 	s.Close()
 	if state, received, _ := open().Latest(); received || state.Revision != 140 {
 		t.Fatalf("after a restart: %+v %t", state, received)
+	}
+}
+
+// A leader that did not hear that its snapshot had arrived sends it again, when it may be
+// absorbed already.
+func TestASnapshotComesAgain(t *testing.T) {
+	dir, src := t.TempDir(), &source{pins: map[uint64]int{}}
+	s, err := snapshot.Open(dir, src, write)
+	if err != nil {
+		t.Fatal(err)
+	}
+	receive := func(index uint64, content string) {
+		t.Helper()
+		k := create(t, s, index)
+		if _, err := k.Write([]byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	receive(40, "first")
+	if err := s.Absorbed(snapshot.State{Applied: 40, Revision: 140}); err != nil {
+		t.Fatal(err)
+	}
+	receive(40, "again")
+	content := func(s *snapshot.Store) string {
+		t.Helper()
+		list, err := s.List()
+		if err != nil || len(list) != 1 || list[0].Index != 40 {
+			t.Fatalf("%+v %v", list, err)
+		}
+		_, r, err := s.Open(list[0].ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		b, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	if got := content(s); got != "again" {
+		t.Errorf("Raft restores from %q", got)
+	}
+	receive(30, "older") // It waited in a queue.
+	s.Close()
+
+	if s, err = snapshot.Open(dir, src, write); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, received, ok := s.Latest(); !received || !ok {
+		t.Fatal("what was received again is forgotten")
+	}
+	if got := content(s); got != "again" {
+		t.Errorf("after a restart: %q", got)
+	}
+	// Whose content is lost is damaged, not a riddle.
+	list, err := s.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, list[0].ID+".data")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.OpenReceived(); !durable.IsDamage(err) {
+		t.Errorf("content that is missing: %v", err)
 	}
 }
