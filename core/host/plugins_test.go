@@ -217,7 +217,11 @@ func (*testKeyManager) Status(context.Context) (kms.Status, error) {
 	return kms.Status{KeyID: "k1"}, nil
 }
 
-func (*testKeyManager) Wrap(_ context.Context, key []byte) (kms.Wrapped, error) {
+func (*testKeyManager) Wrap(ctx context.Context, key []byte) (kms.Wrapped, error) {
+	if string(key) == "slow" {
+		<-ctx.Done()
+		return kms.Wrapped{}, ctx.Err()
+	}
 	if string(key) == "refuse" {
 		return kms.Wrapped{}, errors.New("no more keys today")
 	}
