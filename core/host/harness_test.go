@@ -70,12 +70,12 @@ type running struct {
 }
 
 // start runs a host with the given plugins until the test ends.
-func start(t *testing.T, tweak func(*host.Config), specs ...host.Spec) *running {
+func start(t testing.TB, tweak func(*host.Config), specs ...host.Spec) *running {
 	t.Helper()
 	return startWith(t, tweak, nil, specs...)
 }
 
-func startWith(t *testing.T, tweak func(*host.Config), before func(*host.Host), specs ...host.Spec) *running {
+func startWith(t testing.TB, tweak func(*host.Config), before func(*host.Host), specs ...host.Spec) *running {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ph")
 	if err != nil {
@@ -120,7 +120,7 @@ func startWith(t *testing.T, tweak func(*host.Config), before func(*host.Host), 
 	return &running{Host: h, dir: dir, tokens: tok, stop: stop, ctx: ctx}
 }
 
-func (r *running) wait(t *testing.T, name string, f func(host.Status) bool) host.Status {
+func (r *running) wait(t testing.TB, name string, f func(host.Status) bool) host.Status {
 	t.Helper()
 	st, err := r.WaitFor(r.ctx, name, f)
 	if err != nil {

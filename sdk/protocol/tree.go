@@ -1,31 +1,55 @@
 package protocol
 
 import (
-	"encoding/json"
 	"fmt"
-
-	kjson "sigs.k8s.io/json"
+	"sync"
 )
 
-// EncodeTree makes the JSON of an object; nil gives nothing.
+// buffers are where trees are encoded before their length is known.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
+
+// maxKeptBuffer is the size up to which a buffer is used again.
+const maxKeptBuffer = 256 << 10
+
+// EncodeTree makes the JSON of an object; nil gives nothing. Keys are sorted and there is no
+// white space, so that equal trees have equal JSON.
 func EncodeTree(tree map[string]any) ([]byte, error) {
 	if tree == nil {
 		return nil, nil
 	}
-	b, err := json.Marshal(tree)
-	if err != nil {
-		return nil, fmt.Errorf("encode object: %w", err)
-	}
-	return b, nil
+	var out []byte
+	err := WithEncoded(tree, func(b []byte) { out = append(make([]byte, 0, len(b)), b...) })
+	return out, err
 }
 
-// DecodeTree is the inverse of EncodeTree. Integers are int64.
+// WithEncoded encodes a tree as EncodeTree does and gives the JSON to use, which must not keep
+// it.
+func WithEncoded(tree map[string]any, use func([]byte)) error {
+	buf, _ := buffers.Get().(*[]byte)
+	e := encoder{b: (*buf)[:0]}
+	err := e.value(tree)
+	if err == nil {
+		use(e.b)
+	}
+	if cap(e.b) <= maxKeptBuffer {
+		*buf = e.b
+		buffers.Put(buf)
+	}
+	if err != nil {
+		return fmt.Errorf("encode object: %w", err)
+	}
+	return nil
+}
+
+// DecodeTree is the inverse of EncodeTree. Integers are int64. The strings of the tree share
+// memory with b, which nobody may change afterwards.
 func DecodeTree(b []byte) (map[string]any, error) {
 	if len(b) == 0 {
 		return nil, nil
 	}
-	var tree map[string]any
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(b, &tree); err != nil {
+	d := decoder{s: stringOf(b)}
+	tree, err := d.root()
+	if err != nil {
 		return nil, fmt.Errorf("decode object: %w", err)
 	}
 	return tree, nil

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/pintle-dev/pintle/crd"
+	"github.com/pintle-dev/pintle/sdk/internal/calls"
 	pluginv1 "github.com/pintle-dev/pintle/sdk/proto/plugin/v1"
 	"github.com/pintle-dev/pintle/sdk/protocol"
 	"github.com/pintle-dev/pintle/sdk/resource"
@@ -23,7 +25,7 @@ import (
 type Bundle struct {
 	name    string
 	timeout time.Duration
-	stream  atomic.Pointer[hookStream]
+	stream  atomic.Pointer[hookCalls]
 
 	mu    sync.RWMutex
 	wire  *pluginv1.DefinitionsResponse
@@ -54,7 +56,7 @@ func (b *Bundle) Attach(ctx context.Context, c *Client) (changed bool, gone <-ch
 	if err != nil {
 		return false, nil, err
 	}
-	stream, err := openHooks(context.WithoutCancel(ctx), client, b.name)
+	stream, err := openHooks(context.WithoutCancel(ctx), client)
 	if err != nil {
 		return false, nil, unwire(err)
 	}
@@ -71,15 +73,15 @@ func (b *Bundle) Attach(ctx context.Context, c *Client) (changed bool, gone <-ch
 	}
 	b.mu.Unlock()
 	if old := b.stream.Swap(stream); old != nil {
-		old.close()
+		old.Close()
 	}
-	return changed, stream.done, nil
+	return changed, stream.Done(), nil
 }
 
 // Detach ends the connection. Calls that are under way fail with 503.
 func (b *Bundle) Detach() {
 	if s := b.stream.Swap(nil); s != nil {
-		s.close()
+		s.Close()
 	}
 }
 
@@ -128,18 +130,17 @@ func (b *Bundle) call(ctx context.Context, d *crd.Definition, hook pluginv1.Hook
 	if tweak != nil {
 		tweak(c)
 	}
-	id, result := s.begin(c, r.Reader)
-	defer s.end(id)
-	var res *pluginv1.HookResult
-	select {
-	case res = <-result:
-	case <-s.done:
+	res, err := s.Call(ctx, r.Reader, func(id uint64) hookItem {
+		c.Id = id
+		return hookItem{call: c}
+	})
+	switch {
+	case errors.Is(err, calls.ErrGone):
 		return nil, b.unavailable("stopped while it was handling the request")
-	case <-ctx.Done():
-		if ctx.Err() == context.DeadlineExceeded {
-			return nil, b.unavailable(fmt.Sprintf("did not answer within %s", b.timeout))
-		}
-		return nil, ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, b.unavailable(fmt.Sprintf("did not answer within %s", b.timeout))
+	case err != nil:
+		return nil, err
 	}
 	if err := errorFromWire(b.name, res); err != nil {
 		return nil, err

@@ -2,139 +2,93 @@ package remote
 
 import (
 	"context"
-	"sync"
 
-	"google.golang.org/grpc"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/pintle-dev/pintle/sdk/internal/outbox"
+	"github.com/pintle-dev/pintle/sdk/internal/calls"
 	pluginv1 "github.com/pintle-dev/pintle/sdk/proto/plugin/v1"
 	"github.com/pintle-dev/pintle/sdk/protocol"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
-// maxBatch is the number of calls in one message.
-const maxBatch = 256
+// hookCalls are the hook calls to one process.
+type hookCalls = calls.Client[hookItem, *pluginv1.HookResult, resource.Reader]
 
-type hooksClient = grpc.BidiStreamingClient[pluginv1.HooksRequest, pluginv1.HooksResponse]
-
-// hookStream carries the hook calls to one process. done is closed when it ends.
-type hookStream struct {
-	plugin string
-	stream hooksClient
-	cancel context.CancelFunc
-	done   chan struct{}
-	out    outbox.Outbox[outgoing]
-
-	mu      sync.Mutex
-	lastID  uint64
-	pending map[uint64]pendingCall
-}
-
-type outgoing struct {
+// hookItem is one thing to be sent: a call, or the answer to a read.
+type hookItem struct {
 	call *pluginv1.HookCall
 	read *pluginv1.ReadResult
 }
 
-type pendingCall struct {
-	result chan *pluginv1.HookResult
-	reader resource.Reader
+func (i hookItem) size() int {
+	if i.call != nil {
+		return 256 + len(i.call.GetRequest().GetObject()) + len(i.call.GetRequest().GetOld()) + len(i.call.GetParent())
+	}
+	return readSize(i.read)
 }
 
-func openHooks(ctx context.Context, client pluginv1.ResourceClient, plugin string) (*hookStream, error) {
+func openHooks(ctx context.Context, client pluginv1.ResourceClient) (*hookCalls, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	stream, err := client.Hooks(ctx)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	s := &hookStream{
-		plugin: plugin, stream: stream, cancel: cancel,
-		done: make(chan struct{}), pending: map[uint64]pendingCall{},
-	}
-	go s.send(ctx)
-	go s.receive(ctx)
-	return s, nil
-}
-
-func (s *hookStream) close() {
-	s.cancel()
-	<-s.done
-}
-
-// begin queues a call and returns where its result will come.
-func (s *hookStream) begin(c *pluginv1.HookCall, reader resource.Reader) (uint64, <-chan *pluginv1.HookResult) {
-	p := pendingCall{result: make(chan *pluginv1.HookResult, 1), reader: reader}
-	s.mu.Lock()
-	s.lastID++
-	c.Id = s.lastID
-	s.pending[c.Id] = p
-	s.mu.Unlock()
-	s.out.Put(outgoing{call: c})
-	return c.Id, p.result
-}
-
-// end forgets a call.
-func (s *hookStream) end(id uint64) {
-	s.mu.Lock()
-	delete(s.pending, id)
-	s.mu.Unlock()
-}
-
-func (s *hookStream) send(ctx context.Context) {
-	defer s.cancel()
-	for {
-		items := s.out.Take(ctx.Done(), maxBatch)
-		if items == nil {
-			return
-		}
-		m := &pluginv1.HooksRequest{}
-		for _, i := range items {
-			if i.call != nil {
-				m.Calls = append(m.Calls, i.call)
-			} else {
-				m.Reads = append(m.Reads, i.read)
-			}
-		}
-		if s.stream.Send(m) != nil {
-			return
-		}
-	}
-}
-
-func (s *hookStream) receive(ctx context.Context) {
-	defer close(s.done)
-	defer s.out.Close()
-	defer s.cancel()
-	for {
-		m, err := s.stream.Recv()
-		if err != nil {
-			return
-		}
-		for _, r := range m.GetResults() {
-			s.mu.Lock()
-			p, ok := s.pending[r.GetId()]
-			delete(s.pending, r.GetId())
-			s.mu.Unlock()
-			if ok {
-				p.result <- r
-			}
-		}
-		for _, r := range m.GetReads() {
-			s.mu.Lock()
-			p, ok := s.pending[r.GetCall()]
-			s.mu.Unlock()
-			go func() {
-				res := &pluginv1.ReadResult{Id: r.GetId()}
-				if !ok || p.reader == nil {
-					res.Error = "the call that reads has ended, or has no reader"
-				} else if err := read(ctx, p.reader, r, res); err != nil {
-					res.Error = err.Error()
+	var c *hookCalls
+	opened := make(chan struct{})
+	c = calls.Open[hookItem, *pluginv1.HookResult, resource.Reader](calls.Stream[hookItem, *pluginv1.HookResult]{
+		Send: func(items []hookItem) error {
+			m := &pluginv1.HooksRequest{}
+			for _, i := range items {
+				if i.call != nil {
+					m.Calls = append(m.Calls, i.call)
+				} else {
+					m.Reads = append(m.Reads, i.read)
 				}
-				s.out.Put(outgoing{read: res})
-			}()
-		}
+			}
+			return stream.Send(m)
+		},
+		Recv: func() ([]*pluginv1.HookResult, error) {
+			m, err := stream.Recv()
+			if err != nil {
+				return nil, err
+			}
+			if len(m.GetReads()) > 0 {
+				<-opened
+				answerReads(ctx, m.GetReads(), c.Kept, func(call uint64, res *pluginv1.ReadResult) {
+					c.Put(call, hookItem{read: res})
+				})
+			}
+			return m.GetResults(), nil
+		},
+		ID: (*pluginv1.HookResult).GetId, Size: hookItem.size, Cancel: cancel,
+	})
+	close(opened)
+	return c, nil
+}
+
+// answerReads reads what calls ask for, each on its own, as reading may block.
+func answerReads(ctx context.Context, reads []*pluginv1.Read, kept func(uint64) (resource.Reader, bool), put func(uint64, *pluginv1.ReadResult)) {
+	for _, r := range reads {
+		from, ok := kept(r.GetCall())
+		go func() {
+			res := &pluginv1.ReadResult{Id: r.GetId()}
+			if !ok || from == nil {
+				res.Error = "the call that reads has ended, or has no reader"
+			} else if err := read(ctx, from, r, res); err != nil {
+				res.Error = err.Error()
+			}
+			put(r.GetCall(), res)
+		}()
 	}
+}
+
+func readSize(r *pluginv1.ReadResult) int {
+	n := 32
+	for _, o := range r.GetObjects() {
+		n += len(o)
+	}
+	return n
 }
 
 // read answers a read of a hook.

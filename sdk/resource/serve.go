@@ -4,25 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/pintle-dev/pintle/sdk/internal/outbox"
+	"github.com/pintle-dev/pintle/sdk/internal/calls"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	pluginv1 "github.com/pintle-dev/pintle/sdk/proto/plugin/v1"
 	"github.com/pintle-dev/pintle/sdk/protocol"
-)
-
-// Bounds of one stream: calls run at a time, and answers in one message.
-const (
-	maxConcurrentHooks = 64
-	maxBatch           = 256
 )
 
 // Point offers impl's resource types.
@@ -46,23 +37,35 @@ func (s *server) Definitions(context.Context, *pluginv1.DefinitionsRequest) (*pl
 }
 
 func (s *server) Hooks(stream grpc.BidiStreamingServer[pluginv1.HooksRequest, pluginv1.HooksResponse]) error {
-	h := &hookStream{
-		impl:    s.impl,
-		reading: map[uint64]chan *pluginv1.ReadResult{},
-		slots:   make(chan struct{}, maxConcurrentHooks),
+	h := &hookStream{impl: s.impl}
+	service := calls.Service[*pluginv1.HookCall, outgoing]{
+		Recv: func() ([]*pluginv1.HookCall, error) {
+			m, err := stream.Recv()
+			if err != nil {
+				return nil, err
+			}
+			h.reads.Deliver(m.GetReads())
+			return m.GetCalls(), nil
+		},
+		Send: func(items []outgoing) error {
+			m := &pluginv1.HooksResponse{}
+			for _, i := range items {
+				if i.result != nil {
+					m.Results = append(m.Results, i.result)
+				} else {
+					m.Reads = append(m.Reads, i.read)
+				}
+			}
+			return stream.Send(m)
+		},
+		Handle: func(ctx context.Context, c *pluginv1.HookCall) outgoing {
+			return outgoing{result: h.call(ctx, c)}
+		},
+		Size: func(o outgoing) int { return 64 + len(o.result.GetObject()) + len(o.result.GetParent()) },
 	}
-	ctx, cancel := context.WithCancel(stream.Context())
-	var running sync.WaitGroup
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		h.send(ctx, stream)
-	}()
-	err := h.receive(ctx, stream, &running)
-	cancel()
-	running.Wait()
-	<-sent
-	return err
+	return calls.Serve(stream.Context(), service, func(out calls.Outbox[outgoing]) {
+		h.reads.Ask = func(r *pluginv1.Read) { out.Put(outgoing{read: r}) }
+	})
 }
 
 // outgoing is one thing to be sent: a result or a read.
@@ -74,66 +77,7 @@ type outgoing struct {
 // hookStream serves the calls of one Hooks stream.
 type hookStream struct {
 	impl  Bundle
-	out   outbox.Outbox[outgoing]
-	slots chan struct{}
-
-	mu       sync.Mutex
-	lastRead uint64
-	reading  map[uint64]chan *pluginv1.ReadResult
-}
-
-func (h *hookStream) send(ctx context.Context, stream grpc.BidiStreamingServer[pluginv1.HooksRequest, pluginv1.HooksResponse]) {
-	for {
-		items := h.out.Take(ctx.Done(), maxBatch)
-		if items == nil {
-			return
-		}
-		m := &pluginv1.HooksResponse{}
-		for _, i := range items {
-			if i.result != nil {
-				m.Results = append(m.Results, i.result)
-			} else {
-				m.Reads = append(m.Reads, i.read)
-			}
-		}
-		if stream.Send(m) != nil {
-			return // receive sees the broken stream too
-		}
-	}
-}
-
-func (h *hookStream) receive(ctx context.Context, stream grpc.BidiStreamingServer[pluginv1.HooksRequest, pluginv1.HooksResponse], running *sync.WaitGroup) error {
-	for {
-		m, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		for _, r := range m.GetReads() {
-			h.mu.Lock()
-			ch := h.reading[r.GetId()]
-			delete(h.reading, r.GetId())
-			h.mu.Unlock()
-			if ch != nil {
-				ch <- r
-			}
-		}
-		for _, c := range m.GetCalls() {
-			running.Go(func() {
-				// Waiting for a slot here and not in the loop: calls that hold slots may
-				// wait for reads that this loop receives.
-				select {
-				case h.slots <- struct{}{}:
-					defer func() { <-h.slots }()
-				case <-ctx.Done():
-					return
-				}
-				h.out.Put(outgoing{result: h.call(ctx, c)})
-			})
-		}
-	}
+	reads calls.Reads
 }
 
 func (h *hookStream) call(ctx context.Context, c *pluginv1.HookCall) *pluginv1.HookResult {
@@ -143,18 +87,21 @@ func (h *hookStream) call(ctx context.Context, c *pluginv1.HookCall) *pluginv1.H
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
 		defer cancel()
 	}
-	r, err := requestFromWire(c.GetRequest())
+	r, err := RequestFromWire(c.GetRequest())
 	if err != nil {
 		out.Error = err.Error()
 		return out
 	}
-	r.Reader = &streamReader{h: h, call: c.GetId()}
+	r.Reader = h.reads.For(c.GetId())
 	hooks := h.impl.Hooks(schema.GroupResource{Group: c.GetGroup(), Resource: c.GetPlural()})
 	if err := dispatch(ctx, hooks, c, r, out); err != nil {
 		errorToWire(err, out)
 		return out
 	}
 	out.Warnings = r.Warnings
+	if c.GetHook() == pluginv1.Hook_HOOK_VALIDATE || c.GetHook() == pluginv1.Hook_HOOK_CELLS {
+		return out // neither may change it
+	}
 	if err := changed(r.Object, c.GetRequest().GetObject(), &out.Object); err != nil {
 		out.Error = err.Error()
 	}
@@ -228,62 +175,12 @@ func createSubresource(ctx context.Context, h Subresourcer, c *pluginv1.HookCall
 
 // changed puts the tree's JSON into out where it differs from what came.
 func changed(tree map[string]any, came []byte, out *[]byte) error {
-	now, err := protocol.EncodeTree(tree)
-	if err != nil {
-		return err
+	if tree == nil {
+		return nil
 	}
-	if !bytes.Equal(now, came) {
-		*out = now
-	}
-	return nil
-}
-
-// streamReader reads objects through the host, on behalf of one call.
-type streamReader struct {
-	h    *hookStream
-	call uint64
-}
-
-var _ Reader = (*streamReader)(nil)
-
-func (r *streamReader) Get(ctx context.Context, gr schema.GroupResource, namespace, name string) (map[string]any, error) {
-	out, err := r.read(ctx, &pluginv1.Read{Group: gr.Group, Resource: gr.Resource, Namespace: namespace, Name: name})
-	if err != nil || len(out) == 0 {
-		return nil, err
-	}
-	return out[0], nil
-}
-
-func (r *streamReader) List(ctx context.Context, gr schema.GroupResource, namespace string) ([]map[string]any, error) {
-	return r.read(ctx, &pluginv1.Read{Group: gr.Group, Resource: gr.Resource, Namespace: namespace, List: true})
-}
-
-func (r *streamReader) read(ctx context.Context, m *pluginv1.Read) ([]map[string]any, error) {
-	ch := make(chan *pluginv1.ReadResult, 1)
-	r.h.mu.Lock()
-	r.h.lastRead++
-	m.Id, m.Call = r.h.lastRead, r.call
-	r.h.reading[m.Id] = ch
-	r.h.mu.Unlock()
-	r.h.out.Put(outgoing{read: m})
-	select {
-	case res := <-ch:
-		if res.GetError() != "" {
-			return nil, errors.New(res.GetError())
+	return protocol.WithEncoded(tree, func(now []byte) {
+		if !bytes.Equal(now, came) {
+			*out = bytes.Clone(now)
 		}
-		out := make([]map[string]any, 0, len(res.GetObjects()))
-		for _, b := range res.GetObjects() {
-			tree, err := protocol.DecodeTree(b)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, tree)
-		}
-		return out, nil
-	case <-ctx.Done():
-		r.h.mu.Lock()
-		delete(r.h.reading, m.Id)
-		r.h.mu.Unlock()
-		return nil, ctx.Err()
-	}
+	})
 }

@@ -124,8 +124,8 @@ func hooksOf(hooks any) []pluginv1.Hook {
 	return out
 }
 
-// requestFromWire converts a write; the caller adds a Reader.
-func requestFromWire(r *pluginv1.HookRequest) (*Request, error) {
+// RequestFromWire converts a write; the caller adds a Reader. It is for the ends of protocols.
+func RequestFromWire(r *pluginv1.HookRequest) (*Request, error) {
 	object, err := protocol.DecodeTree(r.GetObject())
 	if err != nil {
 		return nil, err

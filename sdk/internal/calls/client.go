@@ -1,0 +1,172 @@
+package calls
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// ErrGone says that the stream has ended: the other end may or may not have done what it was
+// asked for.
+var ErrGone = errors.New("the stream of calls has ended")
+
+// maxUnanswered is how many bytes of calls may be without an answer before callers leave it to
+// another goroutine to send theirs: less than the window of a stream, in which sending does not
+// block.
+const maxUnanswered = 32 << 10
+
+// Stream is a gRPC stream as a [Client] uses it. S is what is sent, R a result.
+type Stream[S, R any] struct {
+	// Send sends one message. It is called by one goroutine at a time, and must not keep the
+	// slice.
+	Send func([]S) error
+	// Recv returns the results in the next message, none where it had none. It is called by
+	// one goroutine.
+	Recv func() ([]R, error)
+	// ID of the call that a result answers.
+	ID func(R) uint64
+	// Size is about the number of bytes that an item takes in a message.
+	Size func(S) int
+	// Cancel ends the stream: Send and Recv return errors then.
+	Cancel context.CancelFunc
+}
+
+// Client is the calling end. C is what a caller keeps by its call while it runs, such as what
+// the call may read.
+type Client[S, R, C any] struct {
+	stream Stream[S, R]
+	out    sender[S]
+	done   chan struct{}
+
+	mu         sync.Mutex
+	lastID     uint64
+	unanswered int
+	pending    map[uint64]*pending[R, C]
+}
+
+type pending[R, C any] struct {
+	result chan R
+	keep   C
+	size   int
+	// left says that nobody waits any more. The entry stays until the answer comes, as
+	// what was sent is not taken until then.
+	left bool
+}
+
+// Open begins to receive. The client ends with its stream.
+func Open[S, R, C any](s Stream[S, R]) *Client[S, R, C] {
+	c := &Client[S, R, C]{stream: s, done: make(chan struct{}), pending: map[uint64]*pending[R, C]{}}
+	c.out.send, c.out.size, c.out.failed = s.Send, s.Size, s.Cancel
+	go c.receive()
+	return c
+}
+
+// Done is closed when the stream has ended.
+func (c *Client[S, R, C]) Done() <-chan struct{} { return c.done }
+
+// Close ends the stream and returns when it has ended. Calls that are under way fail.
+func (c *Client[S, R, C]) Close() {
+	c.stream.Cancel()
+	<-c.done
+}
+
+// Call makes the call that build gives for an id, and waits for its result. Its error is
+// [ErrGone], or that of ctx, as it ends.
+func (c *Client[S, R, C]) Call(ctx context.Context, keep C, build func(id uint64) S) (R, error) {
+	p := &pending[R, C]{result: make(chan R, 1), keep: keep}
+	c.mu.Lock()
+	c.lastID++
+	id := c.lastID
+	item := build(id)
+	p.size = c.stream.Size(item)
+	inline := c.unanswered == 0 || c.unanswered+p.size <= maxUnanswered
+	c.unanswered += p.size
+	c.pending[id] = p
+	c.mu.Unlock()
+	var none R
+	if !c.out.put(item, inline) {
+		c.forget(id)
+		return none, ErrGone
+	}
+	select {
+	case r := <-p.result:
+		return r, nil
+	case <-ctx.Done():
+		c.leave(id)
+		return none, ctx.Err()
+	case <-c.done:
+		select {
+		case r := <-p.result: // it came last
+			return r, nil
+		default:
+			return none, ErrGone
+		}
+	}
+}
+
+// Put sends something for a call that is under way, such as the answer to a read.
+func (c *Client[S, R, C]) Put(call uint64, item S) {
+	c.mu.Lock()
+	if p, ok := c.pending[call]; ok {
+		n := c.stream.Size(item)
+		p.size += n
+		c.unanswered += n
+	}
+	c.mu.Unlock()
+	c.out.put(item, false)
+}
+
+// Kept returns what the caller of a running call keeps; false where nobody waits for it.
+func (c *Client[S, R, C]) Kept(id uint64) (keep C, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p, known := c.pending[id]; known && !p.left {
+		return p.keep, true
+	}
+	return keep, false
+}
+
+func (c *Client[S, R, C]) leave(id uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p, ok := c.pending[id]; ok {
+		var none C
+		p.left, p.keep = true, none
+	}
+}
+
+func (c *Client[S, R, C]) forget(id uint64) *pending[R, C] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, ok := c.pending[id]
+	if !ok {
+		return nil
+	}
+	delete(c.pending, id)
+	c.unanswered -= p.size
+	return p
+}
+
+func (c *Client[S, R, C]) receive() {
+	defer close(c.done)
+	defer c.out.close()
+	defer c.stream.Cancel()
+	for {
+		results, err := c.stream.Recv()
+		if err != nil {
+			return
+		}
+		for _, r := range results {
+			if p := c.forget(c.stream.ID(r)); p != nil {
+				p.result <- r // has room: an id is forgotten once
+			}
+		}
+	}
+}
+
+// Waiting is the number of calls that have no answer yet.
+func (c *Client[S, R, C]) Waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.pending)
+}
