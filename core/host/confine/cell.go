@@ -1,0 +1,276 @@
+package confine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// oomScore of guests: where the machine has no memory left, they go before their host.
+const oomScore = "500"
+
+// Cell is where one process of a guest is started.
+type Cell struct {
+	guest  Guest
+	thread *thread
+	group  group // nil where there is none
+	forkTo int   // directory of the group to fork into, or -1
+	report Report
+	spaces uintptr // namespaces that the process is forked into
+
+	closing sync.Once
+	mu      sync.Mutex
+	last    Usage // when the group was removed
+	closed  bool
+}
+
+// Open makes a cell for one life of a guest. It fails where the guest is not possible at all
+// (a directory is missing); measures that the machine does not allow are in the report.
+func (k *Keeper) Open(g Guest) (*Cell, error) {
+	user, userErr := k.users.of(g.Name)
+	want := []Measure{OwnGroup, OwnView, OwnUser, OwnProcesses, OwnNetwork, NoPrivileges}
+	if g.Network {
+		want = slices.DeleteFunc(want, func(m Measure) bool { return m == OwnNetwork })
+	}
+	var skipped []string
+	skip := func(m Measure, err error) {
+		skipped = append(skipped, fmt.Sprintf("%s: %v", m, err))
+		want = slices.DeleteFunc(want, func(o Measure) bool { return o == m })
+		switch {
+		case m == OwnView && os.Geteuid() == 0:
+			// Only through its view a user of its own gets at what is the host's.
+			if slices.Contains(want, OwnUser) {
+				skipped = append(skipped, fmt.Sprintf("%s: needs a view of its own", OwnUser))
+				want = slices.DeleteFunc(want, func(o Measure) bool { return o == OwnUser })
+			}
+			want = append(want, LandlockFiles)
+		case m == OwnView:
+			want = append(want, LandlockFiles)
+		case m == OwnNetwork:
+			want = append(want, LandlockNetwork)
+		}
+	}
+	if userErr != nil {
+		skip(OwnUser, userErr)
+	}
+	if os.Geteuid() != 0 {
+		err := errors.New("the host does not run as root")
+		for _, m := range []Measure{OwnGroup, OwnUser, OwnView, OwnProcesses, OwnNetwork} {
+			if slices.Contains(want, m) {
+				skip(m, err)
+			}
+		}
+	}
+	name := filepath.Join(k.parent, fmt.Sprintf("%s-%d", g.Name, k.cells.Add(1)))
+	for {
+		c := &Cell{guest: g, forkTo: -1, report: Report{UserID: uint32(os.Geteuid())}}
+		if slices.Contains(want, OwnUser) {
+			c.report.UserID = user
+		}
+		if os.Geteuid() == 0 {
+			if err := giveTo(c.report.UserID, g.Write); err != nil {
+				return nil, err
+			}
+		}
+		if slices.Contains(want, OwnGroup) {
+			var err error
+			if c.group, err = newGroup(name, g.Limits); err != nil {
+				skip(OwnGroup, err)
+				continue
+			}
+		}
+		c.thread = newThread()
+		err := c.thread.do(func() error { return c.enter(k, want) })
+		var f *failure
+		if errors.As(err, &f) {
+			// A thread with half of it can't be used for anything.
+			c.Close()
+			skip(f.measure, f.err)
+			continue
+		}
+		c.report.Measures, c.report.Skipped = want, skipped
+		return c, nil
+	}
+}
+
+// giveTo makes directories, and all that is in them, the user's and nobody else's.
+func giveTo(user uint32, dirs []string) error {
+	for _, dir := range dirs {
+		err := filepath.WalkDir(dir, func(p string, _ os.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			return os.Lchown(p, int(user), int(user))
+		})
+		if err == nil {
+			err = os.Chmod(dir, 0o700)
+		}
+		if err != nil {
+			return fmt.Errorf("directory of the guest: %w", err)
+		}
+	}
+	return nil
+}
+
+// failure is a measure that the machine does not allow.
+type failure struct {
+	measure Measure
+	err     error
+}
+
+func (f *failure) Error() string { return string(f.measure) + ": " + f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// enter puts the confinement onto the calling thread. The order matters: the last ones take
+// away what the others need.
+func (c *Cell) enter(k *Keeper, want []Measure) error {
+	for _, step := range []struct {
+		measure Measure
+		take    func() error
+	}{
+		{OwnGroup, func() (err error) { c.forkTo, err = c.group.join(c.thread.tid); return err }},
+		{OwnView, func() error { return newView(c.guest, c.report.UserID, k.config.Hide) }},
+		{OwnProcesses, c.ownProcesses},
+		{OwnNetwork, ownNetwork},
+		{OwnUser, func() error { return nil }}, // when it is forked
+		{NoPrivileges, noPrivileges},
+		{LandlockFiles, func() error { return landlockFiles(c.guest) }},
+		{LandlockNetwork, landlockNetwork},
+	} {
+		if !slices.Contains(want, step.measure) {
+			continue
+		}
+		if err := step.take(); err != nil {
+			return &failure{step.measure, err}
+		}
+	}
+	return nil
+}
+
+// ownProcesses takes namespaces of IPC and names now, which shows that it may, and one of
+// processes when the guest is forked: a thread that had one could fork once.
+func (c *Cell) ownProcesses() error {
+	if err := unix.Unshare(unix.CLONE_NEWIPC | unix.CLONE_NEWUTS); err != nil {
+		return fmt.Errorf("namespaces: %w", err)
+	}
+	if _, err := os.Stat("/proc/self/ns/pid"); err != nil {
+		return fmt.Errorf("namespaces: %w", err)
+	}
+	c.spaces = unix.CLONE_NEWPID
+	return nil
+}
+
+// ownNetwork leaves the thread with nothing but a loopback interface.
+func ownNetwork() error {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("namespace: %w", err)
+	}
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("loopback: %w", err)
+	}
+	defer func() { _ = unix.Close(s) }()
+	lo, err := unix.NewIfreq("lo")
+	if err == nil {
+		lo.SetUint16(unix.IFF_UP)
+		err = unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo)
+	}
+	if err != nil {
+		return fmt.Errorf("loopback: %w", err)
+	}
+	return nil
+}
+
+// noPrivileges empties the set of capabilities that a program could have, where there is one
+// to empty, and forbids to gain any by running a program.
+func noPrivileges() error {
+	if os.Geteuid() == 0 {
+		for c := uintptr(0); ; c++ {
+			err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
+			if errors.Is(err, unix.EINVAL) {
+				break // the kernel knows no more
+			}
+			if err != nil {
+				return fmt.Errorf("capability %d: %w", c, err)
+			}
+		}
+		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+			return fmt.Errorf("ambient capabilities: %w", err)
+		}
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("no new privileges: %w", err)
+	}
+	return nil
+}
+
+// Start starts the guest. It sets what it needs in cmd.SysProcAttr and leaves the rest. The
+// guest is killed when its cell is closed or its host ends.
+func (c *Cell) Start(cmd *exec.Cmd) error {
+	attr := cmd.SysProcAttr
+	if attr == nil {
+		attr = &syscall.SysProcAttr{}
+		cmd.SysProcAttr = attr
+	}
+	attr.Pdeathsig = syscall.SIGKILL
+	attr.Cloneflags |= c.spaces
+	if c.forkTo >= 0 {
+		attr.UseCgroupFD, attr.CgroupFD = true, c.forkTo
+	}
+	if id := c.report.UserID; id != uint32(os.Geteuid()) {
+		attr.Credential = &syscall.Credential{Uid: id, Gid: id}
+	}
+	if err := c.thread.do(cmd.Start); err != nil {
+		return err //nolint:wrapcheck // names the program
+	}
+	pid := cmd.Process.Pid
+	// Both are for the machine's sake, and not there in every container.
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(oomScore), 0)
+	_ = unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil)
+	if n := uint64(c.guest.Limits.Processes); n > 0 && c.group == nil && attr.Credential != nil {
+		_ = unix.Prlimit(pid, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: n, Max: n}, nil)
+	}
+	return nil
+}
+
+// Report says how the guest is confined.
+func (c *Cell) Report() Report { return c.report }
+
+// Usage is what the guest takes now, or took at last where it has ended. ok is false where
+// there is no group that counts.
+func (c *Cell) Usage() (u Usage, ok bool) {
+	if c.group == nil {
+		return u, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return c.last, true
+	}
+	u, err := c.group.usage()
+	return u, err == nil
+}
+
+// Close ends the guest with all its descendants and removes what was made for it.
+func (c *Cell) Close() {
+	c.closing.Do(func() {
+		if c.thread != nil {
+			c.thread.end()
+		}
+		if c.group == nil {
+			return
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.last, _ = c.group.usage()
+		c.closed = true
+		_ = c.group.close() // what is left the next host removes
+	})
+}
