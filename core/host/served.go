@@ -39,3 +39,23 @@ func (s *supervisor) reach(ctx context.Context, env protocol.Environment) (*gues
 	s.out.note("connected to a plugin that is served elsewhere")
 	return g, nil
 }
+
+// WaitRestarted returns when the named plugin has been started again since it had been so
+// many times, and is healthy or in standby.
+func (h *Host) WaitRestarted(ctx context.Context, name string, restarts int) error {
+	s, err := h.plugin(name)
+	if err != nil {
+		return err
+	}
+	for {
+		st, changed := s.watch()
+		if st.Restarts > restarts {
+			return s.waitHealthy(ctx)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("plugin %s was not restarted, it is %s: %w", name, st.Health, ctx.Err())
+		}
+	}
+}

@@ -56,6 +56,12 @@ func list(t *testing.T, patterns ...string) []pkg {
 	return pkgs
 }
 
+// forTests is the one package of the SDK that has the core in it, by testCore: docs/adr/0007.
+const (
+	forTests = module + "sdk/plugintest/cluster"
+	testCore = module + "test/inprocess"
+)
+
 // shared is the room of what several plugins need; it may import no plugin itself.
 const shared = "plugins/internal"
 
@@ -86,8 +92,20 @@ func TestImportArrowsPointDown(t *testing.T) {
 			case from == "plugins" && to == "plugins" && fromRoom != toRoom && toRoom != shared:
 				t.Errorf("%s imports %s: a plugin must not import another", p.ImportPath, imp)
 			case from == to:
+			case p.ImportPath == forTests && (imp == testCore || imp == module+"core/host"):
 			case !slices.Contains(allowed[from], to):
 				t.Errorf("%s imports %s: %s may import only %v", p.ImportPath, imp, from, allowed[from])
+			}
+		}
+	}
+}
+
+// What plugins link has no core in it: only tests import what starts one.
+func TestOnlyTestsHaveTheCore(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		for _, imp := range p.Imports {
+			if imp == forTests || imp == testCore && p.ImportPath != forTests {
+				t.Errorf("%s imports %s, which is for tests", p.ImportPath, imp)
 			}
 		}
 	}

@@ -1,7 +1,8 @@
 // Package inprocess runs an API server of all Kubernetes types and of custom resources in the
-// process of a test, without the controllers and nodes that a cluster has. Servers in
-// processes of their own are of test/process; servers of a test's own types are of
-// core/apiserver/apiservertest.
+// process of a test, without the nodes that a cluster has: Start one whose access and
+// admission are the test's, StartCore a whole control plane, as plugins' authors have it by
+// sdk/plugintest/cluster. Servers in processes of their own are of test/process; servers of a
+// test's own types are of core/apiserver/apiservertest.
 package inprocess
 
 import (
@@ -15,7 +16,6 @@ import (
 	"github.com/pintle-dev/pintle/core/apiserver"
 	"github.com/pintle-dev/pintle/core/apiserver/apiservertest"
 	"github.com/pintle-dev/pintle/core/apiserver/customresources"
-	"github.com/pintle-dev/pintle/core/apiserver/discovery"
 	"github.com/pintle-dev/pintle/core/store/storetest"
 	"github.com/pintle-dev/pintle/crd/registry"
 	"github.com/pintle-dev/pintle/plugins/kubeapi"
@@ -38,8 +38,7 @@ func Start(tb testing.TB, cfg apiserver.Config, types kubeapi.Options) *Server {
 	if cfg.Registry == nil {
 		cfg.Registry = registry.New()
 	}
-	cfg.GoTypes = kubeapi.GoType
-	cfg.Discovery = discovery.New(discovery.Config{Types: cfg.Registry})
+	typed(&cfg)
 	s := apiservertest.Start(tb, cfg, kubeapi.New(types), customresources.Bundle())
 	definitions := customresources.New(customresources.Config{Store: cfg.Store, Registry: cfg.Registry, Purger: s.API})
 	apiservertest.Run(tb, definitions.Run)
