@@ -57,7 +57,7 @@ func run(dir, crds string, patterns []string) error {
 	rt.OutputRules = genall.OutputRules{
 		Default: genall.OutputArtifacts{},
 		ByGenerator: map[*genall.Generator]genall.OutputRule{
-			&crdGen: genall.OutputToDirectory(crds),
+			&crdGen: withoutVersion{genall.OutputToDirectory(crds)},
 		},
 	}
 	if failed := rt.Run(); failed {

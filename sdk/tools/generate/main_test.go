@@ -39,6 +39,9 @@ func TestGenerate(t *testing.T) {
 			t.Errorf("the definition lacks %q:\n%s", want, text)
 		}
 	}
+	if strings.Contains(string(text), "annotations") {
+		t.Errorf("the definition names a version of the generator:\n%s", text)
+	}
 	raw, err := os.ReadFile(settings)
 	if err != nil {
 		t.Fatal(err)
