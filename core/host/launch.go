@@ -43,9 +43,7 @@ func (s *supervisor) launch(ctx context.Context, dir string, env protocol.Enviro
 		Stderr:           s.out,
 		SyncStdout:       s.out,
 		SyncStderr:       s.out,
-		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(
-			grpc.MaxCallRecvMsgSize(protocol.MaxMessageBytes), grpc.MaxCallSendMsgSize(protocol.MaxMessageBytes),
-		)},
+		GRPCDialOptions:  remote.DialOptions(),
 		RunnerFunc: func(_ hclog.Logger, handshake *exec.Cmd, _ string) (runner.Runner, error) {
 			cmd.Env = append(cmd.Env, handshake.Env...)
 			proc = newProcess(s.spec.Name, s.host.launcher, cmd)

@@ -22,6 +22,12 @@ const LifelineEnv = "PINTLE_PLUGIN_LIFELINE"
 // MaxMessageBytes bounds one gRPC message in either direction.
 const MaxMessageBytes = 64 << 20
 
+// Windows of a stream and of a connection: what may be on its way in one direction.
+const (
+	StreamWindowBytes = 1 << 20
+	ConnWindowBytes   = 4 << 20
+)
+
 // Handshake makes sure that a plugin is not run by mistake by itself. It is no secret.
 func Handshake() goplugin.HandshakeConfig {
 	return goplugin.HandshakeConfig{

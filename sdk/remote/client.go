@@ -147,6 +147,17 @@ func unwire(err error) error {
 	}
 }
 
+// DialOptions are those of the contract's gRPC connections. Windows of a fixed size spare the
+// pings by which gRPC would otherwise measure the connection at almost each message.
+func DialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithDefaultCallOptions(
+			grpc.MaxCallRecvMsgSize(protocol.MaxMessageBytes), grpc.MaxCallSendMsgSize(protocol.MaxMessageBytes),
+		),
+		grpc.WithInitialWindowSize(protocol.StreamWindowBytes), grpc.WithInitialConnWindowSize(protocol.ConnWindowBytes),
+	}
+}
+
 // Plugins is go-plugin's view of a plugin from the host: dispensing protocol.PluginName
 // gives the *grpc.ClientConn.
 func Plugins() map[int]goplugin.PluginSet {

@@ -58,6 +58,8 @@ func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(protocol.MaxMessageBytes),
 		grpc.MaxSendMsgSize(protocol.MaxMessageBytes),
+		grpc.InitialWindowSize(protocol.StreamWindowBytes),
+		grpc.InitialConnWindowSize(protocol.ConnWindowBytes),
 	}
 }
 
