@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 
+	"github.com/pintle-dev/pintle/sdk/apiservice"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/protocol"
 	"github.com/pintle-dev/pintle/sdk/resource"
@@ -128,6 +129,10 @@ type Config struct {
 	// again when it comes back with other definitions. The bundle stays valid when the
 	// plugin restarts; while it is away its hooks answer 503.
 	OnBundle func(name string, b resource.Bundle) error
+	// OnAPIService is called when a plugin serves versions of API groups: at its first start,
+	// and again when it comes back with others. The service stays valid when the plugin
+	// restarts. Without it, such plugins are of no use to this host.
+	OnAPIService func(name string, served []apiservice.GroupVersion, s APIService) error
 
 	// Standby hosts do not run controllers and schedulers until SetLeading(true).
 	Standby bool
