@@ -69,11 +69,15 @@ type Aggregator struct {
 	// mu guards what the remotes' goroutines and the loop share.
 	mu       sync.Mutex
 	services map[string]*entry
+	// plugins are the group versions that plugins serve on this server; offered says that
+	// they have changed.
+	plugins map[schema.GroupVersion]*offer
+	offered chan struct{}
 
 	// seen are the group versions that were served here at some time since the start.
 	seen       map[schema.GroupVersion]bool
 	generation uint64
-	wanted     map[schema.GroupVersion]string
+	wanted     map[schema.GroupVersion]wish
 	started    time.Time
 
 	certificate func() (tls.Certificate, error)
@@ -96,6 +100,7 @@ func New(cfg Config) *Aggregator {
 	a := &Aggregator{
 		cfg: cfg, log: cfg.Logger.With("component", "aggregation"), resolver: backend.NewResolver(cfg.Store),
 		services: map[string]*entry{}, seen: map[schema.GroupVersion]bool{},
+		plugins: map[schema.GroupVersion]*offer{}, offered: make(chan struct{}, 1),
 	}
 	if cfg.ClientCertificate != nil {
 		a.certificate = sync.OnceValues(cfg.ClientCertificate)
@@ -170,6 +175,8 @@ func (a *Aggregator) follow(ctx context.Context, changed <-chan struct{}) error 
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-ready:
+			case <-a.offered:
+				a.adopt(ctx)
 			case <-changed:
 				// Types often come in great numbers.
 				select {
@@ -223,28 +230,30 @@ func (a *Aggregator) take(ctx context.Context, so store.Object) {
 		priority: Priority{o.Spec.GroupPriorityMinimum, o.Spec.VersionPriority},
 		managed:  o.Metadata.Labels[managedLabel], uid: o.Metadata.UID, revision: so.Revision,
 		deleting: o.Metadata.DeletionTimestamp != nil,
+		name:     o.Metadata.Name, service: o.Spec.Service != nil, plugin: o.Metadata.Labels[pluginLabel],
 	}
-	have := o.available()
+	e.condition = o.available()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	old := a.services[o.Metadata.Name]
-	a.services[o.Metadata.Name] = e
-	if o.Spec.Service == nil {
-		e.localSet = have.same(local)
-		if old != nil {
+	var before *remote
+	if old := a.services[e.name]; old != nil {
+		if old.uid == e.uid {
+			before = old.remote
+		} else {
 			old.remote.end()
 		}
-		return
 	}
-	e.condition = have
-	if old != nil && old.uid == e.uid && old.remote.serves(o) {
-		e.remote = old.remote
-		return
+	a.services[e.name] = e
+	switch {
+	case !e.service:
+		e.localSet, e.condition = e.condition.same(local), condition{}
+		e.remote = a.pluginRemote(ctx, e, before)
+	case before.serves(o):
+		e.remote = before
+	default:
+		before.end()
+		e.remote = a.newRemote(ctx, o)
 	}
-	if old != nil {
-		old.remote.end()
-	}
-	e.remote = a.newRemote(ctx, o)
 }
 
 // publish makes what was taken in visible to requests.
@@ -258,7 +267,7 @@ func (a *Aggregator) publish() {
 		if e.remote == nil {
 			continue
 		}
-		e.remote.available.Store(e.condition.Status == "True")
+		e.remote.available.Store(e.condition.Status == "True" && e.service || e.remote.well.Load())
 		routes[e.gv] = e.remote
 		d.Remote = append(d.Remote, e.remote.document())
 	}

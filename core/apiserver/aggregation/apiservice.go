@@ -3,6 +3,7 @@ package aggregation
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,7 +23,9 @@ const (
 	// then, managedAlways ones are corrected at once.
 	managedOnStart = "onstart"
 	managedAlways  = "true"
-	defaultPort    = 443
+	// pluginLabel names the plugin that serves the group version.
+	pluginLabel = "core.pintle.dev/plugin"
+	defaultPort = 443
 )
 
 // object is what this package reads of an APIService.
@@ -75,12 +78,16 @@ type entry struct {
 	managed  string
 	uid      string
 	revision uint64
-	// condition Available as it is stored; empty fields where there is none. Of local
-	// services only whether it is as it should be is kept.
+	// condition Available as it is stored; empty fields where there is none. localSet says
+	// that it is that of a group version which is served here.
 	condition condition
 	localSet  bool
 	deleting  bool
-	// remote is set where the APIService names a Service.
+	name      string
+	// service says that the APIService names a Service, plugin which plugin serves it.
+	service bool
+	plugin  string
+	// remote is set where this server does not serve the group version itself.
 	remote *remote
 }
 
@@ -111,21 +118,27 @@ func (c condition) same(other condition) bool {
 
 func now(clock func() time.Time) string { return clock().UTC().Format(time.RFC3339) }
 
-// newLocal encodes the APIService of a group version that is served here.
-func newLocal(gv schema.GroupVersion, p Priority, managed, when string) store.Write {
+// newLocal encodes the APIService of a group version that is served here, by a plugin or not.
+func newLocal(gv schema.GroupVersion, w wish, when string) store.Write {
+	p, status, labels := w.priority, map[string]any{}, map[string]any{managedLabel: w.managed}
+	if w.plugin != "" {
+		labels[pluginLabel] = w.plugin
+	} else {
+		c := local
+		c.LastTransitionTime = when
+		status["conditions"] = []any{c.tree()}
+	}
 	spec := map[string]any{"version": gv.Version, "groupPriorityMinimum": int64(p.Group), "versionPriority": int64(p.Version)}
 	if gv.Group != "" {
 		spec["group"] = gv.Group
 	}
-	c := local
-	c.LastTransitionTime = when
 	data, at := jsontree.Encode(map[string]any{
 		"apiVersion": apiVersion, "kind": "APIService",
 		"metadata": map[string]any{
 			"name": nameOf(gv), "uid": uuid.NewString(), "creationTimestamp": when,
-			"labels": map[string]any{managedLabel: managed}, "resourceVersion": "",
+			"labels": labels, "resourceVersion": "",
 		},
-		"spec": spec, "status": map[string]any{"conditions": []any{c.tree()}},
+		"spec": spec, "status": status,
 	}, nil)
 	return store.Write{Key: key(nameOf(gv)), Data: data, RevisionAt: at, Expect: store.MustNotExist}
 }
@@ -172,17 +185,28 @@ func withCondition(o store.Object, want condition, when string) (store.Write, bo
 	})
 }
 
-// withPriority returns the write that makes a stored APIService the local one of gv.
-func withPriority(o store.Object, gv schema.GroupVersion, p Priority) (store.Write, bool, error) {
+// asWished returns the write that makes a stored APIService the local one of gv.
+func asWished(o store.Object, gv schema.GroupVersion, w wish) (store.Write, bool, error) {
 	return edit(o, func(tree map[string]any) bool {
-		spec := map[string]any{"version": gv.Version, "groupPriorityMinimum": int64(p.Group), "versionPriority": int64(p.Version)}
+		spec := map[string]any{
+			"version": gv.Version, "groupPriorityMinimum": int64(w.priority.Group), "versionPriority": int64(w.priority.Version),
+		}
 		if gv.Group != "" {
 			spec["group"] = gv.Group
 		}
-		if jsontree.Equal(tree["spec"], spec) {
+		labels := maps.Clone(jsontree.Map(tree, "metadata", "labels"))
+		if labels == nil {
+			labels = map[string]any{}
+		}
+		delete(labels, pluginLabel)
+		if w.plugin != "" {
+			labels[pluginLabel] = w.plugin
+		}
+		meta := jsontree.Map(tree, "metadata")
+		if jsontree.Equal(tree["spec"], spec) && jsontree.Equal(jsontree.Map(tree, "metadata", "labels"), labels) {
 			return false
 		}
-		tree["spec"] = spec
+		tree["spec"], meta["labels"] = spec, labels
 		return true
 	})
 }

@@ -34,16 +34,24 @@ func (r *remote) check(ctx context.Context) bool {
 	if c.Status == "True" {
 		r.readOpenAPI(ctx)
 	}
+	r.well.Store(c.Status == "True" && r.plugin != nil)
 	written := r.report(ctx, c)
 	r.a.publish()
 	return written && c.Status == "True"
 }
 
+func result(status, reason, format string, args ...any) condition {
+	return condition{Type: available, Status: status, Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
 // examine works out the condition Available, as upstream words it.
 func (r *remote) examine(ctx context.Context) condition {
 	s := r.service
-	result := func(status, reason, format string, args ...any) condition {
-		return condition{Type: available, Status: status, Reason: reason, Message: fmt.Sprintf(format, args...)}
+	if r.plugin != nil {
+		if _, away := r.plugin.state(); away != nil {
+			return result("False", "PluginUnavailable", "%v", away)
+		}
+		return r.examineResources(ctx)
 	}
 	service, err := r.a.resolver.Get(ctx, s.Namespace, s.Name)
 	switch {
@@ -70,6 +78,10 @@ func (r *remote) examine(ctx context.Context) condition {
 			return result("False", "MissingEndpoints", "endpointslices for service/%s in %q have no addresses with port name %q", s.Name, s.Namespace, port)
 		}
 	}
+	return r.examineResources(ctx)
+}
+
+func (r *remote) examineResources(ctx context.Context) condition {
 	if err := r.readResources(ctx); err != nil {
 		return result("False", "FailedDiscoveryCheck", "%v", err)
 	}
@@ -161,7 +173,7 @@ func (r *remote) fetch(ctx context.Context, path string) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	u := url.URL{Scheme: "https", Host: address, Path: path}
+	u := url.URL{Scheme: r.scheme(), Host: address, Path: path}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err

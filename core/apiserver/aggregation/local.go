@@ -39,12 +39,20 @@ func (a *Aggregator) reconcileLocal(ctx context.Context) time.Duration {
 	return wait
 }
 
+// wish is what the APIService of a group version that is served here should be.
+type wish struct {
+	managed  string
+	priority Priority
+	// plugin that serves it, empty for this server itself.
+	plugin string
+}
+
 // want works out which group versions are served here.
 func (a *Aggregator) want(s *registry.Snapshot) {
 	if a.wanted != nil && a.generation == s.Generation {
 		return
 	}
-	a.generation, a.wanted = s.Generation, map[schema.GroupVersion]string{}
+	a.generation, a.wanted = s.Generation, map[schema.GroupVersion]wish{}
 	for _, g := range s.Groups {
 		if g.Name == ownGroup {
 			continue
@@ -57,8 +65,13 @@ func (a *Aggregator) want(s *registry.Snapshot) {
 				}
 			}
 			gv := schema.GroupVersion{Group: g.Name, Version: v.Version}
-			a.wanted[gv] = managed
+			a.wanted[gv] = wish{managed: managed, priority: a.cfg.Priority(gv)}
 		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for gv, o := range a.plugins {
+		a.wanted[gv] = wish{managed: managedAlways, priority: o.priority, plugin: o.name}
 	}
 }
 
@@ -79,18 +92,19 @@ func (a *Aggregator) localWrites(ctx context.Context) (writes []store.Write, wai
 			writes = append(writes, w)
 		}
 	}
-	for gv, managed := range a.wanted {
+	for gv, want := range a.wanted {
 		name := nameOf(gv)
 		e := a.services[name]
 		if e == nil {
-			writes = append(writes, newLocal(gv, a.cfg.Priority(gv), managed, when))
+			writes = append(writes, newLocal(gv, want, when))
 			a.seen[gv] = true
 			continue
 		}
 		first := !a.seen[gv]
 		a.seen[gv] = true
-		if (e.managed == managedAlways || e.managed == managedOnStart && first) && (e.priority != a.cfg.Priority(gv) || e.remote != nil) {
-			change(name, func(o store.Object) (store.Write, bool, error) { return withPriority(o, gv, a.cfg.Priority(gv)) })
+		ours := e.managed == managedAlways || e.managed == managedOnStart && first
+		if ours && (e.priority != want.priority || e.service || e.plugin != want.plugin) {
+			change(name, func(o store.Object) (store.Write, bool, error) { return asWished(o, gv, want) })
 		}
 	}
 	for name, e := range a.services {

@@ -67,6 +67,7 @@ func groupVersion(path string) (schema.GroupVersion, bool) {
 
 func (r *remote) serve(w http.ResponseWriter, req *http.Request, user resource.User) {
 	if !r.available.Load() {
+		r.retryLater(w)
 		http.Error(w, "service unavailable", http.StatusServiceUnavailable)
 		return
 	}
@@ -89,7 +90,7 @@ func (r *remote) serve(w http.ResponseWriter, req *http.Request, user resource.U
 		FlushInterval: -1, // somebody may be watching
 		ErrorLog:      slog.NewLogLogger(r.a.log.Handler(), slog.LevelDebug),
 		Rewrite: func(p *httputil.ProxyRequest) {
-			p.Out.URL = &url.URL{Scheme: "https", Host: address, Path: p.In.URL.Path, RawPath: p.In.URL.RawPath, RawQuery: p.In.URL.RawQuery}
+			p.Out.URL = &url.URL{Scheme: r.scheme(), Host: address, Path: p.In.URL.Path, RawPath: p.In.URL.RawPath, RawQuery: p.In.URL.RawQuery}
 			p.Out.Host = address
 			strip(p.Out.Header)
 			p.SetXForwarded()
@@ -115,10 +116,18 @@ func (r *remote) serve(w http.ResponseWriter, req *http.Request, user resource.U
 				http.Error(w, err.Error(), http.StatusBadGateway)
 				return
 			}
+			r.retryLater(w)
 			http.Error(w, "error trying to reach service: "+err.Error(), http.StatusServiceUnavailable)
 		},
 	}
 	proxy.ServeHTTP(w, req)
+}
+
+// retryLater tells the client when to try again where a plugin is away, which is started again.
+func (r *remote) retryLater(w http.ResponseWriter) {
+	if r.plugin != nil {
+		w.Header().Set("Retry-After", "1")
+	}
 }
 
 // timedOut says that the other server has not answered in the time of the request.

@@ -19,9 +19,11 @@ import (
 
 // remote is a group version that another server serves, and the connections to it.
 type remote struct {
-	a       *Aggregator
-	name    string
-	gv      schema.GroupVersion
+	a    *Aggregator
+	name string
+	gv   schema.GroupVersion
+	// plugin serves it, else service.
+	plugin  *offer
 	service backend.Service
 	ca      []byte
 	// insecure does not verify the server's certificate.
@@ -33,8 +35,9 @@ type remote struct {
 	plain, upgrades *http.Transport
 	broken          error
 
-	// available as the APIService's condition says.
-	available atomic.Bool
+	// available says whether requests are sent there: as the APIService's condition says, or
+	// where a plugin serves, as this server's last check found, which is well.
+	available, well atomic.Bool
 	// addresses of endpoints that are ready, nil before they are known.
 	addresses atomic.Pointer[[]string]
 
@@ -82,7 +85,7 @@ func (a *Aggregator) transports(r *remote) (plain, upgrades *http.Transport, err
 
 // serves reports whether r is what an APIService asks for.
 func (r *remote) serves(o *object) bool {
-	return r != nil && r.service == o.service() && r.insecure == o.Spec.InsecureSkip && bytes.Equal(r.ca, o.Spec.CABundle) &&
+	return r != nil && r.plugin == nil && r.service == o.service() && r.insecure == o.Spec.InsecureSkip && bytes.Equal(r.ca, o.Spec.CABundle) &&
 		r.gv == schema.GroupVersion{Group: o.Spec.Group, Version: o.Spec.Version}
 }
 
@@ -97,6 +100,14 @@ func (r *remote) end() {
 	}
 }
 
+// scheme is that of its URLs.
+func (r *remote) scheme() string {
+	if r.plugin != nil {
+		return "http" // within the plugin's own channel
+	}
+	return "https"
+}
+
 // document is what discovery shows. The caller holds the aggregator's lock.
 func (r *remote) document() Remote {
 	r.mu.Lock()
@@ -106,6 +117,9 @@ func (r *remote) document() Remote {
 
 // address chooses an endpoint.
 func (r *remote) address(ctx context.Context) (string, error) {
+	if r.plugin != nil {
+		return r.plugin.name, nil
+	}
 	if known := r.addresses.Load(); known != nil && len(*known) > 0 {
 		return (*known)[rand.IntN(len(*known))], nil
 	}
@@ -149,6 +163,10 @@ func (r *remote) watch(ctx context.Context) {
 // follow signals changes of the Service and of endpoints in its namespace until ctx ends.
 // It reports whether it does; where it does not, checks from time to time must do.
 func (r *remote) follow(ctx context.Context, moved chan<- struct{}) bool {
+	if r.plugin != nil {
+		r.plugin.follow(ctx, moved)
+		return true
+	}
 	for _, prefix := range r.service.Keys() {
 		snap, err := r.a.cfg.Store.List(ctx, r.service.Keys()[1], store.ListOptions{Limit: 1})
 		if err != nil {
