@@ -61,6 +61,7 @@ func newSupervisor(h *Host, spec Spec) (*supervisor, error) {
 		protocol.PointNetwork:    s.network,
 		protocol.PointKeyManager: s.keys,
 		protocol.PointResource:   newTypesHolder(s),
+		protocol.PointAPIService: newAPIServiceHolder(s),
 	}
 	if spec.Disabled {
 		s.status.Health, s.status.Reason = HealthDisabled, "disabled by its configuration"
