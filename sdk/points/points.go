@@ -4,6 +4,7 @@
 package points
 
 import (
+	"github.com/pintle-dev/pintle/sdk/apiservice"
 	"github.com/pintle-dev/pintle/sdk/controller"
 	"github.com/pintle-dev/pintle/sdk/kms"
 	"github.com/pintle-dev/pintle/sdk/network"
@@ -29,6 +30,9 @@ func Of(impl plugin.Plugin) []plugin.Point {
 	}
 	if k, ok := impl.(kms.KeyManager); ok {
 		out = append(out, kms.Point(k))
+	}
+	if a, ok := impl.(apiservice.APIService); ok {
+		out = append(out, apiservice.Point(a))
 	}
 	return out
 }
