@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 
+	"github.com/pintle-dev/pintle/core/host/confine"
 	"github.com/pintle-dev/pintle/sdk/apiservice"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/protocol"
@@ -151,6 +152,14 @@ type Config struct {
 	LogBytes int64
 	// Backoff between restarts.
 	Backoff Backoff
+
+	// Hide are paths that third parties' plugins do not see, beside Dir.
+	Hide []string
+	// Users is the range that third parties' plugins have their user ids from.
+	Users confine.Range
+	// Limits of a third party's plugin whose own say nothing. 512 MiB of memory and 256
+	// processes and threads where zero; the CPU is shared, guests coming last.
+	Limits Limits
 }
 
 func (c *Config) complete() error {
@@ -182,6 +191,12 @@ func (c *Config) complete() error {
 	}
 	if c.LogBytes <= 0 {
 		c.LogBytes = 4 << 20
+	}
+	if c.Limits.MemoryBytes <= 0 {
+		c.Limits.MemoryBytes = 512 << 20
+	}
+	if c.Limits.Processes <= 0 {
+		c.Limits.Processes = 256
 	}
 	c.Backoff.complete()
 	return nil

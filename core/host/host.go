@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"k8s.io/client-go/dynamic"
 
+	"github.com/pintle-dev/pintle/core/host/confine"
 	"github.com/pintle-dev/pintle/sdk/network"
 )
 
@@ -28,6 +30,7 @@ type Host struct {
 	lead      *leadership
 	publisher *publisher
 	relay     *relay
+	keeper    *confine.Keeper
 
 	mu      sync.Mutex
 	plugins map[string]*supervisor
@@ -54,6 +57,10 @@ func New(config Config) (*Host, error) {
 		return nil, err
 	}
 	h.relay = newRelay(h.sockets, config.Logger)
+	var err error
+	if h.keeper, err = confine.New(confine.Config{Dir: config.Dir, Hide: config.Hide, Users: config.Users}); err != nil {
+		return nil, fmt.Errorf("plugin host: %w", err)
+	}
 	if config.Client != nil {
 		client, err := dynamic.NewForConfig(config.Client)
 		if err != nil {
@@ -135,15 +142,15 @@ func (h *Host) Run(ctx context.Context) error {
 	stopPublishing()
 	<-published
 	h.relay.close()
-	h.launcher.close()
+	h.launcher.Close()
 	for _, s := range plugins {
 		s.out.close()
 	}
 	h.mu.Lock()
 	h.running, h.stopped = false, true
 	h.mu.Unlock()
-	if err := os.RemoveAll(h.sockets); err != nil {
-		return fmt.Errorf("plugin host: remove sockets: %w", err)
+	if err := errors.Join(os.RemoveAll(h.sockets), h.keeper.Close()); err != nil {
+		return fmt.Errorf("plugin host: clean up: %w", err)
 	}
 	return nil
 }

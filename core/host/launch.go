@@ -44,9 +44,13 @@ func (s *supervisor) launch(ctx context.Context, dir string, env protocol.Enviro
 		SyncStdout:       s.out,
 		SyncStderr:       s.out,
 		GRPCDialOptions:  remote.DialOptions(),
-		RunnerFunc: func(_ hclog.Logger, handshake *exec.Cmd, _ string) (runner.Runner, error) {
+		RunnerFunc: func(_ hclog.Logger, handshake *exec.Cmd, sockets string) (runner.Runner, error) {
 			cmd.Env = append(cmd.Env, handshake.Env...)
-			proc = newProcess(s.spec.Name, s.host.launcher, cmd)
+			from, after, err := s.starter(cmd, env, sockets)
+			if err != nil {
+				return nil, err
+			}
+			proc = newProcess(s.spec.Name, from, cmd, after)
 			// While go-plugin waits for the handshake it can't be told to stop; the
 			// process can.
 			context.AfterFunc(ctx, func() {
@@ -102,8 +106,8 @@ func (s *supervisor) command(dir string) (*exec.Cmd, error) {
 	cmd.Env = []string{
 		"PATH=" + searchPath, "HOME=" + dir, "TMPDIR=" + dir, protocol.LifelineEnv + "=stdin",
 	}
-	if s.spec.MemoryLimit > 0 {
-		cmd.Env = append(cmd.Env, "GOMEMLIMIT="+strconv.FormatInt(s.spec.MemoryLimit, 10))
+	if soft := s.softMemoryLimit(); soft > 0 {
+		cmd.Env = append(cmd.Env, "GOMEMLIMIT="+strconv.FormatInt(soft, 10))
 	}
 	for _, k := range slices.Sorted(maps.Keys(s.spec.Env)) {
 		cmd.Env = append(cmd.Env, k+"="+s.spec.Env[k])

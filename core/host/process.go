@@ -32,6 +32,8 @@ func newLauncher() *launcher {
 	l := &launcher{requests: make(chan func())}
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		// No plugin has a reason to gain privileges by running a program. Kernels without this are gone.
+		_ = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 		for f := range l.requests {
 			f()
 		}
@@ -39,14 +41,20 @@ func newLauncher() *launcher {
 	return l
 }
 
-func (l *launcher) start(cmd *exec.Cmd) error {
+// Start implements starter.
+func (l *launcher) Start(cmd *exec.Cmd) error {
 	result := make(chan error, 1)
 	l.requests <- func() { result <- cmd.Start() }
 	return <-result
 }
 
-// close ends the thread, and with it every process it forked that is still there.
-func (l *launcher) close() { l.once.Do(func() { close(l.requests) }) }
+// Close ends the thread, and with it every process it forked that is still there.
+func (l *launcher) Close() { l.once.Do(func() { close(l.requests) }) }
+
+// starter forks processes.
+type starter interface {
+	Start(cmd *exec.Cmd) error
+}
 
 // process runs one plugin process for go-plugin: in a process group of its own, dying
 // with the host, its standard input being the lifeline by which it knows that the host
@@ -54,7 +62,9 @@ func (l *launcher) close() { l.once.Do(func() { close(l.requests) }) }
 type process struct {
 	name     string
 	cmd      *exec.Cmd
-	launcher *launcher
+	launcher starter
+	// after is called once when the process has been reaped, or could not be started.
+	after func(*Exit)
 
 	stdout, stderr *os.File
 	lifeline       *os.File
@@ -68,8 +78,8 @@ type process struct {
 
 var _ runner.Runner = (*process)(nil)
 
-func newProcess(name string, l *launcher, cmd *exec.Cmd) *process {
-	return &process{name: name, cmd: cmd, launcher: l, done: make(chan struct{})}
+func newProcess(name string, l starter, cmd *exec.Cmd, after func(*Exit)) *process {
+	return &process{name: name, cmd: cmd, launcher: l, after: after, done: make(chan struct{})}
 }
 
 // Start implements runner.Runner.
@@ -105,7 +115,7 @@ func (p *process) Start(context.Context) error {
 		p.mu.Lock()
 		if p.reaped {
 			err = errors.New("stopped before it was started")
-		} else if err = p.launcher.start(p.cmd); err == nil {
+		} else if err = p.launcher.Start(p.cmd); err == nil {
 			p.pid = p.cmd.Process.Pid
 		}
 		p.mu.Unlock()
@@ -116,6 +126,7 @@ func (p *process) Start(context.Context) error {
 		p.mu.Lock()
 		p.reaped = true
 		p.mu.Unlock()
+		p.after(nil)
 		close(p.done)
 		return fmt.Errorf("start %s: %w", p.cmd.Path, err)
 	}
@@ -141,7 +152,11 @@ func (p *process) reap() {
 	_ = unix.Kill(-p.pid, unix.SIGKILL)
 	_ = p.cmd.Wait() // the state says more than the error
 	p.reaped = true
-	p.exit = exitOf(p.cmd.ProcessState, time.Now())
+	exit := exitOf(p.cmd.ProcessState, time.Now())
+	p.mu.Unlock()
+	p.after(exit)
+	p.mu.Lock()
+	p.exit = exit
 	p.mu.Unlock()
 	_ = p.lifeline.Close()
 	deadline := time.Now().Add(drainTime)

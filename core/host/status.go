@@ -64,6 +64,10 @@ type Status struct {
 	Panic      string
 	// LogFile holds all it has written, bounded in size.
 	LogFile string
+	// UserID of its process, and how that is confined; NotConfined are the measures that
+	// this machine does not allow, each with the reason.
+	UserID                uint32
+	Confined, NotConfined []string
 	// Requested permissions, and those that were granted.
 	Requested, Granted []rbacv1.PolicyRule
 
@@ -82,9 +86,14 @@ type Exit struct {
 	Code int
 	// Signal is the name of the signal that ended it, such as "killed", or empty.
 	Signal string
+	// MemoryLimit in bytes is set where it was killed for wanting more.
+	MemoryLimit int64
 }
 
 func (e Exit) String() string {
+	if e.MemoryLimit > 0 {
+		return "killed by its memory limit of " + mebibytes(e.MemoryLimit)
+	}
 	if e.Signal != "" {
 		return "signal: " + e.Signal
 	}

@@ -9,11 +9,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pintle-dev/pintle/core/host/confine"
 	"github.com/pintle-dev/pintle/sdk/protocol"
 )
 
 // statusLines is how many of the last lines before an exit a status carries.
-const statusLines = 40
+const statusLines = 200
 
 // supervisor watches over one plugin: it starts sessions one after the other.
 type supervisor struct {
@@ -31,6 +32,7 @@ type supervisor struct {
 	mu      sync.Mutex
 	status  Status
 	changed chan struct{} // closed at each change of status
+	cell    *confine.Cell // of the process, where it has one
 }
 
 var (
@@ -60,6 +62,7 @@ func newSupervisor(h *Host, spec Spec) (*supervisor, error) {
 	s.holders = map[protocol.Point]holder{
 		protocol.PointNetwork:    s.network,
 		protocol.PointKeyManager: s.keys,
+		protocol.PointScheduling: schedulingHolder{s},
 		protocol.PointResource:   newTypesHolder(s),
 		protocol.PointAPIService: newAPIServiceHolder(s),
 	}

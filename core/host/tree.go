@@ -54,6 +54,9 @@ func statusTree(st *Status) map[string]any {
 		"requestedPermissions": ruleTrees(st.Requested),
 		"grantedPermissions":   ruleTrees(st.Granted),
 		"pid":                  nil,
+		"userID":               int64(st.UserID),
+		"confined":             anys(st.Confined),
+		"notConfined":          anys(st.NotConfined),
 		"lastExit":             nil,
 	}
 	if st.PID > 0 {

@@ -73,6 +73,10 @@ func (k *Keeper) Open(g Guest) (*Cell, error) {
 		c := &Cell{guest: g, forkTo: -1, report: Report{UserID: uint32(os.Geteuid())}}
 		if slices.Contains(want, OwnUser) {
 			c.report.UserID = user
+			if err := openSockets(g.Read); err != nil {
+				skip(OwnUser, err)
+				continue
+			}
 		}
 		if os.Geteuid() == 0 {
 			if err := giveTo(c.report.UserID, g.Write); err != nil {
@@ -103,17 +107,42 @@ func (k *Keeper) Open(g Guest) (*Cell, error) {
 // giveTo makes directories, and all that is in them, the user's and nobody else's.
 func giveTo(user uint32, dirs []string) error {
 	for _, dir := range dirs {
-		err := filepath.WalkDir(dir, func(p string, _ os.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			return os.Lchown(p, int(user), int(user))
-		})
-		if err == nil {
-			err = os.Chmod(dir, 0o700)
+		var st unix.Stat_t
+		err := unix.Lstat(dir, &st)
+		if err == nil && st.Uid != user { // the directory itself comes last, so that this is done once
+			err = filepath.WalkDir(dir, func(p string, _ os.DirEntry, err error) error {
+				if err != nil || p == dir {
+					return err
+				}
+				return os.Lchown(p, int(user), int(user))
+			})
+			err = errors.Join(err, os.Chmod(dir, 0o700), os.Lchown(dir, int(user), int(user)))
 		}
 		if err != nil {
 			return fmt.Errorf("directory of the guest: %w", err)
+		}
+	}
+	return nil
+}
+
+// openSockets lets all users connect to the sockets that a guest is given. Each lies in a
+// directory that only the host may enter, and in the view of the guest.
+func openSockets(paths []string) error {
+	for _, p := range paths {
+		var st unix.Stat_t
+		if err := unix.Stat(p, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK || st.Mode&0o006 == 0o006 {
+			continue // what is missing is said where it is taken
+		}
+		guarded := false
+		for dir := filepath.Dir(p); dir != "/" && !guarded; dir = filepath.Dir(dir) {
+			var d unix.Stat_t
+			guarded = unix.Stat(dir, &d) == nil && d.Mode&0o001 == 0
+		}
+		if !guarded {
+			return fmt.Errorf("everybody could get at the socket %s: make the mode of its directory 0700", p)
+		}
+		if err := os.Chmod(p, 0o666); err != nil {
+			return fmt.Errorf("socket for the guest: %w", err)
 		}
 	}
 	return nil

@@ -46,7 +46,7 @@ func newMachine(t *testing.T, users confine.Range) *machine {
 	m.secret = filepath.Join(m.dir, "admin.kubeconfig")
 	must(t, os.MkdirAll(m.own, 0o700), os.WriteFile(m.secret, []byte("secret"), 0o644))
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", m.socket)
-	must(t, err, os.Chmod(m.socket, 0o666))
+	must(t, err, os.Chmod(m.socket, 0o600))
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for c, err := l.Accept(); err == nil; c, err = l.Accept() {
