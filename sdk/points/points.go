@@ -11,6 +11,7 @@ import (
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/resource"
 	"github.com/pintle-dev/pintle/sdk/scheduler"
+	"github.com/pintle-dev/pintle/sdk/scheduling"
 )
 
 // Of lists all extension points that impl implements.
@@ -30,6 +31,9 @@ func Of(impl plugin.Plugin) []plugin.Point {
 	}
 	if k, ok := impl.(kms.KeyManager); ok {
 		out = append(out, kms.Point(k))
+	}
+	if s, ok := impl.(scheduling.Extension); ok {
+		out = append(out, scheduling.Point(s))
 	}
 	if a, ok := impl.(apiservice.APIService); ok {
 		out = append(out, apiservice.Point(a))

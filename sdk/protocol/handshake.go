@@ -47,6 +47,7 @@ const (
 	PointNetwork    Point = "network"
 	PointResource   Point = "resource"
 	PointKeyManager Point = "keymanager"
+	PointScheduling Point = "scheduling"
 	PointAPIService Point = "apiservice"
 	PointCloud      Point = "cloud"
 )
@@ -60,6 +61,7 @@ func PointVersions() map[Point][]int32 {
 		PointNetwork:    {1},
 		PointResource:   {1},
 		PointKeyManager: {1},
+		PointScheduling: {1},
 		PointAPIService: {1},
 		PointCloud:      {1},
 	}
