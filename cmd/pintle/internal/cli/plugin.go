@@ -58,6 +58,7 @@ type pluginStatus struct {
 func newPlugin() *cobra.Command {
 	cmd := &cobra.Command{Use: "plugin", Short: "Look at and steer plugins"}
 	cmd.AddCommand(newPluginList(), newPluginInfo(), newPluginLogs(), newPluginRestart(), newPluginServe())
+	cmd.AddCommand(newPluginAuthoring()...)
 	return cmd
 }
 
