@@ -17,7 +17,7 @@ import (
 // its own, as that of a process would be. A panic of Run itself ends the session; one in
 // a goroutine that the plugin started takes the host along: that is the price of this
 // placement.
-func (s *supervisor) embed(env protocol.Environment) (*guest, error) {
+func (s *instance) embed(env protocol.Environment) (*guest, error) {
 	impl := s.spec.Builtin
 	log := slog.New(slog.NewTextHandler(s.out, nil))
 	e, err := env.Env(impl.Info(), log)

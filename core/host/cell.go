@@ -16,7 +16,7 @@ import (
 const softShare = 0.9
 
 // limits of the plugin's processes. First-party plugins have only what their entry says.
-func (s *supervisor) limits() Limits {
+func (s *instance) limits() Limits {
 	l := s.spec.Limits
 	if s.spec.FirstParty() {
 		return l
@@ -35,7 +35,7 @@ func (s *supervisor) limits() Limits {
 }
 
 // softMemoryLimit is the plugin's GOMEMLIMIT in bytes, 0 for none.
-func (s *supervisor) softMemoryLimit() int64 {
+func (s *instance) softMemoryLimit() int64 {
 	if s.spec.MemoryLimit > 0 {
 		return s.spec.MemoryLimit
 	}
@@ -45,7 +45,7 @@ func (s *supervisor) softMemoryLimit() int64 {
 // starter returns what forks the plugin's process, and what is to be called when that has
 // ended: a third party's gets a cell, first-party ones the host's own thread. sockets is the
 // directory in which the plugin listens.
-func (s *supervisor) starter(cmd *exec.Cmd, env protocol.Environment, sockets string) (starter, func(*Exit), error) {
+func (s *instance) starter(cmd *exec.Cmd, env protocol.Environment, sockets string) (starter, func(*Exit), error) {
 	if s.spec.FirstParty() {
 		return s.host.launcher, func(*Exit) {}, nil
 	}
@@ -92,7 +92,7 @@ func (s *supervisor) starter(cmd *exec.Cmd, env protocol.Environment, sockets st
 
 // around is what a plugin sees of the place of its binary: the directory, as programs bring
 // files of their own, but for one in which there is something to hide.
-func (s *supervisor) around(program string) string {
+func (s *instance) around(program string) string {
 	dir := filepath.Dir(program)
 	for _, hidden := range append([]string{s.host.config.Dir}, s.host.config.Hide...) {
 		if dir == "/" || dir == hidden || strings.HasPrefix(hidden, dir+"/") {
@@ -103,7 +103,7 @@ func (s *supervisor) around(program string) string {
 }
 
 // confined records how the plugin's process is confined, and logs once what is missing.
-func (s *supervisor) confined(r confine.Report) {
+func (s *instance) confined(r confine.Report) {
 	measures := make([]string, 0, len(r.Measures))
 	for _, m := range r.Measures {
 		measures = append(measures, string(m))
@@ -119,7 +119,7 @@ func (s *supervisor) confined(r confine.Report) {
 }
 
 // setCell says where the plugin's process is, for those who ask what it takes.
-func (s *supervisor) setCell(c *confine.Cell) {
+func (s *instance) setCell(c *confine.Cell) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cell = c

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 
@@ -47,6 +48,8 @@ type Spec struct {
 	// SHA256 of the binary in hexadecimal. Where it is set, a binary with another sum is
 	// not run.
 	SHA256 string
+	// Source is where a third party's plugin comes from, where that is not Path.
+	Source Source
 	// Placement is Process where empty.
 	Placement Placement
 	// Builtin is the implementation for placement Builtin.
@@ -79,6 +82,49 @@ type Spec struct {
 	Disabled bool
 	// NodeScoped plugins run on each node; their Plugin object carries the node's name.
 	NodeScoped bool
+	// Admission overrides what an admission plugin declares of itself.
+	Admission AdmissionPolicy
+	// Replacement is how a new version, or new settings, take the place of the old.
+	Replacement Replacement
+	// Wish is the spec of the Plugin object that the entry was made from, nil where it is
+	// from the configuration. It is kept in the history, to go back to.
+	Wish map[string]any
+}
+
+// AdmissionPolicy is the operator's word on an admission plugin. What is empty is as the
+// plugin declares it.
+type AdmissionPolicy struct {
+	// FailurePolicy is Fail or Ignore.
+	FailurePolicy string
+	// Timeout of one call.
+	Timeout time.Duration
+	// ExemptNamespaces are never asked about, beside those that never are.
+	ExemptNamespaces []string
+}
+
+// ReplacementStrategy says how one instance of a plugin follows another.
+type ReplacementStrategy string
+
+// The strategies.
+const (
+	// HandOver starts the new beside the old, hands calls and work over, and ends the old:
+	// the default.
+	HandOver ReplacementStrategy = "HandOver"
+	// RestartFirst checks the new beside the old, ends both, and starts the new: for plugins
+	// of which there must never be two at work.
+	RestartFirst ReplacementStrategy = "Restart"
+)
+
+// DefaultWatchPeriod is how long a new version is watched where nothing else is said.
+const DefaultWatchPeriod = time.Minute
+
+// Replacement is how a new instance takes the place of another.
+type Replacement struct {
+	// Strategy is HandOver where empty.
+	Strategy ReplacementStrategy
+	// WatchPeriod is how long the new has to work before it has proven itself: should it
+	// fail earlier, what ran before comes back. DefaultWatchPeriod where zero.
+	WatchPeriod time.Duration
 }
 
 // Limits bound what a plugin's processes may take together.
@@ -92,7 +138,7 @@ type Limits struct {
 }
 
 // FirstParty reports whether the plugin is part of the host's own distribution.
-func (s *Spec) FirstParty() bool { return s.Path == "" }
+func (s *Spec) FirstParty() bool { return s.Path == "" && s.Source == Source{} }
 
 // Connection says how a plugin reaches the API server; see protocol.Connection.
 type Connection = protocol.Connection
@@ -134,6 +180,16 @@ type Config struct {
 	// and again when it comes back with others. The service stays valid when the plugin
 	// restarts. Without it, such plugins are of no use to this host.
 	OnAPIService func(name string, served []apiservice.GroupVersion, s APIService) error
+	// OnTypesGone is called when types that OnBundle was given are a plugin's no longer.
+	OnTypesGone func(name string, types []schema.GroupResource) error
+	// TypeOwner says which definition has a type now, for the check of a plugin that would
+	// bring it, and false where there is none.
+	TypeOwner func(schema.GroupResource) (source string, ok bool)
+	// CountObjects of a type. Types that have some can't be given up by an upgrade.
+	CountObjects func(context.Context, schema.GroupResource) (int, error)
+	// Fetcher gets the files of plugins that have a Source. Without one, paths are all
+	// that is known.
+	Fetcher Fetcher
 
 	// Standby hosts do not run controllers and schedulers until SetLeading(true).
 	Standby bool
@@ -175,6 +231,9 @@ func (c *Config) complete() error {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	if c.Fetcher == nil {
+		c.Fetcher = pathFetcher{}
+	}
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
@@ -213,6 +272,10 @@ func (s *Spec) Validate() error {
 	switch s.Placement {
 	case "", Process:
 		switch {
+		case s.Source != Source{}:
+			if len(s.Command) > 0 || s.Path != "" {
+				return fail("source", "can't be given together with command or path")
+			}
 		case (len(s.Command) == 0) == (s.Path == ""):
 			return fail("path", "exactly one of command (first-party) and path (third-party) is needed")
 		case s.Path != "" && !filepath.IsAbs(s.Path):

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +30,11 @@ type Host struct {
 	publisher *publisher
 	relay     *relay
 	keeper    *confine.Keeper
+	// requirements of plugins by each other.
+	requirements *requirements
+
+	ctx context.Context //nolint:containedctx // Run's, for plugins that are added later
+	all sync.WaitGroup  // of what runs for plugins
 
 	mu      sync.Mutex
 	plugins map[string]*supervisor
@@ -46,7 +50,7 @@ func New(config Config) (*Host, error) {
 	h := &Host{
 		config:  config,
 		lead:    newLeadership(!config.Standby),
-		plugins: map[string]*supervisor{},
+		plugins: map[string]*supervisor{}, requirements: newRequirements(),
 	}
 	for _, dir := range []string{config.Dir, filepath.Join(config.Dir, "plugins"), filepath.Join(config.Dir, "logs")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -89,84 +93,11 @@ func (h *Host) makeSocketDir() error {
 	return nil
 }
 
-// Add puts a plugin into the catalogue. It must be called before Run.
-func (h *Host) Add(spec Spec) error {
-	if err := spec.Validate(); err != nil {
-		return err
-	}
-	if spec.Placement == "" {
-		spec.Placement = Process
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.running || h.stopped {
-		return fmt.Errorf("plugin %q: the host is already running", spec.Name)
-	}
-	if _, ok := h.plugins[spec.Name]; ok {
-		return fmt.Errorf("plugin %q: name: there is already a plugin of this name", spec.Name)
-	}
-	s, err := newSupervisor(h, spec)
-	if err != nil {
-		return fmt.Errorf("plugin %q: %w", spec.Name, err)
-	}
-	h.plugins[spec.Name] = s
-	return nil
-}
-
-// Run starts all plugins and watches over them until ctx is done; it returns when all
-// have stopped. It can be called once.
-func (h *Host) Run(ctx context.Context) error {
-	h.mu.Lock()
-	if h.running || h.stopped {
-		h.mu.Unlock()
-		return fmt.Errorf("plugin host: Run was called before")
-	}
-	h.running = true
-	h.launcher = newLauncher()
-	plugins := h.sorted()
-	h.mu.Unlock()
-
-	var all sync.WaitGroup
-	for _, s := range plugins {
-		all.Go(func() { s.supervise(ctx) })
-	}
-	published := make(chan struct{})
-	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
-	go func() {
-		defer close(published)
-		if h.publisher != nil {
-			h.publisher.run(publishing)
-		}
-	}()
-	all.Wait()
-	stopPublishing()
-	<-published
-	h.relay.close()
-	h.launcher.Close()
-	for _, s := range plugins {
-		s.out.close()
-	}
-	h.mu.Lock()
-	h.running, h.stopped = false, true
-	h.mu.Unlock()
+func (h *Host) removeSockets() error {
 	if err := errors.Join(os.RemoveAll(h.sockets), h.keeper.Close()); err != nil {
 		return fmt.Errorf("plugin host: clean up: %w", err)
 	}
 	return nil
-}
-
-func (h *Host) sorted() []*supervisor {
-	out := make([]*supervisor, 0, len(h.plugins))
-	for _, s := range h.plugins {
-		out = append(out, s)
-	}
-	slices.SortFunc(out, func(a, b *supervisor) int {
-		if a.spec.Name < b.spec.Name {
-			return -1
-		}
-		return 1
-	})
-	return out
 }
 
 func (h *Host) plugin(name string) (*supervisor, error) {
@@ -216,7 +147,7 @@ func (h *Host) Restart(name string) error {
 	if err != nil {
 		return err
 	}
-	if s.spec.Disabled {
+	if s.plan.current().Disabled {
 		return fmt.Errorf("plugin %q is disabled by its configuration", name)
 	}
 	s.restart()

@@ -25,7 +25,7 @@ import (
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // launch starts the plugin's process and shakes hands with it.
-func (s *supervisor) launch(ctx context.Context, dir string, env protocol.Environment) (*guest, error) {
+func (s *instance) launch(ctx context.Context, dir string, env protocol.Environment) (*guest, error) {
 	cmd, err := s.command(dir)
 	if err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (s *supervisor) launch(ctx context.Context, dir string, env protocol.Enviro
 
 // command makes the plugin's command after checking its binary. Its environment holds
 // nothing of the host's.
-func (s *supervisor) command(dir string) (*exec.Cmd, error) {
+func (s *instance) command(dir string) (*exec.Cmd, error) {
 	argv := s.spec.Command
 	if s.spec.Path != "" {
 		argv = append([]string{s.spec.Path}, s.spec.Args...)
@@ -116,7 +116,7 @@ func (s *supervisor) command(dir string) (*exec.Cmd, error) {
 }
 
 // meet connects to a plugin that has shaken hands, and learns what it offers.
-func (s *supervisor) meet(ctx context.Context, rpc goplugin.ClientProtocol, env protocol.Environment) (*guest, error) {
+func (s *instance) meet(ctx context.Context, rpc goplugin.ClientProtocol, env protocol.Environment) (*guest, error) {
 	raw, err := rpc.Dispense(protocol.PluginName)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
@@ -129,7 +129,7 @@ func (s *supervisor) meet(ctx context.Context, rpc goplugin.ClientProtocol, env 
 }
 
 // converse makes a guest of a plugin at the other end of a connection.
-func (s *supervisor) converse(ctx context.Context, conn *grpc.ClientConn, env protocol.Environment) (*guest, error) {
+func (s *instance) converse(ctx context.Context, conn *grpc.ClientConn, env protocol.Environment) (*guest, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.host.config.CallTimeout)
 	defer cancel()
 	c, err := remote.Connect(ctx, conn, s.host.config.Version)
@@ -155,7 +155,7 @@ func (s *supervisor) converse(ctx context.Context, conn *grpc.ClientConn, env pr
 }
 
 // ended records how a process ended.
-func (s *supervisor) ended(proc *process) {
+func (s *instance) ended(proc *process) {
 	if proc == nil {
 		return
 	}
@@ -169,7 +169,7 @@ func (s *supervisor) ended(proc *process) {
 }
 
 // deathError says how a process ended, and of which panic.
-func (s *supervisor) deathError(proc *process) error {
+func (s *instance) deathError(proc *process) error {
 	_, panicText := s.out.tail(0)
 	first, _, _ := strings.Cut(panicText, "\n")
 	if first != "" {
@@ -179,7 +179,7 @@ func (s *supervisor) deathError(proc *process) error {
 }
 
 // startError says in the operator's terms why there was no handshake.
-func (s *supervisor) startError(proc *process, err error) error {
+func (s *instance) startError(proc *process, err error) error {
 	text := err.Error()
 	switch {
 	case strings.Contains(text, "timeout while waiting for plugin to start"):
@@ -200,7 +200,7 @@ func (s *supervisor) startError(proc *process, err error) error {
 	}
 }
 
-func (s *supervisor) binary() string {
+func (s *instance) binary() string {
 	if s.spec.Path != "" {
 		return s.spec.Path
 	}

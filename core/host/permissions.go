@@ -14,14 +14,6 @@ import (
 
 type policyRule = rbacv1.PolicyRule
 
-// granted are the permissions a plugin gets, of those that it asks for.
-func (s *Spec) granted(requested []policyRule) []policyRule {
-	if s.FirstParty() || s.Grant {
-		return requested
-	}
-	return s.Permissions
-}
-
 // EnsurePermissions makes rules the permissions of the named plugin's identity: a
 // ClusterRole and a ClusterRoleBinding, both named "pintle:plugin:NAME". The client must
 // be allowed to grant them.

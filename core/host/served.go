@@ -17,7 +17,7 @@ type Dial func(ctx context.Context) (conn *grpc.ClientConn, end func(), err erro
 
 // reach makes a guest of a plugin that is served elsewhere. Its life is its own: the host
 // learns that it is gone by what fails.
-func (s *supervisor) reach(ctx context.Context, env protocol.Environment) (*guest, error) {
+func (s *instance) reach(ctx context.Context, env protocol.Environment) (*guest, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.host.config.StartTimeout)
 	defer cancel()
 	conn, end, err := s.spec.Dial(ctx)

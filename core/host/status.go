@@ -70,6 +70,18 @@ type Status struct {
 	Confined, NotConfined []string
 	// Requested permissions, and those that were granted.
 	Requested, Granted []rbacv1.PolicyRule
+	// PendingPermissions are those that it asks for and nobody has granted.
+	PendingPermissions []rbacv1.PolicyRule
+	// SHA256 of the binary that runs, Digest of the artifact that it came in, and the key
+	// that signed that.
+	SHA256, Digest, SignedBy string
+	// Types are the resource types that are its, as PLURAL.GROUP.
+	Types []string
+	// ObservedGeneration is that of the Plugin object whose spec is carried out.
+	ObservedGeneration int64
+	Conditions         []Condition
+	// History of its revisions, the oldest first.
+	History []Revision
 
 	// Calls to the plugin and how many of them failed, since the host started.
 	Calls, Errors int64

@@ -7,9 +7,9 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/pintle-dev/pintle/core/host/confine"
 	"github.com/pintle-dev/pintle/sdk/protocol"
 )
 
@@ -18,27 +18,49 @@ const statusLines = 200
 
 // supervisor watches over one plugin: it starts sessions one after the other.
 type supervisor struct {
-	host    *Host
+	host *Host
+	// spec is the entry as it was first; its Name, Placement of the object and NodeScoped
+	// never change. What holds now is the plan's.
 	spec    Spec
+	plan    *plan
 	log     *slog.Logger
 	out     *output
 	network *networkProxy
 	keys    *keyManagerProxy
 	// holders of the points that others call, by the point's name.
 	holders map[protocol.Point]holder
+	// attached says which instance each holder has; only the session's goroutine looks.
+	attached map[protocol.Point]*instance
+	// serving is the instance that the plugin's status is about, nil before the first.
+	serving atomic.Pointer[instance]
 
 	restarts chan struct{} // a restart was asked for
+	stopped  chan struct{} // closed when supervise has returned
+	cancel   context.CancelFunc
 
 	mu      sync.Mutex
 	status  Status
 	changed chan struct{} // closed at each change of status
-	cell    *confine.Cell // of the process, where it has one
 }
 
+// Reasons for the end of a session that are no failures.
 var (
 	errRestart        = errors.New("a restart was asked for")
 	errLostLeadership = errors.New("this host no longer leads")
+	errReplaced       = errors.New("its entry was changed")
+	errDisabled       = errors.New("it was disabled")
+	errRemoved        = errors.New("it was removed from the catalogue")
 )
+
+// wasAsked reports whether a session ended because somebody wanted it to.
+func wasAsked(err error) bool {
+	for _, asked := range []error{errRestart, errLostLeadership, errReplaced, errDisabled, errRemoved} {
+		if errors.Is(err, asked) {
+			return true
+		}
+	}
+	return false
+}
 
 func newSupervisor(h *Host, spec Spec) (*supervisor, error) {
 	out, err := newOutput(filepath.Join(h.config.Dir, "logs", spec.Name+".log"), h.config.LogBytes)
@@ -48,9 +70,12 @@ func newSupervisor(h *Host, spec Spec) (*supervisor, error) {
 	s := &supervisor{
 		host:     h,
 		spec:     spec,
+		plan:     newPlan(spec),
 		log:      h.config.Logger.With("plugin", spec.Name),
 		out:      out,
+		attached: map[protocol.Point]*instance{},
 		restarts: make(chan struct{}, 1),
+		stopped:  make(chan struct{}),
 		changed:  make(chan struct{}),
 		status: Status{
 			Object: ObjectName(spec.Name, nodeOf(h, &spec)), Name: spec.Name, Placement: spec.Placement,
@@ -67,10 +92,12 @@ func newSupervisor(h *Host, spec Spec) (*supervisor, error) {
 		protocol.PointAPIService: newAPIServiceHolder(s),
 	}
 	if spec.Disabled {
-		s.status.Health, s.status.Reason = HealthDisabled, "disabled by its configuration"
+		s.status.Health, s.status.Reason = HealthDisabled, disabledReason
 	}
 	return s, nil
 }
+
+const disabledReason = "disabled by its configuration"
 
 // nodeOf is the node's name in a plugin's object.
 func nodeOf(h *Host, spec *Spec) string {
@@ -80,14 +107,15 @@ func nodeOf(h *Host, spec *Spec) string {
 	return ""
 }
 
-// supervise runs sessions until ctx is done.
+// supervise runs sessions until ctx is done or the plugin is removed.
 func (s *supervisor) supervise(ctx context.Context) {
-	if s.spec.Disabled {
-		s.update(func(*Status) {})
-		return
-	}
 	failures := 0
 	for first := true; ; first = false {
+		e, ok := s.await(ctx)
+		if !ok {
+			s.ends(ctx)
+			return
+		}
 		if !first {
 			s.update(func(st *Status) { st.Restarts++ })
 		}
@@ -95,32 +123,69 @@ func (s *supervisor) supervise(ctx context.Context) {
 			st.Health, st.NextStart = HealthStarting, time.Time{}
 			st.Circuit = s.host.config.Backoff.circuit(failures, false)
 		})
-		healthyFor, err := s.session(ctx)
+		e, healthyFor, err := s.session(ctx, e)
 		if ctx.Err() != nil {
-			s.update(func(st *Status) { st.Health, st.PID, st.Reason = HealthStopped, 0, "the host was stopped" })
+			s.ends(ctx)
 			return
 		}
 		switch {
-		case errors.Is(err, errRestart), errors.Is(err, errLostLeadership):
+		case wasAsked(err):
+			failures = 0
+		case s.goBack(e, err):
 			failures = 0
 		case healthyFor >= s.host.config.Backoff.Reset:
 			failures = 1
 		default:
 			failures++
 		}
-		if !s.pause(ctx, err, failures) {
-			s.update(func(st *Status) { st.Health, st.PID, st.Reason = HealthStopped, 0, "the host was stopped" })
+		if !s.pause(ctx, e, err, failures) {
+			s.ends(ctx)
 			return
 		}
 	}
 }
 
+// ends notes the end of supervision.
+func (s *supervisor) ends(ctx context.Context) {
+	reason := "the host was stopped"
+	if ctx.Err() == nil {
+		reason = errRemoved.Error()
+	}
+	s.update(func(st *Status) {
+		st.PID = 0
+		if st.Health != HealthDisabled {
+			setHealth(st, HealthStopped, reason)
+		}
+	})
+}
+
+// await returns the entry to run when there is one that is not disabled. It returns false
+// with the end of ctx, and when the plugin was removed.
+func (s *supervisor) await(ctx context.Context) (entry, bool) {
+	for {
+		e, removed, changed := s.plan.next()
+		switch {
+		case removed || ctx.Err() != nil:
+			return e, false
+		case e.Disabled:
+			s.update(func(st *Status) { setHealth(st, HealthDisabled, disabledReason) })
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		return e, true
+	}
+}
+
 // pause records why a session ended and waits until the next may begin. It returns false
 // where there will be none.
-func (s *supervisor) pause(ctx context.Context, err error, failures int) bool {
+func (s *supervisor) pause(ctx context.Context, e entry, err error, failures int) bool {
 	lines, panicText := s.out.tail(statusLines)
 	delay := s.host.config.Backoff.delay(failures)
-	refused := isRefused(err)
+	back := failures == 0 && !wasAsked(err) // to the entry before
+	refused := isRefused(err) && !back
 	s.update(func(st *Status) {
 		st.PID, st.Reason, st.LastReason = 0, err.Error(), err.Error()
 		st.LastOutput, st.Panic = lines, panicText
@@ -142,13 +207,21 @@ func (s *supervisor) pause(ctx context.Context, err error, failures int) bool {
 		defer t.Stop()
 		timer = t.C
 	}
-	select {
-	case <-timer:
-	case <-s.restarts:
-	case <-ctx.Done():
-		return false
+	for {
+		next, removed, changed := s.plan.next()
+		if removed || next.serial != e.serial {
+			return true
+		}
+		select {
+		case <-timer:
+			return true
+		case <-s.restarts:
+			return true
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
 	}
-	return true
 }
 
 // restart asks for a new session.
@@ -162,10 +235,15 @@ func (s *supervisor) restart() {
 // update changes the status and tells whoever waits for that.
 func (s *supervisor) update(f func(*Status)) {
 	s.mu.Lock()
+	before := s.status.Health
 	f(&s.status)
+	after := s.status.Health
 	close(s.changed)
 	s.changed = make(chan struct{})
 	s.mu.Unlock()
+	if before != after {
+		s.host.requirements.notify()
+	}
 	if p := s.host.publisher; p != nil {
 		p.notify(s.spec.Name)
 	}

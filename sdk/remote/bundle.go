@@ -63,13 +63,7 @@ func (b *Bundle) Attach(ctx context.Context, c *Client) (changed bool, gone <-ch
 	b.mu.Lock()
 	changed = b.wire == nil || !proto.Equal(b.wire, wire)
 	if changed {
-		b.wire, b.defs = wire, defs
-		b.hooks = map[schema.GroupResource]any{}
-		for i, d := range defs {
-			if h := newHooks(b, d, wire.GetDefinitions()[i].GetHooks()); h != nil {
-				b.hooks[d.GroupResource()] = h
-			}
-		}
+		b.take(wire, defs)
 	}
 	b.mu.Unlock()
 	if old := b.stream.Swap(stream); old != nil {

@@ -1,0 +1,146 @@
+package host
+
+import (
+	"reflect"
+	"sync"
+)
+
+// plan says which entry of a plugin is to run: the one that is wanted, or, where that was
+// found not to work, the last one that did.
+type plan struct {
+	mu     sync.Mutex
+	wanted entry
+	// good is the last entry that has proven itself, nil where none has.
+	good *entry
+	// rejected is the serial of the wanted entry that did not work, 0 where it did or has
+	// not been tried.
+	rejected int64
+	removed  bool
+	changed  chan struct{} // closed at each change
+}
+
+// entry is one state of a plugin's entry in the catalogue.
+type entry struct {
+	Spec
+	// serial counts the entries of a plugin.
+	serial int64
+}
+
+func newPlan(s Spec) *plan {
+	return &plan{wanted: entry{s, 1}, changed: make(chan struct{})}
+}
+
+// want makes s the wanted entry, and reports whether it is another than before.
+func (p *plan) want(s Spec) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if same(&p.wanted.Spec, &s) {
+		return false
+	}
+	p.wanted = entry{s, p.wanted.serial + 1}
+	if p.good != nil && alike(&p.good.Spec, &s) {
+		p.good = &entry{s, p.wanted.serial} // with what changes without another process
+	}
+	p.rejected = 0
+	p.notify()
+	return true
+}
+
+// remove makes the plugin end.
+func (p *plan) remove() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.removed = true
+	p.notify()
+}
+
+func (p *plan) notify() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// next is the entry to run, and a channel that is closed when that may have changed.
+func (p *plan) next() (e entry, removed bool, changed <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e = p.wanted
+	if p.rejected == p.wanted.serial && p.good != nil {
+		e = *p.good
+		e.Disabled = p.wanted.Disabled
+	}
+	return e, p.removed, p.changed
+}
+
+// current is the wanted entry.
+func (p *plan) current() entry {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wanted
+}
+
+// prove records that an entry works.
+func (p *plan) prove(e entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.good == nil || e.serial > p.good.serial {
+		p.good = &e
+	}
+}
+
+// proven reports whether e, or what differs from it by nothing that a process would
+// notice, has proven itself, and whether anything has.
+func (p *plan) proven(e entry) (it, anything bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.good == nil {
+		return false, false
+	}
+	return p.good.serial == e.serial || alike(&p.good.Spec, &e.Spec), true
+}
+
+// reject records that an entry does not work. It reports whether there is another to go
+// back to.
+func (p *plan) reject(e entry) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.good == nil || p.good.serial == e.serial {
+		return false
+	}
+	if p.wanted.serial == e.serial {
+		p.rejected = e.serial
+	}
+	return true
+}
+
+// restore takes over what an earlier host has found out: that good worked, and that the
+// wanted entry did not.
+func (p *plan) restore(good Spec) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.good, p.rejected = &entry{good, 0}, p.wanted.serial
+}
+
+// isRejected reports whether the wanted entry was found not to work.
+func (p *plan) isRejected() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rejected == p.wanted.serial
+}
+
+// same reports whether two entries say the same.
+func same(a, b *Spec) bool {
+	x, y := *a, *b
+	x.Builtin, y.Builtin, x.Dial, y.Dial = nil, nil, nil, nil // values of the host's own
+	x.Wish, y.Wish = nil, nil                                 // says the same in other words
+	return reflect.DeepEqual(x, y)
+}
+
+// alike reports whether one process can stand for both entries.
+func alike(a, b *Spec) bool {
+	x, y := *a, *b
+	for _, s := range []*Spec{&x, &y} {
+		s.Grant, s.Permissions, s.Disabled, s.Replacement = false, nil, false, Replacement{}
+		s.Source.AllowUnsigned = false
+	}
+	return same(&x, &y)
+}
