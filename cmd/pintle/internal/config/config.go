@@ -27,7 +27,9 @@ type Config struct {
 	Store   Store    `json:"store"`
 	Node    Node     `json:"node"`
 	Plugins []Plugin `json:"plugins"`
-	Log     Log      `json:"log"`
+	// PluginTrust says where plugins may come from, and whose signatures are trusted.
+	PluginTrust PluginTrust `json:"pluginTrust"`
+	Log         Log         `json:"log"`
 	// Backup makes backups by themselves.
 	Backup Backup `json:"backup"`
 	// Memory is the size of the server's heap from which it collects garbage more eagerly;
@@ -254,6 +256,9 @@ func (c *Config) Validate() error {
 		return err
 	}
 	if err := c.Backup.validate(); err != nil {
+		return err
+	}
+	if err := c.PluginTrust.validate(); err != nil {
 		return err
 	}
 	switch c.Log.Level {

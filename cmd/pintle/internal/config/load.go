@@ -67,6 +67,9 @@ func Load(file string, flags *pflag.FlagSet) (Config, error) {
 	if err := cfg.Backup.resolve(base); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
 	}
+	if err := cfg.PluginTrust.resolve(base); err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
+	}
 	if err := cfg.Validate(); err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
 	}

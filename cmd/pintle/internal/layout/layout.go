@@ -100,6 +100,9 @@ func (d Dir) Host(process string) string {
 	return filepath.Join(d.Run(), "hosts", process)
 }
 
+// Catalogue caches the binaries of plugins that come from elsewhere.
+func (d Dir) Catalogue() string { return d.join("catalogue") }
+
 // Plugin is the private directory that a host gives to one of its plugins.
 func (d Dir) Plugin(process, plugin string) string {
 	return filepath.Join(d.Host(process), "plugins", plugin)
