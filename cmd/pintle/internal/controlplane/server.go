@@ -248,7 +248,7 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 	h, err := host.New(host.Config{
 		Dir: s.dir.Host("server"), SocketPath: s.dir.APISocket(), Tokens: s.tokens,
 		Client: admin, ManagePermissions: true, Version: release.Version, Logger: s.log,
-		OnBundle: s.installBundle, Standby: true,
+		OnBundle: s.installBundle, OnAPIService: s.offerAPIService, Standby: true,
 	})
 	if err != nil {
 		return err
