@@ -124,6 +124,7 @@ func (h *Host) Run(ctx context.Context) error {
 		h.start(s)
 	}
 	h.mu.Unlock()
+	go h.keepFigures(ctx)
 	published := make(chan struct{})
 	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
@@ -142,6 +143,7 @@ func (h *Host) Run(ctx context.Context) error {
 	<-published
 	h.relay.close()
 	h.launcher.Close()
+	h.events.close()
 	for _, s := range plugins {
 		s.out.close()
 	}

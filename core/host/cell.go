@@ -82,8 +82,11 @@ func (s *instance) starter(cmd *exec.Cmd, env protocol.Environment, sockets stri
 	}
 	s.setCell(cell)
 	return cell, func(e *Exit) {
-		if u, ok := cell.Usage(); ok && e != nil && e.Signal != "" && u.OOMKills > 0 {
-			e.MemoryLimit = g.Limits.MemoryBytes
+		if u, ok := cell.Usage(); ok && e != nil {
+			e.cpu = u.CPU
+			if e.Signal != "" && u.OOMKills > 0 {
+				e.MemoryLimit = g.Limits.MemoryBytes
+			}
 		}
 		cell.Close()
 		s.setCell(nil)
@@ -116,6 +119,13 @@ func (s *instance) confined(r confine.Report) {
 	if missing := strings.Join(r.Skipped, "; "); missing != "" && missing != strings.Join(before, "; ") {
 		s.log.Warn("plugin is not confined completely", "missing", missing)
 	}
+}
+
+// where the plugin's process is, nil where it has no cell.
+func (s *instance) where() *confine.Cell {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cell
 }
 
 // setCell says where the plugin's process is, for those who ask what it takes.

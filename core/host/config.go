@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -209,6 +210,8 @@ type Config struct {
 	// Backoff between restarts.
 	Backoff Backoff
 
+	// Metrics receives the plugins' metrics; nil counts for their statuses only.
+	Metrics prometheus.Registerer
 	// Hide are paths that third parties' plugins do not see, beside Dir.
 	Hide []string
 	// Users is the range that third parties' plugins have their user ids from.

@@ -30,6 +30,8 @@ type Host struct {
 	publisher *publisher
 	relay     *relay
 	keeper    *confine.Keeper
+	events    *events
+	metrics   *metrics // nil where nobody wants them
 	// requirements of plugins by each other.
 	requirements *requirements
 
@@ -64,6 +66,13 @@ func New(config Config) (*Host, error) {
 	var err error
 	if h.keeper, err = confine.New(confine.Config{Dir: config.Dir, Hide: config.Hide, Users: config.Users}); err != nil {
 		return nil, fmt.Errorf("plugin host: %w", err)
+	}
+	h.events = &events{host: h}
+	if config.Metrics != nil {
+		h.metrics = newMetrics(h)
+		if err := config.Metrics.Register(h.metrics); err != nil {
+			return nil, fmt.Errorf("plugin host: metrics: %w", err)
+		}
 	}
 	if config.Client != nil {
 		client, err := dynamic.NewForConfig(config.Client)

@@ -43,7 +43,7 @@ func (s *instance) launch(ctx context.Context, dir string, env protocol.Environm
 		Stderr:           s.out,
 		SyncStdout:       s.out,
 		SyncStderr:       s.out,
-		GRPCDialOptions:  remote.DialOptions(),
+		GRPCDialOptions:  append(remote.DialOptions(), s.meter.options()...),
 		RunnerFunc: func(_ hclog.Logger, handshake *exec.Cmd, sockets string) (runner.Runner, error) {
 			cmd.Env = append(cmd.Env, handshake.Env...)
 			from, after, err := s.starter(cmd, env, sockets)
@@ -165,17 +165,26 @@ func (s *instance) ended(proc *process) {
 		return
 	}
 	s.out.note("process %s ended: %s", proc.ID(), exit)
+	s.meter.past.Add(int64(exit.cpu))
 	s.update(func(st *Status) { st.PID, st.LastExit = 0, exit })
 }
+
+// deadError: the plugin's process has ended by itself, or was ended from outside.
+type deadError struct {
+	text string
+	exit *Exit
+}
+
+func (e *deadError) Error() string { return e.text }
 
 // deathError says how a process ended, and of which panic.
 func (s *instance) deathError(proc *process) error {
 	_, panicText := s.out.tail(0)
 	first, _, _ := strings.Cut(panicText, "\n")
 	if first != "" {
-		return fmt.Errorf("process %s died of %s (%s)", proc.ID(), first, proc.ended())
+		return &deadError{fmt.Sprintf("process %s died of %s (%s)", proc.ID(), first, proc.ended()), proc.ended()}
 	}
-	return fmt.Errorf("process %s ended: %s", proc.ID(), proc.ended())
+	return &deadError{fmt.Sprintf("process %s ended: %s", proc.ID(), proc.ended()), proc.ended()}
 }
 
 // startError says in the operator's terms why there was no handshake.

@@ -98,3 +98,42 @@ func TestBackoffStartsAtOnceAndGrowsToItsBound(t *testing.T) {
 		}
 	})
 }
+
+// A flood is bounded in memory, in the file and in time, and the operator reads what is
+// missing; a panic at its end is kept.
+func TestOutputSurvivesAFlood(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	o, err := newOutput(path, 64<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.close()
+	line := strings.Repeat("x", 99) + "\n"
+	chunk := strings.Repeat(line, 640)
+	began := time.Now()
+	written := 0
+	for time.Since(began) < 300*time.Millisecond {
+		n, _ := o.Write([]byte(chunk))
+		written += n
+	}
+	if most := readBurst + int(time.Since(began).Seconds()*readBytesPerSecond) + 2*len(chunk); written > most {
+		t.Errorf("%d bytes were taken, more than %d", written, most)
+	}
+	_, _ = o.Write([]byte("panic: at last\n\ngoroutine 1 [running]:\n"))
+	o.note("process 1 ended")
+	lines, panicText := o.tail(5)
+	if !strings.HasPrefix(panicText, "panic: at last\n\ngoroutine 1") {
+		t.Errorf("panic: %q", panicText)
+	}
+	said := strings.Join(lines, "\n")
+	if !strings.Contains(said, "dropped ") || !strings.Contains(said, "goroutine 1 [running]:") || !strings.Contains(said, "process 1 ended") {
+		t.Errorf("last lines:\n%s", said)
+	}
+	st, err := os.Stat(path)
+	if err != nil || st.Size() > keptBurst+keptBytesPerSecond+4096 {
+		t.Errorf("the file has %d bytes (%v)", st.Size(), err)
+	}
+	if got := int(o.droppedBytes()) + int(st.Size()); got < written || o.droppedBytes() == 0 {
+		t.Errorf("%d dropped and %d kept of %d", o.droppedBytes(), st.Size(), written)
+	}
+}

@@ -180,6 +180,7 @@ func (w *watcher) atWork() {
 	}
 	w.healthySince = now()
 	w.update(func(st *Status) { setHealth(st, HealthHealthy, "") })
+	w.tellStarted()
 	if w.proof == nil {
 		w.proof = w.watchPeriod()
 	}

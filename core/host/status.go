@@ -100,6 +100,8 @@ type Exit struct {
 	Signal string
 	// MemoryLimit in bytes is set where it was killed for wanting more.
 	MemoryLimit int64
+
+	cpu time.Duration // that it took
 }
 
 func (e Exit) String() string {
@@ -113,7 +115,7 @@ func (e Exit) String() string {
 }
 
 func exitOf(state *os.ProcessState, at time.Time) *Exit {
-	e := &Exit{At: at, Code: state.ExitCode()}
+	e := &Exit{At: at, Code: state.ExitCode(), cpu: state.UserTime() + state.SystemTime()}
 	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		e.Signal = ws.Signal().String()
 	}

@@ -34,6 +34,9 @@ type supervisor struct {
 	// serving is the instance that the plugin's status is about, nil before the first.
 	serving atomic.Pointer[instance]
 
+	meter     *meter
+	figuresAt time.Time // when figures were last published; only who keeps them looks
+
 	restarts chan struct{} // a restart was asked for
 	stopped  chan struct{} // closed when supervise has returned
 	cancel   context.CancelFunc
@@ -73,6 +76,7 @@ func newSupervisor(h *Host, spec Spec) (*supervisor, error) {
 		plan:     newPlan(spec),
 		log:      h.config.Logger.With("plugin", spec.Name),
 		out:      out,
+		meter:    &meter{metrics: h.metrics, plugin: spec.Name},
 		attached: map[protocol.Point]*instance{},
 		restarts: make(chan struct{}, 1),
 		stopped:  make(chan struct{}),
@@ -198,6 +202,7 @@ func (s *supervisor) pause(ctx context.Context, e entry, err error, failures int
 			st.Circuit = s.host.config.Backoff.circuit(failures, true)
 		}
 	})
+	s.tellEnd(err, failures, delay)
 	var timer <-chan time.Time
 	if refused {
 		s.log.Error("plugin refused", "reason", err)

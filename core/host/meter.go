@@ -1,0 +1,222 @@
+package host
+
+import (
+	"context"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	pluginv1 "github.com/pintle-dev/pintle/sdk/proto/plugin/v1"
+)
+
+// meter counts the calls to one plugin's process, each stream of calls by its answers.
+type meter struct {
+	metrics *metrics
+	plugin  string
+
+	calls, errors atomic.Int64
+	// past is the CPU time of processes that have ended.
+	past atomic.Int64
+}
+
+// done records one call.
+func (m *meter) done(method string, took time.Duration, failed bool) {
+	m.calls.Add(1)
+	if failed {
+		m.errors.Add(1)
+	}
+	m.metrics.observe(m.plugin, method, took, failed)
+}
+
+// options make a connection count.
+func (m *meter) options() []grpc.DialOption {
+	return []grpc.DialOption{grpc.WithChainUnaryInterceptor(m.unary), grpc.WithChainStreamInterceptor(m.stream)}
+}
+
+// shortMethod makes "Network/Attach" of "/pintle.plugin.v1.Network/Attach"; what is not the
+// contract's, such as health checks, does not count.
+func shortMethod(full string) (string, bool) {
+	const ours = "/pintle.plugin.v1."
+	return strings.CutPrefix(full, ours)
+}
+
+func (m *meter) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	name, ours := shortMethod(method)
+	if !ours {
+		return invoke(ctx, method, req, reply, cc, opts...)
+	}
+	began := time.Now()
+	err := invoke(ctx, method, req, reply, cc, opts...)
+	m.done(name, time.Since(began), err != nil)
+	return err
+}
+
+func (m *meter) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := streamer(ctx, desc, cc, method, opts...)
+	name, ours := shortMethod(method)
+	if err != nil || !ours || !desc.ClientStreams || !desc.ServerStreams {
+		return s, err
+	}
+	return &meteredStream{ClientStream: s, meter: m, method: name}, nil
+}
+
+// meteredStream sees calls go and answers come on a stream that carries many. A stream of
+// another kind passes through.
+type meteredStream struct {
+	grpc.ClientStream
+	meter  *meter
+	method string
+
+	mu    sync.Mutex
+	began map[uint64]time.Time
+	ended bool
+}
+
+// SendMsg implements grpc.ClientStream.
+func (s *meteredStream) SendMsg(m any) error {
+	if r, ok := m.(*pluginv1.HooksRequest); ok && len(r.GetCalls()) > 0 {
+		at := time.Now()
+		s.mu.Lock()
+		if s.began == nil && !s.ended {
+			s.began = map[uint64]time.Time{}
+		}
+		for _, c := range r.GetCalls() {
+			if !s.ended {
+				s.began[c.GetId()] = at
+			}
+		}
+		s.mu.Unlock()
+	}
+	return s.ClientStream.SendMsg(m)
+}
+
+// RecvMsg implements grpc.ClientStream.
+func (s *meteredStream) RecvMsg(m any) error {
+	err := s.ClientStream.RecvMsg(m)
+	if err != nil {
+		s.end()
+		return err
+	}
+	if r, ok := m.(*pluginv1.HooksResponse); ok {
+		for _, res := range r.GetResults() {
+			s.answered(res.GetId(), res.GetError() != "")
+		}
+	}
+	return nil
+}
+
+func (s *meteredStream) answered(id uint64, failed bool) {
+	s.mu.Lock()
+	began, ok := s.began[id]
+	delete(s.began, id)
+	s.mu.Unlock()
+	if ok {
+		s.meter.done(s.method, time.Since(began), failed)
+	}
+}
+
+// end counts the calls that will get no answer as failed.
+func (s *meteredStream) end() {
+	s.mu.Lock()
+	left := s.began
+	s.began, s.ended = nil, true
+	s.mu.Unlock()
+	for _, began := range left {
+		s.meter.done(s.method, time.Since(began), true)
+	}
+}
+
+// usage is what a plugin's process takes: from its group where it has one, else from the
+// process alone, without the pages that it shares with its host.
+// The CPU time is that of all its processes since the host started.
+func (s *supervisor) usage() (memory int64, cpu time.Duration) {
+	past := time.Duration(s.meter.past.Load())
+	i := s.serving.Load()
+	pid := s.snapshot().PID
+	if i == nil || pid == 0 {
+		return 0, past
+	}
+	if cell := i.where(); cell != nil {
+		if u, ok := cell.Usage(); ok {
+			return u.MemoryBytes, past + u.CPU
+		}
+	}
+	memory, cpu = processUsage(pid)
+	return memory, past + cpu
+}
+
+// ticksPerSecond of the times in /proc: a constant of Linux's interface to programs.
+const ticksPerSecond = 100
+
+func processUsage(pid int) (memory int64, cpu time.Duration) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	if b, err := os.ReadFile(dir + "/status"); err == nil {
+		for line := range strings.Lines(string(b)) {
+			if v, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+				kib, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
+				memory = kib << 10
+			}
+		}
+	}
+	if b, err := os.ReadFile(dir + "/stat"); err == nil {
+		_, after, _ := strings.Cut(string(b), ") ")
+		if f := strings.Fields(after); len(f) > 12 { // state is the first of them, utime and stime 12th and 13th
+			user, _ := strconv.ParseInt(f[11], 10, 64)
+			system, _ := strconv.ParseInt(f[12], 10, 64)
+			cpu = time.Duration(user+system) * (time.Second / ticksPerSecond)
+		}
+	}
+	return memory, cpu
+}
+
+// Times at which figures are looked at, and at which they are published at most where nothing
+// but them has changed: an object of the cluster is no time series.
+const (
+	meterInterval   = 15 * time.Second
+	publishInterval = time.Minute
+	// noticeable change of memory, as a share, and never less than leastChange bytes.
+	noticeable  = 0.25
+	leastChange = 4 << 20
+)
+
+// keepFigures keeps the figures in the statuses of all plugins.
+func (h *Host) keepFigures(ctx context.Context) {
+	tick := time.NewTicker(meterInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		h.mu.Lock()
+		plugins := h.sorted()
+		h.mu.Unlock()
+		for _, s := range plugins {
+			s.figures()
+		}
+	}
+}
+
+func (s *supervisor) figures() {
+	memory, cpu := s.usage()
+	calls, errs := s.meter.calls.Load(), s.meter.errors.Load()
+	st := s.snapshot()
+	grown := math.Abs(float64(memory - st.MemoryBytes))
+	switch {
+	case grown > max(leastChange, noticeable*float64(st.MemoryBytes)):
+	case (calls != st.Calls || errs != st.Errors) && now().Sub(s.figuresAt) >= publishInterval:
+	default:
+		return
+	}
+	s.figuresAt = now()
+	s.update(func(st *Status) {
+		st.Calls, st.Errors, st.MemoryBytes, st.CPUSeconds = calls, errs, memory, cpu.Seconds()
+	})
+}
