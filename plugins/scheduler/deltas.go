@@ -19,6 +19,9 @@ func (e *engine) setPod(p *model.Pod) {
 
 func (e *engine) setPodLocked(p *model.Pod) {
 	e.pods[p.UID] = p
+	if p.Terminal() || p.DeletionTimestamp != nil {
+		e.consulting.abandon(p.UID)
+	}
 	switch {
 	case p.Terminal():
 		e.queue.Delete(p.UID)
@@ -51,6 +54,7 @@ func (e *engine) removePod(p *model.Pod) {
 
 func (e *engine) removePodLocked(p *model.Pod) {
 	delete(e.pods, p.UID)
+	e.consulting.abandon(p.UID)
 	e.queue.Delete(p.UID)
 	e.freed(e.cache.Remove(p.UID))
 }
@@ -93,7 +97,7 @@ func causesOf(old, n *model.Node) fit.Cause {
 	if old == nil {
 		return fit.Any
 	}
-	var c fit.Cause
+	c := fit.Extension
 	if !old.Allocatable.Equal(&n.Allocatable) || old.AllowedPods != n.AllowedPods {
 		c |= fit.Resources
 	}
@@ -102,6 +106,7 @@ func causesOf(old, n *model.Node) fit.Cause {
 	}
 	same := *old
 	same.Allocatable, same.AllowedPods, same.Labels = n.Allocatable, n.AllowedPods, n.Labels
+	same.Annotations = n.Annotations
 	if !same.Same(n) {
 		c |= fit.Taints | fit.Spread
 	}
@@ -119,7 +124,7 @@ func (e *engine) removeNodeLocked(name string) {
 	delete(e.nodes, name)
 	e.cache.RemoveNode(name)
 	// Domains may have gone with it, which changes what is even.
-	e.queue.Move(uint16(fit.Spread|fit.PodAffinity), nil)
+	e.queue.Move(uint16(fit.Spread|fit.PodAffinity|fit.Extension), nil)
 	e.signal()
 }
 

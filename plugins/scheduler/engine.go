@@ -7,9 +7,11 @@ import (
 	"sync"
 	"time"
 
+	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pintle-dev/pintle/plugins/scheduler/cache"
+	"github.com/pintle-dev/pintle/plugins/scheduler/extend"
 	"github.com/pintle-dev/pintle/plugins/scheduler/fit"
 	"github.com/pintle-dev/pintle/plugins/scheduler/model"
 	"github.com/pintle-dev/pintle/plugins/scheduler/queue"
@@ -22,8 +24,13 @@ const batch = 64
 type binder interface {
 	// Bind binds a pod to a node and waits for the answer.
 	Bind(ctx context.Context, pod *model.Pod, node string) error
-	// Refuse records that a pod fits nowhere. It does not block on the network.
-	Refuse(pod *model.Pod, message string)
+	// Bound records that a binding stands that another made. It does not block on the network.
+	Bound(pod *model.Pod, node string)
+	// Refuse records that a pod was not scheduled, with the reason of its condition. It does
+	// not block on the network.
+	Refuse(pod *model.Pod, reason, message string)
+	// Read returns the JSON of a pod as it is now.
+	Read(ctx context.Context, pod *model.Pod) ([]byte, error)
 }
 
 // engine keeps the snapshot and the queue from deltas, and decides.
@@ -34,6 +41,10 @@ type engine struct {
 	// inFlight bounds the bindings under way.
 	inFlight chan struct{}
 	wake     chan struct{}
+	// extensions are plugins that have a say, nil where there can be none.
+	extensions *extend.Set
+	// work is what goes on beside run.
+	work sync.WaitGroup
 
 	mu      sync.Mutex
 	cache   *cache.Cache
@@ -43,6 +54,7 @@ type engine struct {
 	pods       map[types.UID]*model.Pod
 	nodes      map[string]types.UID
 	namespaces map[string]bool
+	consulting consulting
 }
 
 func newEngine(s Settings, b binder, log *slog.Logger) *engine {
@@ -68,25 +80,13 @@ func newEngine(s Settings, b binder, log *slog.Logger) *engine {
 
 // run decides until ctx is cancelled, then waits for the bindings under way.
 func (e *engine) run(ctx context.Context) {
-	var bindings sync.WaitGroup
-	defer bindings.Wait()
+	defer e.work.Wait()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		decided, next := e.decide()
-		for _, d := range decided {
-			select {
-			case e.inFlight <- struct{}{}:
-			case <-ctx.Done():
-				return
-			}
-			bindings.Add(1)
-			go func() {
-				defer bindings.Done()
-				defer func() { <-e.inFlight }()
-				e.bind(ctx, d)
-			}()
-		}
+		e.carryOut(ctx, decided)
+		e.consult(ctx)
 		if len(decided) > 0 || next.IsZero() && e.pending() {
 			continue
 		}
@@ -103,11 +103,34 @@ func (e *engine) run(ctx context.Context) {
 	}
 }
 
+// carryOut binds pods, many at a time. It returns when all bindings are under way.
+func (e *engine) carryOut(ctx context.Context, decided []decision) {
+	for _, d := range decided {
+		if len(d.steps) > 0 {
+			e.work.Go(func() { e.carryOutWith(ctx, d) })
+			continue
+		}
+		select {
+		case e.inFlight <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		e.work.Go(func() {
+			defer func() { <-e.inFlight }()
+			e.bind(ctx, d)
+		})
+	}
+}
+
 // decision is a pod and the node chosen for it.
 type decision struct {
 	item *queue.Item
 	pod  *model.Pod
 	node string
+	// steps are the extensions that have a part in what comes now, and raw the pod's JSON for
+	// them.
+	steps []*extend.Extension
+	raw   []byte
 }
 
 // decide takes a batch of pods from the queue. It returns those for which it found a
@@ -123,6 +146,10 @@ func (e *engine) decide() ([]decision, time.Time) {
 			break
 		}
 		pod := item.Pod
+		if extensions := e.extensions.For(pod); extensions != nil {
+			e.consulting.asked = append(e.consulting.asked, asked{item: item, pod: pod, extensions: extensions})
+			continue
+		}
 		node, err := e.chooser.Choose(pod)
 		if err != nil {
 			e.refuse(item, err)
@@ -163,11 +190,15 @@ func (e *engine) refuse(item *queue.Item, err error) {
 		// The pod itself is at fault: only a change of it helps.
 		e.queue.Wait(item, 0)
 	}
-	e.binder.Refuse(pod, err.Error())
+	e.binder.Refuse(pod, v1.PodReasonUnschedulable, err.Error())
 }
 
 func (e *engine) bind(ctx context.Context, d decision) {
-	err := e.binder.Bind(ctx, d.pod, d.node)
+	e.bound(d, e.binder.Bind(ctx, d.pod, d.node))
+}
+
+// bound takes the outcome of a binding.
+func (e *engine) bound(d decision, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err == nil {
@@ -199,5 +230,5 @@ func (e *engine) freed(n *cache.NodeInfo) {
 		return
 	}
 	e.queue.Move(uint16(fit.Resources), func(p *model.Pod) bool { return fit.HasRoom(p, n) })
-	e.queue.Move(uint16(fit.Ports|fit.PodAffinity|fit.Spread), nil)
+	e.queue.Move(uint16(fit.Ports|fit.PodAffinity|fit.Spread|fit.Extension), nil)
 }

@@ -29,6 +29,7 @@ type fakeAPI struct {
 	statuses map[string]string // message of PodScheduled
 	events   []v1.Event
 	counts   int // events patched
+	reads    int // of single objects
 }
 
 type logged struct {
@@ -107,6 +108,8 @@ func (f *fakeAPI) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == http.MethodGet && r.URL.Query().Get("watch") == "true":
 		f.watch(w, r, path[0])
+	case r.Method == http.MethodGet && len(path) == 4:
+		f.get(w, path[2], path[1]+"/"+path[3])
 	case r.Method == http.MethodGet:
 		f.list(w, path[0])
 	case r.Method == http.MethodPost && len(path) == 5 && path[4] == "binding":
@@ -118,6 +121,19 @@ func (f *fakeAPI) serve(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.Error(w, r.Method+" "+r.URL.Path, http.StatusNotFound)
 	}
+}
+
+func (f *fakeAPI) get(w http.ResponseWriter, collection, key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	o := f.objects[collection][key]
+	if o == nil {
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
+		return
+	}
+	f.reads++
+	_ = json.NewEncoder(w).Encode(o)
 }
 
 func (f *fakeAPI) list(w http.ResponseWriter, collection string) {

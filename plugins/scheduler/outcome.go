@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -88,6 +89,12 @@ func (o *outcome) Bind(ctx context.Context, pod *model.Pod, node string) error {
 	if err := o.client.post(ctx, podPath(pod)+"/binding", b); err != nil {
 		return fmt.Errorf("bind pod %s/%s to node %s: %w", pod.Namespace, pod.Name, node, err)
 	}
+	o.Bound(pod, node)
+	return nil
+}
+
+// Bound writes the event that says that a binding stands.
+func (o *outcome) Bound(pod *model.Pod, node string) {
 	o.note(func(ctx context.Context) {
 		o.mu.Lock()
 		delete(o.past, pod.UID)
@@ -95,28 +102,41 @@ func (o *outcome) Bind(ctx context.Context, pod *model.Pod, node string) error {
 		o.event(ctx, pod, v1.EventTypeNormal, "Scheduled", "Binding",
 			"Successfully assigned "+pod.Namespace+"/"+pod.Name+" to "+node)
 	})
-	return nil
 }
 
-// Refuse records that a pod fits nowhere: an event, and a condition unless it is there.
-func (o *outcome) Refuse(pod *model.Pod, message string) {
+// Read returns the JSON of a pod as it is now.
+func (o *outcome) Read(ctx context.Context, pod *model.Pod) ([]byte, error) {
+	body, err := o.client.stream(ctx, podPath(pod), nil)
+	if err != nil {
+		return nil, fmt.Errorf("read pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	defer func() { _ = body.Close() }()
+	raw, err := io.ReadAll(body)
+	if err != nil {
+		return nil, fmt.Errorf("read pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return raw, nil
+}
+
+// Refuse records that a pod was not scheduled: an event, and a condition unless it is there.
+func (o *outcome) Refuse(pod *model.Pod, reason, message string) {
 	o.note(func(ctx context.Context) {
 		o.failedScheduling(ctx, pod, message)
-		if pod.Reason == v1.PodReasonUnschedulable && pod.Message == message {
+		if pod.Reason == reason && pod.Message == message {
 			return
 		}
-		if err := o.condition(ctx, pod, message); err != nil && !apierrors.IsNotFound(err) {
+		if err := o.condition(ctx, pod, reason, message); err != nil && !apierrors.IsNotFound(err) {
 			o.log.Warn("the condition PodScheduled could not be written", "pod", pod.Namespace+"/"+pod.Name, "error", err)
 		}
 	})
 }
 
-func (o *outcome) condition(ctx context.Context, pod *model.Pod, message string) error {
+func (o *outcome) condition(ctx context.Context, pod *model.Pod, reason, message string) error {
 	body, err := json.Marshal(map[string]any{
 		// A pod of the same name made since is another pod.
 		"metadata": map[string]any{"uid": pod.UID},
 		"status": map[string]any{"conditions": []v1.PodCondition{{
-			Type: v1.PodScheduled, Status: v1.ConditionFalse, Reason: v1.PodReasonUnschedulable,
+			Type: v1.PodScheduled, Status: v1.ConditionFalse, Reason: reason,
 			Message: message, LastTransitionTime: metav1.Now(),
 		}}},
 	})

@@ -2,6 +2,8 @@ package scheduler
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 
@@ -11,7 +13,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
+	"github.com/pintle-dev/pintle/plugins/scheduler/extend"
 	"github.com/pintle-dev/pintle/plugins/scheduler/model"
+	"github.com/pintle-dev/pintle/sdk/peers"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	sdk "github.com/pintle-dev/pintle/sdk/scheduler"
 )
@@ -21,6 +25,8 @@ var _ sdk.Scheduler = (*Scheduler)(nil)
 // Scheduler is the plugin.
 type Scheduler struct {
 	settings Settings
+	// directory finds extensions where it is not env that says how; for tests.
+	directory extend.Directory
 }
 
 // New returns a scheduler with the default settings.
@@ -34,6 +40,7 @@ func (s *Scheduler) Info() plugin.Info {
 		Description: "Chooses nodes for pods and binds them.",
 		Permissions: []rbacv1.PolicyRule{
 			{APIGroups: []string{""}, Resources: []string{"pods", "nodes", "namespaces"}, Verbs: []string{"list", "watch"}},
+			{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get"}},
 			{APIGroups: []string{""}, Resources: []string{"pods/binding"}, Verbs: []string{"create"}},
 			{APIGroups: []string{""}, Resources: []string{"pods/status"}, Verbs: []string{"patch"}},
 			{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
@@ -74,13 +81,18 @@ func (s *Scheduler) Schedule(ctx context.Context, env plugin.Env) error {
 
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	closePeers, err := s.extend(ctx, &wg, e, env)
+	if err != nil {
+		return err
+	}
+	defer closePeers()
 	wg.Go(func() { out.run(ctx) })
 	// Nodes and namespaces first: pods are placed on what is known.
 	nodes := reflect(ctx, &wg, &source[*model.Node]{c, "/api/v1/nodes", model.DecodeNode},
 		newSink(e.setNode, e.removeNode, e.replaceNodes))
 	namespaces := reflect(ctx, &wg, &source[*model.Namespace]{c, "/api/v1/namespaces", model.DecodeNamespace},
 		newSink(e.setNamespace, e.removeNamespace, e.replaceNamespaces))
-	pods := reflect(ctx, &wg, &source[*model.Pod]{c, "/api/v1/pods", model.DecodePod},
+	pods := reflect(ctx, &wg, &source[*model.Pod]{c, "/api/v1/pods", e.decodePod},
 		newSink(e.setPod, e.removePod, e.replacePods))
 	for _, synced := range []<-chan struct{}{nodes, namespaces, pods} {
 		select {
@@ -92,6 +104,24 @@ func (s *Scheduler) Schedule(ctx context.Context, env plugin.Env) error {
 	log.Info("scheduling", "schedulerNames", s.settings.SchedulerNames)
 	e.run(ctx)
 	return nil
+}
+
+// extend lets other plugins have a say, where there is a way to them.
+func (s *Scheduler) extend(ctx context.Context, wg *sync.WaitGroup, e *engine, env plugin.Env) (closePeers func(), _ error) {
+	directory, closePeers := s.directory, func() {}
+	if directory == nil {
+		p, err := peers.Connect(env)
+		switch {
+		case errors.Is(err, peers.ErrNone) && len(s.settings.Extensions) == 0:
+			return closePeers, nil
+		case err != nil:
+			return nil, fmt.Errorf("extensions: %w", err)
+		}
+		directory, closePeers = extend.FromPeers(p), func() { _ = p.Close() }
+	}
+	e.extensions = extend.NewSet(s.settings.extend(), directory, e.log, e.extensionsChanged)
+	wg.Go(func() { e.extensions.Run(ctx) })
+	return closePeers, nil
 }
 
 // reflect keeps a sink supplied until ctx is cancelled. The channel it returns is closed

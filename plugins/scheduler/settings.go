@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pintle-dev/pintle/plugins/scheduler/extend"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 )
 
@@ -25,6 +28,12 @@ type Settings struct {
 	// a pod that could not be scheduled.
 	PodInitialBackoffSeconds int `json:"podInitialBackoffSeconds,omitempty"`
 	PodMaxBackoffSeconds     int `json:"podMaxBackoffSeconds,omitempty"`
+	// Extensions are the plugins with a part in scheduling. Those that run and are not named
+	// take part with the defaults.
+	Extensions []extend.Setting `json:"extensions,omitempty"`
+	// ExtensionExemptNamespaces are the namespaces whose pods concern no such plugin, so that
+	// what the cluster itself needs is scheduled without them.
+	ExtensionExemptNamespaces []string `json:"extensionExemptNamespaces,omitempty"`
 }
 
 // settingsSchema is the structural schema of Settings.
@@ -50,6 +59,33 @@ const settingsSchema = `{
     "podMaxBackoffSeconds": {
       "description": "Longest back-off of a pod that could not be scheduled, in seconds.",
       "type": "integer", "minimum": 1
+    },
+    "extensions": {
+      "description": "Plugins with a part in scheduling. Those that run and are not named take part with the defaults.",
+      "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["plugin"],
+      "items": {
+        "type": "object", "required": ["plugin"],
+        "properties": {
+          "plugin": {"description": "Name of the plugin.", "type": "string", "minLength": 1},
+          "weight": {
+            "description": "What its scores are multiplied by; 1 where nothing is said.",
+            "type": "integer", "minimum": 0, "maximum": 100
+          },
+          "failurePolicy": {
+            "description": "Fail makes the pods that concern it wait while it can't be asked, Ignore schedules them without it.",
+            "type": "string", "enum": ["Fail", "Ignore"]
+          },
+          "timeoutSeconds": {
+            "description": "How long an answer may take; 1 where nothing is said.",
+            "type": "integer", "minimum": 1, "maximum": 30
+          },
+          "disabled": {"description": "It is not asked.", "type": "boolean"}
+        }
+      }
+    },
+    "extensionExemptNamespaces": {
+      "description": "Namespaces whose pods concern no such plugin.",
+      "type": "array", "items": {"type": "string"}
     }
   }
 }`
@@ -60,6 +96,8 @@ func defaultSettings() Settings {
 		BindConcurrency:          20,
 		PodInitialBackoffSeconds: 1,
 		PodMaxBackoffSeconds:     10,
+
+		ExtensionExemptNamespaces: []string{metav1.NamespaceSystem},
 	}
 }
 
@@ -93,7 +131,14 @@ func (s Settings) validate() error {
 		return fmt.Errorf("settings of the scheduler: podMaxBackoffSeconds: must be at least podInitialBackoffSeconds (%d), is %d",
 			s.PodInitialBackoffSeconds, s.PodMaxBackoffSeconds)
 	}
+	if err := s.extend().Validate(); err != nil {
+		return fmt.Errorf("settings of the scheduler: %w", err)
+	}
 	return nil
+}
+
+func (s Settings) extend() extend.Settings {
+	return extend.Settings{Extensions: s.Extensions, ExemptNamespaces: s.ExtensionExemptNamespaces}
 }
 
 func (s Settings) initialBackoff() time.Duration {

@@ -35,22 +35,29 @@ func NewChooser(snapshot *cache.Cache, percentage int) *Chooser {
 // Choose returns the name of the best node for a pod. It fails with *Error where no node
 // fits, with another error where the pod's own rules can't be read.
 func (c *Chooser) Choose(p *model.Pod) (string, error) {
-	if c.snapshot.Nodes() == 0 {
-		return "", &Error{Cause: NoNodes}
+	if err := c.check(p); err != nil {
+		return "", err
 	}
-	if refusal := refuse(p); refusal != "" {
-		return "", &Error{Nodes: c.snapshot.Nodes(), Cause: Refused, Refusal: refusal}
-	}
-	if p.Simple() {
-		existing := map[domain]bool(nil)
-		if len(c.snapshot.Anti()) > 0 {
-			existing = existingAnti(p, c.snapshot)
-		}
-		if len(existing) == 0 {
-			return c.byClass(p)
-		}
+	if c.alone(p) {
+		return c.byClass(p)
 	}
 	return c.bySearch(p)
+}
+
+// check fails where no node needs to be looked at.
+func (c *Chooser) check(p *model.Pod) error {
+	if c.snapshot.Nodes() == 0 {
+		return &Error{Cause: NoNodes}
+	}
+	if refusal := refuse(p); refusal != "" {
+		return &Error{Nodes: c.snapshot.Nodes(), Cause: Refused, Refusal: refusal}
+	}
+	return nil
+}
+
+// alone reports whether each node's fit can be told from that node alone.
+func (c *Chooser) alone(p *model.Pod) bool {
+	return p.Simple() && (len(c.snapshot.Anti()) == 0 || len(existingAnti(p, c.snapshot)) == 0)
 }
 
 // refuse names what a pod asks for that must not be ignored.
@@ -73,6 +80,11 @@ func (c *Chooser) byClass(p *model.Pod) (string, error) {
 	if slot := k.best(); slot >= 0 {
 		return c.snapshot.Slots()[slot].Name, nil
 	}
+	return "", c.classFailure(k)
+}
+
+// classFailure says why no node fits a class.
+func (c *Chooser) classFailure(k *class) *Error {
 	if k.failure == nil || k.failedAt != k.seq {
 		why := &report{reasons: map[string]int{}}
 		for _, n := range c.snapshot.Slots() {
@@ -83,7 +95,7 @@ func (c *Chooser) byClass(p *model.Pod) (string, error) {
 		k.failure = &Error{Nodes: c.snapshot.Nodes(), Cause: why.cause, Reasons: why.reasons}
 		k.failedAt = k.seq
 	}
-	return "", k.failure
+	return k.failure
 }
 
 func (c *Chooser) class(p *model.Pod) (*class, error) {
@@ -110,18 +122,41 @@ func (c *Chooser) class(p *model.Pod) (*class, error) {
 	return k, nil
 }
 
-func (c *Chooser) bySearch(p *model.Pod) (string, error) {
+// search looks at nodes one by one.
+type search struct {
+	demand *demand
+	rules  *podRules
+	spread []spreadRule
+}
+
+func (c *Chooser) search(p *model.Pod) (*search, error) {
 	d, err := newDemand(p)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	rules, err := newPodRules(p, c.snapshot)
 	if err != nil {
-		return "", fmt.Errorf("pod affinity: %w", err)
+		return nil, fmt.Errorf("pod affinity: %w", err)
 	}
 	spread, err := newSpreadRules(d, c.snapshot)
 	if err != nil {
-		return "", fmt.Errorf("topology spread constraints: %w", err)
+		return nil, fmt.Errorf("topology spread constraints: %w", err)
+	}
+	return &search{demand: d, rules: rules, spread: spread}, nil
+}
+
+func (s *search) fits(n *cache.NodeInfo, why *report) bool {
+	return s.demand.fits(n, why) && spreadFits(s.spread, n, why) && s.rules.fits(n, why)
+}
+
+func (s *search) score(n *cache.NodeInfo) int64 {
+	return s.demand.score(n) + s.rules.score(n) + spreadScore(s.spread, n)
+}
+
+func (c *Chooser) bySearch(p *model.Pod) (string, error) {
+	s, err := c.search(p)
+	if err != nil {
+		return "", err
 	}
 	why := &report{reasons: map[string]int{}}
 	slots := c.snapshot.Slots()
@@ -130,10 +165,10 @@ func (c *Chooser) bySearch(p *model.Pod) (string, error) {
 	for i := range slots {
 		at := (c.start + i) % len(slots)
 		n := slots[at]
-		if n == nil || n.Node == nil || !d.fits(n, why) || !spreadFits(spread, n, why) || !rules.fits(n, why) {
+		if n == nil || n.Node == nil || !s.fits(n, why) {
 			continue
 		}
-		if score := d.score(n) + rules.score(n) + spreadScore(spread, n); best == "" || score > bestScore {
+		if score := s.score(n); best == "" || score > bestScore {
 			best, bestScore = n.Name, score
 		}
 		if found++; found == want {

@@ -22,9 +22,11 @@ const (
 	NoNodes
 	// Refused says that the pod asks for what this scheduler does not do.
 	Refused
+	// Extension says that a plugin with a part in scheduling had a say.
+	Extension
 
 	// Any is all of them.
-	Any = Resources | NodeAffinity | Taints | Ports | PodAffinity | Spread | NoNodes | Refused
+	Any = Resources | NodeAffinity | Taints | Ports | PodAffinity | Spread | NoNodes | Refused | Extension
 )
 
 // What users see, in the words that they know from Kubernetes.

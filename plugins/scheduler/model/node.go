@@ -41,7 +41,7 @@ func (n *Node) AsNode() *v1.Node {
 func (n *Node) Same(o *Node) bool {
 	return n.Name == o.Name && n.UID == o.UID && n.Unschedulable == o.Unschedulable &&
 		n.AllowedPods == o.AllowedPods && n.Allocatable.Equal(&o.Allocatable) &&
-		maps.Equal(n.Labels, o.Labels) &&
+		maps.Equal(n.Labels, o.Labels) && maps.Equal(n.Annotations, o.Annotations) &&
 		slices.EqualFunc(n.Taints, o.Taints, func(a, b v1.Taint) bool {
 			return a.Key == b.Key && a.Value == b.Value && a.Effect == b.Effect
 		})
@@ -52,6 +52,7 @@ func DecodeNode(raw string) (*Node, error) {
 	n := &Node{}
 	root := gjson.Parse(raw)
 	decodeMeta(root.Get("metadata"), &n.ObjectMeta)
+	n.Annotations = stringMap(root.Get("metadata.annotations"))
 	spec := root.Get("spec")
 	n.Unschedulable = spec.Get("unschedulable").Bool()
 	if taints := spec.Get("taints"); taints.Exists() {

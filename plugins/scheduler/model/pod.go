@@ -22,6 +22,8 @@ type Pod struct {
 	// the node alone.
 	Class string
 	*Constraints
+	// Raw is the pod's JSON, where it was kept.
+	Raw string
 	// Reason and Message of a PodScheduled condition that is False.
 	Reason, Message string
 }
@@ -76,7 +78,7 @@ func (p *Pod) Simple() bool {
 // On returns a copy of the pod that is placed on a node.
 func (p *Pod) On(node string) *Pod {
 	c := *p
-	c.NodeName = node
+	c.NodeName, c.Raw = node, ""
 	return &c
 }
 

@@ -62,6 +62,20 @@ func FromList(list v1.ResourceList) Resources {
 	return r
 }
 
+// List converts to a resource list; pods are how many pods.
+func (r *Resources) List(pods int64) v1.ResourceList {
+	out := v1.ResourceList{
+		v1.ResourceCPU:              *resource.NewMilliQuantity(r.MilliCPU, resource.DecimalSI),
+		v1.ResourceMemory:           *resource.NewQuantity(r.Memory, resource.BinarySI),
+		v1.ResourceEphemeralStorage: *resource.NewQuantity(r.EphemeralStorage, resource.BinarySI),
+		v1.ResourcePods:             *resource.NewQuantity(pods, resource.DecimalSI),
+	}
+	for name, n := range r.Scalar {
+		out[name] = *resource.NewQuantity(n, resource.DecimalSI)
+	}
+	return out
+}
+
 // Add adds o.
 func (r *Resources) Add(o *Resources) { r.change(o, 1) }
 

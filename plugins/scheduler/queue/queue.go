@@ -164,6 +164,9 @@ func (q *Queue) Retry(item *Item) {
 	q.retry(item)
 }
 
+// Holds reports whether a popped pod is still known and nobody has said what became of it.
+func (q *Queue) Holds(item *Item) bool { return q.holds(item) }
+
 func (q *Queue) holds(item *Item) bool {
 	return q.items[item.Pod.UID] == item && item.state == inactive
 }
