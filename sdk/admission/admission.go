@@ -47,7 +47,7 @@ type Mutator interface {
 	// Mutate may change r.Object in place, or replace it, and reports whether it did. The
 	// object is decoded and defaulted anew then, as if the client had sent it. An error
 	// refuses the request: an *errors.StatusError is sent as it is, any other as an
-	// internal error.
+	// internal error, or, where it is a plugin's, as forbidden.
 	Mutate(ctx context.Context, r *Request) (changed bool, err error)
 }
 

@@ -4,7 +4,10 @@
 package points
 
 import (
+	"github.com/pintle-dev/pintle/sdk/admission"
 	"github.com/pintle-dev/pintle/sdk/apiservice"
+	"github.com/pintle-dev/pintle/sdk/authentication"
+	"github.com/pintle-dev/pintle/sdk/authorization"
 	"github.com/pintle-dev/pintle/sdk/controller"
 	"github.com/pintle-dev/pintle/sdk/kms"
 	"github.com/pintle-dev/pintle/sdk/network"
@@ -37,6 +40,15 @@ func Of(impl plugin.Plugin) []plugin.Point {
 	}
 	if a, ok := impl.(apiservice.APIService); ok {
 		out = append(out, apiservice.Point(a))
+	}
+	if a, ok := impl.(admission.Admission); ok {
+		out = append(out, admission.Point(a))
+	}
+	if a, ok := impl.(authentication.Authenticator); ok {
+		out = append(out, authentication.Point(a))
+	}
+	if a, ok := impl.(authorization.Authorizer); ok {
+		out = append(out, authorization.Point(a))
 	}
 	return out
 }

@@ -52,6 +52,13 @@ const (
 	PointCloud      Point = "cloud"
 )
 
+// Extension points of the ways that requests take.
+const (
+	PointAdmission      Point = "admission"
+	PointAuthentication Point = "authentication"
+	PointAuthorization  Point = "authorization"
+)
+
 // PointVersions gives the versions of each point's protocol that this SDK speaks, oldest
 // first.
 func PointVersions() map[Point][]int32 {
@@ -64,6 +71,10 @@ func PointVersions() map[Point][]int32 {
 		PointScheduling: {1},
 		PointAPIService: {1},
 		PointCloud:      {1},
+
+		PointAdmission:      {1},
+		PointAuthentication: {1},
+		PointAuthorization:  {1},
 	}
 }
 

@@ -59,20 +59,24 @@ func requestToWire(r *resource.Request) (*pluginv1.HookRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	user := &pluginv1.User{Name: r.User.Name, Uid: r.User.UID, Groups: r.User.Groups}
-	if len(r.User.Extra) > 0 {
-		user.Extra = make(map[string]*pluginv1.Values, len(r.User.Extra))
-		for k, v := range r.User.Extra {
-			user.Extra[k] = &pluginv1.Values{Values: v}
-		}
-	}
 	return &pluginv1.HookRequest{
 		Operation:     string(r.Operation),
 		ResourceGroup: r.Resource.Group, ResourceVersion: r.Resource.Version, Resource: r.Resource.Resource,
 		KindGroup: r.Kind.Group, KindVersion: r.Kind.Version, Kind: r.Kind.Kind,
 		Subresource: r.Subresource, Namespace: r.Namespace, Name: r.Name, DryRun: r.DryRun,
-		User: user, Object: object, Old: old,
+		User: userToWire(r.User), Object: object, Old: old,
 	}, nil
+}
+
+func userToWire(u resource.User) *pluginv1.User {
+	out := &pluginv1.User{Name: u.Name, Uid: u.UID, Groups: u.Groups}
+	if len(u.Extra) > 0 {
+		out.Extra = make(map[string]*pluginv1.Values, len(u.Extra))
+		for k, v := range u.Extra {
+			out.Extra[k] = &pluginv1.Values{Values: v}
+		}
+	}
+	return out
 }
 
 // fieldErrorsFromWire converts validation errors.

@@ -134,14 +134,6 @@ func RequestFromWire(r *pluginv1.HookRequest) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := r.GetUser()
-	user := User{Name: u.GetName(), UID: u.GetUid(), Groups: u.GetGroups()}
-	if extra := u.GetExtra(); len(extra) > 0 {
-		user.Extra = make(map[string][]string, len(extra))
-		for k, v := range extra {
-			user.Extra[k] = v.GetValues()
-		}
-	}
 	return &Request{
 		Operation: Operation(r.GetOperation()),
 		Resource: runtimeschema.GroupVersionResource{
@@ -151,8 +143,20 @@ func RequestFromWire(r *pluginv1.HookRequest) (*Request, error) {
 			Group: r.GetKindGroup(), Version: r.GetKindVersion(), Kind: r.GetKind(),
 		},
 		Subresource: r.GetSubresource(), Namespace: r.GetNamespace(), Name: r.GetName(),
-		DryRun: r.GetDryRun(), User: user, Object: object, Old: old,
+		DryRun: r.GetDryRun(), User: UserFromWire(r.GetUser()), Object: object, Old: old,
 	}, nil
+}
+
+// UserFromWire converts a user; it is for the ends of protocols.
+func UserFromWire(u *pluginv1.User) User {
+	user := User{Name: u.GetName(), UID: u.GetUid(), Groups: u.GetGroups()}
+	if extra := u.GetExtra(); len(extra) > 0 {
+		user.Extra = make(map[string][]string, len(extra))
+		for k, v := range extra {
+			user.Extra[k] = v.GetValues()
+		}
+	}
+	return user
 }
 
 // fieldErrorsToWire converts validation errors.
