@@ -26,6 +26,11 @@ const (
 	eventFailed     = "Failed"
 	eventRefused    = "Refused"
 	eventBackOff    = "BackOff"
+
+	eventUpgraded       = "Upgraded"
+	eventUpgradeRefused = "UpgradeRefused"
+	eventRolledBack     = "RolledBack"
+	eventPending        = "PermissionsPending"
 )
 
 const (
@@ -117,6 +122,18 @@ func (s *supervisor) tellStarted() {
 		note += fmt.Sprintf(", as process %d", st.PID)
 	}
 	s.host.events.send(st.Object, corev1.EventTypeNormal, eventStarted, note)
+}
+
+// tellPending says that a plugin asks for more than it was granted.
+func (s *supervisor) tellPending(rules int) {
+	if rules > 0 {
+		s.tell(corev1.EventTypeWarning, eventPending, fmt.Sprintf("It asks for permissions that nobody has granted, %d rules: see its status", rules))
+	}
+}
+
+// tell records an event of the plugin's object.
+func (s *supervisor) tell(kind, reason, note string) {
+	s.host.events.send(s.snapshot().Object, kind, reason, note)
 }
 
 // tellEnd says why a session has ended, and what comes next.

@@ -28,6 +28,7 @@ func (i *instance) introduce(ctx context.Context) error {
 		st.SHA256, st.Digest, st.SignedBy = i.spec.SHA256, i.artifact.Digest, i.artifact.SignedBy
 		st.setGranted(i.spec.Name, pending)
 	})
+	i.supervisor.tellPending(len(pending))
 	settings, err := remote.CheckSettings(ctx, g.base.ConfigSchema(), i.spec.Settings)
 	if err != nil {
 		return refuse("settings: %w", err)

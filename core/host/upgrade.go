@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // drainTimeout bounds the time in which calls under way may end on an instance that
@@ -103,6 +105,7 @@ func (w *watcher) decide(ctx context.Context, err error) (*instance, error) {
 	}
 	w.log.Warn("the plugin stays as it was", "refused", err)
 	w.out.note("another entry was refused and the one before it goes on: %v", err)
+	w.tell(corev1.EventTypeWarning, eventUpgradeRefused, fmt.Sprintf("It stays as it was: %v", err))
 	w.plan.reject(c.entry)
 	w.update(func(st *Status) {
 		st.record(c.revision(RevisionRefused, err.Error()))
@@ -145,6 +148,7 @@ func (w *watcher) handOver(ctx context.Context, next *instance) error {
 	})
 	w.log.Info("another instance has taken over", "from", before.Version, "to", after.Version)
 	w.out.note("version %s has taken over from version %s", after.Version, before.Version)
+	w.tell(corev1.EventTypeNormal, eventUpgraded, fmt.Sprintf("Version %s has taken over from version %s", after.Version, before.Version))
 	// Calls under way end where they began.
 	drain, cancel := context.WithTimeout(ctx, drainTimeout)
 	for _, h := range w.holders {
@@ -220,6 +224,7 @@ func (s *supervisor) goBack(e entry, err error) bool {
 	failed := s.serving.Load()
 	s.log.Warn("rolled back to what ran before", "failed", failed.info.Version, "reason", err)
 	s.out.note("rolled back to what ran before: %v", err)
+	s.tell(corev1.EventTypeWarning, eventRolledBack, fmt.Sprintf("Rolled back to what ran before: %v", err))
 	s.update(func(st *Status) {
 		st.record(failed.revision(RevisionRolledBack, err.Error()))
 		st.setCondition(ConditionUpgraded, false, "RolledBack", err.Error())

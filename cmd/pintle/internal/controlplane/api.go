@@ -50,6 +50,7 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		RequestTimeout: time.Duration(configured.RequestTimeout),
 	}
 	metrics := prometheus.NewRegistry()
+	s.metrics = metrics
 	if s.access.audit, err = s.newAudit(metrics); err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func (s *Server) startKeyManager(ctx context.Context, name string) (encryption.W
 		return nil, nothing, err
 	}
 	h, err := host.New(host.Config{
-		Dir: s.dir.Host("keys"), Version: release.Version, Logger: s.log,
+		Dir: s.dir.Host("keys"), Version: release.Version, Logger: s.log, Hide: s.hidden(),
 		API: func(context.Context, string) (host.Connection, func(), error) { return host.Connection{}, nil, nil },
 	})
 	if err != nil {

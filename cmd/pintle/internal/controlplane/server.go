@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
@@ -56,6 +57,7 @@ type Server struct {
 	backups    *schedule.Runner            // nil where none are scheduled
 	tracing    func(context.Context) error // sends the last spans; nil where there are none
 	fairness   *fairness.Controller        // nil where it is not wanted
+	metrics    prometheus.Registerer       // of the API, and of the plugins beside it
 
 	identity cluster.Identity
 	cluster  *cluster.Cluster
@@ -248,6 +250,7 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 	h, err := host.New(host.Config{
 		Dir: s.dir.Host("server"), SocketPath: s.dir.APISocket(), Tokens: s.tokens,
 		Client: admin, ManagePermissions: true, Version: release.Version, Logger: s.log,
+		Metrics: s.metrics, Hide: s.hidden(),
 		OnBundle: s.installBundle, OnAPIService: s.offerAPIService, Standby: true,
 	})
 	if err != nil {
@@ -267,6 +270,9 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 	<-ctx.Done()
 	return nil
 }
+
+// hidden is what plugins of third parties do not see of the machine.
+func (s *Server) hidden() []string { return []string{string(s.dir), s.dir.Run()} }
 
 // writeAggregatedRoles shows clients the rules of aggregated cluster roles; decisions do not
 // depend on it.
