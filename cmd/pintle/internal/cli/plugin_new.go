@@ -98,5 +98,5 @@ func goModTidy(ctx context.Context, dir string) error {
 
 // newPluginAuthoring are the commands for authors of plugins.
 func newPluginAuthoring() []*cobra.Command {
-	return []*cobra.Command{newPluginNew(), newPluginGenerate()}
+	return []*cobra.Command{newPluginNew(), newPluginGenerate(), newPluginDev(), newPluginDocs()}
 }
