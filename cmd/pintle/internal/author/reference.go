@@ -158,7 +158,7 @@ func fieldRows(prefix string, s *schema.Schema, without []string, rows []row) []
 		f := s.Properties[name]
 		path := strings.TrimPrefix(prefix+"."+name, ".")
 		rows = append(rows, row{
-			path: path, typ: typeText(f), def: code(string(f.Default)),
+			path: path, typ: typeText(f), def: cell(code(string(f.Default))),
 			text: cell(join(f.Description, limits(f, slices.Contains(s.Required, name)))),
 		})
 		rows = nested(path, f, rows)
@@ -302,7 +302,7 @@ func (p *page) permissions(rules []rbacv1.PolicyRule) {
 func codes(all []string) string {
 	out := make([]string, len(all))
 	for i, s := range all {
-		out[i] = code(s)
+		out[i] = cell(code(s))
 	}
 	return strings.Join(out, ", ")
 }
@@ -311,7 +311,7 @@ func code(s string) string {
 	if s == "" {
 		return ""
 	}
-	return cell("`" + s + "`")
+	return "`" + s + "`"
 }
 
 // cell fits a text into a table.
