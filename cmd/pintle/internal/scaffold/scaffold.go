@@ -38,6 +38,8 @@ func Kinds() []Kind {
 	return []Kind{
 		{"resource", "a resource type of its own and the controller that acts on it"},
 		{"controller", "a controller of types that are there already"},
+		{"admission", "changes or refuses writes of any type"},
+		{"scheduler-score", "a part in scheduling: which node is best for a pod"},
 		{"kms", "a key manager for encryption at rest"},
 	}
 }
