@@ -153,7 +153,7 @@ func (c *Catalogue) get(ctx context.Context, s host.Source, strict bool) (Inspec
 		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("%w: %w", cause, err)
 		}
-		return i, fmt.Errorf("source %s: %w", s, err)
+		return i, fmt.Errorf("%s: %w", s, err)
 	}
 	c.prune()
 	return i, nil

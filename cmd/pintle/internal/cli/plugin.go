@@ -59,6 +59,7 @@ func newPlugin() *cobra.Command {
 	cmd := &cobra.Command{Use: "plugin", Short: "Look at and steer plugins"}
 	cmd.AddCommand(newPluginList(), newPluginInfo(), newPluginLogs(), newPluginRestart(), newPluginServe())
 	cmd.AddCommand(newPluginAuthoring()...)
+	cmd.AddCommand(newPluginPush(), newPluginPull(), newPluginSign(), newPluginVerify(), newPluginKeygen())
 	return cmd
 }
 
