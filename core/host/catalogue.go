@@ -7,7 +7,10 @@ import (
 )
 
 // Add puts a plugin into the catalogue. Where the host runs, the plugin is started.
-func (h *Host) Add(spec Spec) error {
+func (h *Host) Add(spec Spec) error { return h.add(spec, func(*supervisor) {}) }
+
+// add is Add, with something to be done before the plugin is started.
+func (h *Host) add(spec Spec, before func(*supervisor)) error {
 	if err := spec.Validate(); err != nil {
 		return err
 	}
@@ -26,6 +29,7 @@ func (h *Host) Add(spec Spec) error {
 	if err != nil {
 		return fmt.Errorf("plugin %q: %w", spec.Name, err)
 	}
+	before(s)
 	h.plugins[spec.Name] = s
 	s.types().recall()
 	if h.running {
@@ -133,6 +137,9 @@ func (h *Host) Run(ctx context.Context) error {
 			h.publisher.run(publishing)
 		}
 	}()
+	if h.wishes != nil {
+		h.all.Go(func() { h.wishes.run(ctx) })
+	}
 	<-ctx.Done()
 	h.mu.Lock()
 	h.running, h.stopped = false, true

@@ -188,6 +188,10 @@ type Config struct {
 	TypeOwner func(schema.GroupResource) (source string, ok bool)
 	// CountObjects of a type. Types that have some can't be given up by an upgrade.
 	CountObjects func(context.Context, schema.GroupResource) (int, error)
+	// Own gives the entries of the host's own plugins, for Plugin objects without a source.
+	Own func(name string, placement Placement) (Spec, error)
+	// Purge deletes the objects of a type, and returns how many are still there.
+	Purge func(context.Context, schema.GroupResource) (int, error)
 	// Fetcher gets the files of plugins that have a Source. Without one, paths are all
 	// that is known.
 	Fetcher Fetcher
@@ -236,6 +240,11 @@ func (c *Config) complete() error {
 	}
 	if c.Fetcher == nil {
 		c.Fetcher = pathFetcher{}
+	}
+	if c.Own == nil {
+		c.Own = func(name string, _ Placement) (Spec, error) {
+			return Spec{Name: name}, fmt.Errorf("spec.source: is required, as this host has no plugin %q of its own", name)
+		}
 	}
 	for _, d := range []struct {
 		field *time.Duration
@@ -299,13 +308,16 @@ func (s *Spec) Validate() error {
 	default:
 		return fail("placement", fmt.Sprintf("%q is neither process nor builtin", s.Placement))
 	}
-	if s.SHA256 != "" {
-		if b, err := hex.DecodeString(s.SHA256); err != nil || len(b) != 32 {
-			return fail("sha256", fmt.Sprintf("%q is not a SHA-256 sum of 64 hexadecimal digits", s.SHA256))
-		}
+	if s.SHA256 != "" && !isSHA256(s.SHA256) {
+		return fail("sha256", fmt.Sprintf("%q is not a SHA-256 sum of 64 hexadecimal digits", s.SHA256))
 	}
 	if len(s.Settings) > 0 && !json.Valid(s.Settings) {
 		return fail("settings", "not valid JSON")
 	}
 	return nil
+}
+
+func isSHA256(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == 32
 }

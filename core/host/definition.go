@@ -48,7 +48,7 @@ func Definitions() []*crd.Definition {
 			Columns: []crd.Column{
 				{Name: "Version", Type: "string", JSONPath: ".status.version", Description: "Version of the plugin"},
 				{Name: "Placement", Type: "string", JSONPath: ".spec.placement", Description: "Where its code runs"},
-				{Name: "PID", Type: "integer", JSONPath: ".status.pid", Description: "Its process"},
+				{Name: "PID", Type: "integer", Priority: 1, JSONPath: ".status.pid", Description: "Its process"},
 				{Name: "Health", Type: "string", JSONPath: ".status.health", Description: "How it is"},
 				{Name: "Restarts", Type: "integer", JSONPath: ".status.restarts", Description: "Starts after the first"},
 				{Name: "Reason", Type: "string", JSONPath: ".status.reason", Description: "Why it is not healthy"},
@@ -94,18 +94,9 @@ func rules(description string) *schema.Schema {
 func pluginSchema() *schema.Schema {
 	return &schema.Schema{
 		Type:        "object",
-		Description: "Plugin is a plugin in the catalogue of a host. Hosts keep these objects; of its spec only restartedAt is for others to set.",
+		Description: "Plugin is a plugin in the catalogue. Objects that somebody applies are wishes, which the hosts carry out. Those of the configuration, and those that say how a plugin is on a node, are kept by hosts: of their spec only restartedAt is for others to set.",
 		Properties: map[string]*schema.Schema{
-			"spec": {Type: "object", Description: "What the host's configuration says.", Properties: map[string]*schema.Schema{
-				"plugin":      text("Name of the plugin."),
-				"placement":   text("process or builtin."),
-				"path":        text("Binary of a third party's plugin."),
-				"args":        texts("Arguments of the binary."),
-				"sha256":      text("Checksum the binary must have."),
-				"node":        text("Node on which a node-scoped plugin runs."),
-				"disabled":    boolean("The plugin is not run."),
-				"restartedAt": moment("Setting it to another time restarts the plugin."),
-			}},
+			"spec": specSchema(),
 			"status": {Type: "object", Description: "What the host sees.", Properties: map[string]*schema.Schema{
 				"version":         text("Version of the plugin."),
 				"description":     text("What the plugin is for."),
@@ -131,6 +122,18 @@ func pluginSchema() *schema.Schema {
 				}},
 				"requestedPermissions": rules("Permissions that the plugin asks for."),
 				"grantedPermissions":   rules("Permissions that it was granted."),
+				"pendingPermissions":   rules("Permissions that it asks for and nobody has granted."),
+				"sha256":               text("Checksum of the binary that runs."),
+				"digest":               text("Digest of the artifact that the binary came in."),
+				"signedBy":             text("Key that signed it."),
+				"types":                texts("Resource types that are its, as PLURAL.GROUP."),
+				"observedGeneration":   integer("Generation of the spec that is carried out."),
+				"calls":                integer("Calls to it, since the host started."),
+				"errors":               integer("Calls that failed."),
+				"memoryBytes":          integer("Memory of its processes."),
+				"cpuMilliseconds":      integer("CPU time that its processes have used, since the host started."),
+				"conditions":           conditionsSchema(),
+				"history":              historySchema(),
 			}},
 		},
 	}

@@ -27,7 +27,9 @@ func (h *Host) WaitFor(ctx context.Context, name string, f func(Status) bool) (S
 }
 
 // PublishTo makes the host publish through the given client.
-func (h *Host) PublishTo(client dynamic.Interface) { h.publisher = newPublisher(h, client) }
+func (h *Host) PublishTo(client dynamic.Interface) {
+	h.publisher, h.wishes = newPublisher(h, client), newWishes(h, client)
+}
 
 // SocketDir is where plugins' sockets are.
 func (h *Host) SocketDir() string { return h.sockets }

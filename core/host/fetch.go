@@ -58,6 +58,30 @@ type Fetcher interface {
 	Fetch(ctx context.Context, s Source) (Artifact, error)
 }
 
+// fetchError is Refused where the fetcher says that trying again would not help: its error
+// then has a method Refused that returns true.
+func fetchError(err error) error {
+	var r interface{ Refused() bool }
+	if errors.As(err, &r) && r.Refused() {
+		return refuse("source: %w", err)
+	}
+	return fmt.Errorf("source: %w", err)
+}
+
+// or completes limits by those that a plugin's manifest names.
+func (l Limits) or(r manifest.Resources) Limits {
+	if l.MemoryBytes == 0 && r.Memory != nil {
+		l.MemoryBytes = r.Memory.Value()
+	}
+	if l.MilliCPU == 0 && r.CPU != nil {
+		l.MilliCPU = r.CPU.MilliValue()
+	}
+	if l.Processes == 0 && r.Processes != nil {
+		l.Processes = *r.Processes
+	}
+	return l
+}
+
 // pathFetcher is the Fetcher of a host that was given none: it knows bare paths only.
 type pathFetcher struct{}
 

@@ -28,6 +28,7 @@ type Host struct {
 	sockets   string
 	lead      *leadership
 	publisher *publisher
+	wishes    *wishes
 	relay     *relay
 	keeper    *confine.Keeper
 	events    *events
@@ -79,7 +80,7 @@ func New(config Config) (*Host, error) {
 		if err != nil {
 			return nil, fmt.Errorf("plugin host: client: %w", err)
 		}
-		h.publisher = newPublisher(h, client)
+		h.publisher, h.wishes = newPublisher(h, client), newWishes(h, client)
 	}
 	return h, nil
 }
@@ -171,6 +172,7 @@ func (h *Host) SetLeading(leading bool) {
 		for _, s := range h.List() { // Another host has published until now.
 			h.publisher.notify(s.Name)
 		}
+		h.wishes.again()
 	}
 }
 

@@ -132,11 +132,21 @@ func (i *instance) fetch(ctx context.Context) error {
 	}
 	reason := fmt.Sprintf("fetching %s", i.spec.Source)
 	i.update(func(st *Status) { st.Reason = reason })
-	a, err := i.host.config.Fetcher.Fetch(ctx, i.spec.Source)
+	source := i.spec.Source
+	if digest := i.pins.get(i.entry.serial); digest != "" && source.OCI != "" {
+		source.OCI = AtDigest(source.OCI, digest)
+	}
+	a, err := i.host.config.Fetcher.Fetch(ctx, source)
 	if err != nil {
-		return fmt.Errorf("source: %w", err)
+		return fetchError(err)
 	}
 	i.artifact, i.spec.Path, i.spec.SHA256 = a, a.Path, a.SHA256
+	if a.Digest != "" {
+		i.pins.set(i.entry.serial, a.Digest)
+	}
+	if m := a.Manifest; m != nil {
+		i.spec.Limits = i.spec.Limits.or(m.Resources)
+	}
 	return i.fits(a.Manifest)
 }
 

@@ -59,6 +59,8 @@ func play(kind, name string) {
 		serveAll(&testController{base: base, fails: true})
 	case "types":
 		serveAll(&testTypes{base: base})
+	case "upgradable":
+		serveAll(&upgradable{testTypes: testTypes{base}, version: os.Getenv("TEST_VERSION")})
 	case "keys":
 		serveAll(&testKeyManager{base: base})
 	case "network":

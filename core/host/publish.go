@@ -154,6 +154,9 @@ func (p *publisher) write(ctx context.Context, s *supervisor) error {
 	if !apierrors.IsNotFound(err) {
 		return err
 	}
+	if s.spec.Wish != nil && !s.spec.NodeScoped {
+		return nil // somebody has deleted it: the plugin goes too
+	}
 	_, err = p.client.Create(ctx, &unstructured.Unstructured{Object: p.object(s, &st)}, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return err
@@ -164,6 +167,7 @@ func (p *publisher) write(ctx context.Context, s *supervisor) error {
 
 // object is a plugin's object without status.
 func (p *publisher) object(s *supervisor, st *Status) map[string]any {
+	entry := s.plan.current()
 	return map[string]any{
 		"apiVersion": Group + "/" + Version,
 		"kind":       Kind,
@@ -171,7 +175,7 @@ func (p *publisher) object(s *supervisor, st *Status) map[string]any {
 			"name":   st.Object,
 			"labels": map[string]any{labelPlugin: st.Name, labelHost: p.owner},
 		},
-		"spec": specTree(&s.spec, p.host.config.Node),
+		"spec": specTree(&entry.Spec, p.host.config.Node),
 	}
 }
 
@@ -233,7 +237,8 @@ func (p *publisher) correct(ctx context.Context, s *supervisor, u *unstructured.
 	if !p.leads() {
 		return
 	}
-	want := specTree(&s.spec, p.host.config.Node)
+	entry := s.plan.current()
+	want := specTree(&entry.Spec, p.host.config.Node)
 	have, _, _ := unstructured.NestedMap(u.Object, "spec")
 	patch := map[string]any{}
 	for k, v := range want {

@@ -97,6 +97,9 @@ func TestPluginObjectsFitTheirOwnSchema(t *testing.T) {
 		Health: host.HealthBackOff, Restarts: 2, Reason: "r", Circuit: host.CircuitOpen,
 		NextStart: time.Now(), StartedAt: time.Now(), LastReason: "l", LastOutput: []string{"x"},
 		LastExit: &host.Exit{At: time.Now(), Code: -1, Signal: "killed"}, Panic: "p", LogFile: "/l",
+		SHA256: "00", Digest: "sha256:00", SignedBy: "k", Types: []string{"widgets.example.dev"}, ObservedGeneration: 3,
+		Conditions: []host.Condition{{Type: host.ConditionGranted, Reason: "Pending", Message: "m", Since: time.Now()}},
+		History:    []host.Revision{{Number: 1, Version: "1", State: host.RevisionServing, At: time.Now(), Spec: map[string]any{"version": "1"}}},
 	}
 	sp := host.Spec{Name: "a", Path: "/b", Args: []string{"x"}, SHA256: "00", NodeScoped: true, Disabled: true, Placement: host.Process}
 	object := map[string]any{

@@ -37,6 +37,7 @@ type supervisor struct {
 	meter     *meter
 	figuresAt time.Time // when figures were last published; only who keeps them looks
 
+	pins     pins
 	restarts chan struct{} // a restart was asked for
 	stopped  chan struct{} // closed when supervise has returned
 	cancel   context.CancelFunc
@@ -243,6 +244,9 @@ func (s *supervisor) update(f func(*Status)) {
 	before := s.status.Health
 	f(&s.status)
 	after := s.status.Health
+	if before != after {
+		s.status.setCondition(ConditionReady, after == HealthHealthy || after == HealthStandby, string(after), s.status.Reason)
+	}
 	close(s.changed)
 	s.changed = make(chan struct{})
 	s.mu.Unlock()

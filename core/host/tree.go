@@ -4,6 +4,7 @@ import (
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // maxLine bounds a line of output in an object.
@@ -13,7 +14,25 @@ const maxLine = 500
 func specTree(s *Spec, node string) map[string]any {
 	out := map[string]any{"plugin": s.Name, "placement": string(s.Placement)}
 	if s.Path != "" {
-		out["path"] = s.Path
+		out["source"] = map[string]any{"path": s.Path}
+	}
+	if s.Source != (Source{}) {
+		source := map[string]any{}
+		for k, v := range map[string]string{"path": s.Source.Path, "directory": s.Source.Directory, "oci": s.Source.OCI} {
+			if v != "" {
+				source[k] = v
+			}
+		}
+		out["source"] = source
+		if s.Source.Version != "" {
+			out["version"] = s.Source.Version
+		}
+		if s.Source.SHA256 != "" {
+			out["sha256"] = s.Source.SHA256
+		}
+		if s.Source.AllowUnsigned {
+			out["allowUnsigned"] = true
+		}
 	}
 	if len(s.Args) > 0 {
 		out["args"] = anys(s.Args)
@@ -22,7 +41,7 @@ func specTree(s *Spec, node string) map[string]any {
 		out["sha256"] = s.SHA256
 	}
 	if s.NodeScoped && node != "" {
-		out["node"] = node
+		out["node"], out["nodeScoped"] = node, true
 	}
 	if s.Disabled {
 		out["disabled"] = true
@@ -53,11 +72,26 @@ func statusTree(st *Status) map[string]any {
 		"lastOutput":           anys(clip(st.LastOutput)),
 		"requestedPermissions": ruleTrees(st.Requested),
 		"grantedPermissions":   ruleTrees(st.Granted),
+		"pendingPermissions":   ruleTrees(st.PendingPermissions),
+		"sha256":               orNull(st.SHA256),
+		"digest":               orNull(st.Digest),
+		"signedBy":             orNull(st.SignedBy),
+		"types":                anys(st.Types),
+		"calls":                st.Calls,
+		"errors":               st.Errors,
+		"memoryBytes":          st.MemoryBytes,
+		"cpuMilliseconds":      int64(1000 * st.CPUSeconds),
+		"conditions":           conditionTrees(st),
+		"history":              historyTrees(st.History),
+		"observedGeneration":   nil,
 		"pid":                  nil,
 		"userID":               int64(st.UserID),
 		"confined":             anys(st.Confined),
 		"notConfined":          anys(st.NotConfined),
 		"lastExit":             nil,
+	}
+	if st.ObservedGeneration > 0 {
+		out["observedGeneration"] = st.ObservedGeneration
 	}
 	if st.PID > 0 {
 		out["pid"] = int64(st.PID)
@@ -116,6 +150,66 @@ func ruleTrees(rules []rbacv1.PolicyRule) []any {
 			}
 		}
 		out = append(out, m)
+	}
+	return out
+}
+
+// conditionTrees are the conditions, with Ready as it follows from the health.
+func conditionTrees(st *Status) []any {
+	all := *st
+	ready := st.Health == HealthHealthy || st.Health == HealthStandby
+	all.setCondition(ConditionReady, ready, string(st.Health), st.Reason)
+	out := make([]any, 0, len(all.Conditions))
+	for _, c := range all.Conditions {
+		status := metav1.ConditionFalse
+		if c.Status {
+			status = metav1.ConditionTrue
+		}
+		out = append(out, map[string]any{
+			"type": c.Type, "status": string(status), "reason": c.Reason, "message": c.Message,
+			"lastTransitionTime": timeOrNull(c.Since),
+		})
+	}
+	return out
+}
+
+func historyTrees(history []Revision) []any {
+	out := make([]any, 0, len(history))
+	for _, r := range history {
+		m := map[string]any{"revision": r.Number, "state": string(r.State), "at": timeOrNull(r.At)}
+		for k, v := range map[string]string{
+			"version": r.Version, "source": r.Source, "sha256": r.SHA256, "digest": r.Digest, "reason": r.Reason,
+		} {
+			if v != "" {
+				m[k] = v
+			}
+		}
+		if r.Spec != nil {
+			m["spec"] = r.Spec
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// historyOf reads the history out of an object's status.
+func historyOf(object map[string]any) []Revision {
+	list, _ := lookup(object, "status", "history").([]any)
+	out := make([]Revision, 0, len(list))
+	for _, item := range list {
+		m, ok := item.(map[string]any)
+		if !ok {
+			continue
+		}
+		word := func(key string) string { s, _ := m[key].(string); return s }
+		r := Revision{
+			Version: word("version"), Source: word("source"), SHA256: word("sha256"), Digest: word("digest"),
+			State: RevisionState(word("state")), Reason: word("reason"),
+		}
+		r.Number, _ = m["revision"].(int64)
+		r.At, _ = time.Parse(time.RFC3339, word("at"))
+		r.Spec, _ = m["spec"].(map[string]any)
+		out = append(out, r)
 	}
 	return out
 }

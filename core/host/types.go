@@ -100,3 +100,6 @@ func (t *typesHolder) forget() error {
 }
 
 func (t *typesHolder) detach() { t.bundle.Detach() }
+
+// drain implements drainer.
+func (t *typesHolder) drain(ctx context.Context) { t.bundle.Drain(ctx) }

@@ -201,11 +201,12 @@ func (w *watcher) watchPeriod() <-chan time.Time {
 // prove notes that the instance's entry works.
 func (w *watcher) prove() {
 	w.plan.prove(w.entry)
-	if w.plan.isRejected() {
-		return // it is what was gone back to
-	}
+	back := w.plan.isRejected() // it is what was gone back to
 	w.update(func(st *Status) {
 		st.record(w.revision(RevisionServing, ""))
+		if back {
+			return
+		}
 		st.setCondition(ConditionUpgraded, true, "Proven", "version "+st.Version+" works as its entry says")
 	})
 }

@@ -26,6 +26,8 @@ type Bundle struct {
 	name    string
 	timeout time.Duration
 	stream  atomic.Pointer[hookCalls]
+	// retiring are the connections to processes that another has taken over from.
+	retiring sync.WaitGroup
 
 	mu    sync.RWMutex
 	wire  *pluginv1.DefinitionsResponse
@@ -42,7 +44,8 @@ func NewBundle(name string, timeout time.Duration) *Bundle {
 
 // Attach connects the bundle to a process that offers extension point "resource". It
 // reports whether the definitions differ from those known before. The returned channel is
-// closed when the process can no longer be reached.
+// closed when the process can no longer be reached. Where another process was attached, calls
+// under way end there, and new ones are made to this one.
 func (b *Bundle) Attach(ctx context.Context, c *Client) (changed bool, gone <-chan struct{}, err error) {
 	if !c.offers(protocol.PointResource) {
 		return false, nil, fmt.Errorf("plugin %s offers no resource types", b.name)
@@ -67,7 +70,11 @@ func (b *Bundle) Attach(ctx context.Context, c *Client) (changed bool, gone <-ch
 	}
 	b.mu.Unlock()
 	if old := b.stream.Swap(stream); old != nil {
-		old.Close()
+		b.retiring.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), b.timeout)
+			defer cancel()
+			old.Finish(ctx)
+		})
 	}
 	return changed, stream.Done(), nil
 }
@@ -107,8 +114,7 @@ func (b *Bundle) unavailable(why string) error {
 
 // call makes one hook call.
 func (b *Bundle) call(ctx context.Context, d *crd.Definition, hook pluginv1.Hook, r *resource.Request, tweak func(*pluginv1.HookCall)) (*pluginv1.HookResult, error) {
-	s := b.stream.Load()
-	if s == nil {
+	if b.stream.Load() == nil {
 		return nil, b.unavailable("is not running")
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
@@ -124,10 +130,7 @@ func (b *Bundle) call(ctx context.Context, d *crd.Definition, hook pluginv1.Hook
 	if tweak != nil {
 		tweak(c)
 	}
-	res, err := s.Call(ctx, r.Reader, func(id uint64) hookItem {
-		c.Id = id
-		return hookItem{call: c}
-	})
+	res, err := b.send(ctx, r.Reader, c)
 	switch {
 	case errors.Is(err, calls.ErrGone):
 		return nil, b.unavailable("stopped while it was handling the request")
@@ -148,6 +151,37 @@ func (b *Bundle) call(ctx context.Context, d *crd.Definition, hook pluginv1.Hook
 		r.Object = replace(r.Object, tree)
 	}
 	return res, nil
+}
+
+// send makes a call to the process that is attached now.
+func (b *Bundle) send(ctx context.Context, reader resource.Reader, c *pluginv1.HookCall) (*pluginv1.HookResult, error) {
+	for {
+		s := b.stream.Load()
+		if s == nil {
+			return nil, calls.ErrGone
+		}
+		res, err := s.Call(ctx, reader, func(id uint64) hookItem {
+			c.Id = id
+			return hookItem{call: c}
+		})
+		if !errors.Is(err, calls.ErrFinishing) {
+			return res, err
+		}
+	}
+}
+
+// Drain returns when all calls have ended that are under way with processes that another has
+// taken over from, or with ctx.
+func (b *Bundle) Drain(ctx context.Context) {
+	ended := make(chan struct{})
+	go func() {
+		b.retiring.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
 }
 
 // replace gives into the content of tree, in place where there is an into.

@@ -40,6 +40,7 @@ type Client[S, R, C any] struct {
 
 	mu         sync.Mutex
 	lastID     uint64
+	finishing  chan struct{} // closed when it is finishing and nothing is pending; nil before
 	unanswered int
 	pending    map[uint64]*pending[R, C]
 }
@@ -74,7 +75,12 @@ func (c *Client[S, R, C]) Close() {
 // [ErrGone], or that of ctx, as it ends.
 func (c *Client[S, R, C]) Call(ctx context.Context, keep C, build func(id uint64) S) (R, error) {
 	p := &pending[R, C]{result: make(chan R, 1), keep: keep}
+	var none R
 	c.mu.Lock()
+	if c.finishing != nil {
+		c.mu.Unlock()
+		return none, ErrFinishing
+	}
 	c.lastID++
 	id := c.lastID
 	item := build(id)
@@ -83,7 +89,6 @@ func (c *Client[S, R, C]) Call(ctx context.Context, keep C, build func(id uint64
 	c.unanswered += p.size
 	c.pending[id] = p
 	c.mu.Unlock()
-	var none R
 	if !c.out.put(item, inline) {
 		c.forget(id)
 		return none, ErrGone
@@ -144,6 +149,7 @@ func (c *Client[S, R, C]) forget(id uint64) *pending[R, C] {
 	}
 	delete(c.pending, id)
 	c.unanswered -= p.size
+	c.finished()
 	return p
 }
 

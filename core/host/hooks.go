@@ -1,0 +1,202 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/pintle-dev/pintle/crd"
+	"github.com/pintle-dev/pintle/sdk/resource"
+)
+
+// RemovalAnnotation of a Plugin object says what becomes of the objects of the plugin's types
+// when it is deleted: Purge or Orphan. Without it, a plugin whose types have objects can't be
+// deleted.
+const RemovalAnnotation = Group + "/removal"
+
+// The values of RemovalAnnotation.
+const (
+	// RemovalPurge deletes the objects first.
+	RemovalPurge = "Purge"
+	// RemovalOrphan leaves them in the store, where they are served again when a plugin
+	// brings the types back.
+	RemovalOrphan = "Orphan"
+)
+
+// Finalizer keeps a Plugin object until its types are dealt with.
+const Finalizer = Group + "/types"
+
+// NodeHosts is how hosts on nodes are known to the API server: by their group, and by users
+// named UserPrefix and the node's name.
+type NodeHosts struct {
+	Group, UserPrefix string
+}
+
+// Types serves the Plugin type: it says what is wrong with objects when they are written.
+type Types struct {
+	// Authorize says whether a user may do something. Rules of permissions are granted by
+	// those who may escalate cluster roles.
+	Authorize func(ctx context.Context, user resource.User, verb, group, resource, name string) (bool, error)
+	// Count objects of a type.
+	Count func(context.Context, schema.GroupResource) (int, error)
+	Nodes NodeHosts
+}
+
+var (
+	_ resource.Bundle    = (*Types)(nil)
+	_ resource.Validator = (*pluginHooks)(nil)
+	_ resource.Admitter  = (*pluginHooks)(nil)
+	_ resource.Deleter   = (*pluginHooks)(nil)
+)
+
+// Definitions implements resource.Bundle.
+func (t *Types) Definitions() ([]*crd.Definition, error) { return Definitions(), nil }
+
+// Hooks implements resource.Bundle.
+func (t *Types) Hooks(gr schema.GroupResource) any {
+	if gr != Resource().GroupResource() {
+		return nil
+	}
+	return &pluginHooks{t}
+}
+
+type pluginHooks struct{ *Types }
+
+// Admit implements resource.Admitter: hosts on nodes write only what they keep themselves, and
+// who grants permissions must be allowed to.
+func (h *pluginHooks) Admit(ctx context.Context, r *resource.Request) error {
+	if err := h.restrictNodes(r, r.Object); err != nil {
+		return err
+	}
+	grants := lookup(r.Object, "spec", "permissions")
+	if h.Authorize == nil || grants == nil || mustJSON(grants) == mustJSON(lookup(r.Old, "spec", "permissions")) {
+		return nil
+	}
+	ok, err := h.Authorize(ctx, r.User, "escalate", "rbac.authorization.k8s.io", "clusterroles", "")
+	if err != nil {
+		return fmt.Errorf("spec.permissions: %w", err)
+	}
+	if !ok {
+		return apierrors.NewForbidden(Resource().GroupResource(), r.Name,
+			field.Forbidden(field.NewPath("spec", "permissions"), fmt.Sprintf("user %q may not grant permissions to plugins: the verb \"escalate\" on clusterroles.rbac.authorization.k8s.io is needed", r.User.Name)))
+	}
+	return nil
+}
+
+// restrictNodes lets a host on a node write the objects that say how plugins are on that
+// node, and nothing else: a wish would be carried out everywhere.
+func (h *pluginHooks) restrictNodes(r *resource.Request, object map[string]any) error {
+	if h.Nodes.Group == "" || !slices.Contains(r.User.Groups, h.Nodes.Group) {
+		return nil
+	}
+	node := strings.TrimPrefix(r.User.Name, h.Nodes.UserPrefix)
+	label, _ := lookup(object, "metadata", "labels", labelHost).(string)
+	if node != "" && node != r.User.Name && label == ownerOf(node) && strings.HasSuffix(r.Name, "."+node) {
+		return nil
+	}
+	return apierrors.NewForbidden(Resource().GroupResource(), r.Name,
+		fmt.Errorf("the plugin host %q keeps the objects named PLUGIN.%s with the label %s=%s, and no others", r.User.Name, node, labelHost, ownerOf(node)))
+}
+
+// Validate implements resource.Validator.
+func (h *pluginHooks) Validate(_ context.Context, r *resource.Request) field.ErrorList {
+	if r.Subresource != "" {
+		return nil
+	}
+	spec, _ := r.Object["spec"].(map[string]any)
+	name, _, _ := strings.Cut(r.Name, ".")
+	s, errs := ParseSpec(name, spec)
+	owner, kept := lookup(r.Object, "metadata", "labels", labelHost).(string)
+	if r.Old != nil {
+		before, was := lookup(r.Old, "metadata", "labels", labelHost).(string)
+		if before != owner || kept != was {
+			errs = append(errs, field.Forbidden(field.NewPath("metadata", "labels").Key(labelHost), "says which host keeps the object and can't be changed"))
+		}
+	}
+	if !kept {
+		if s.Plugin != r.Name {
+			errs = append(errs, field.Invalid(field.NewPath("spec", "plugin"), s.Plugin, fmt.Sprintf("must be the object's name, %q", r.Name)))
+		}
+		if s.Node != "" {
+			errs = append(errs, field.Forbidden(field.NewPath("spec", "node"), "is set by the hosts on nodes; use nodeScoped"))
+		}
+		if old, ok := r.Old["spec"].(map[string]any); ok {
+			if before, _ := old["nodeScoped"].(bool); before != s.NodeScoped {
+				errs = append(errs, field.Forbidden(field.NewPath("spec", "nodeScoped"), "can't be changed; remove the plugin and install it again"))
+			}
+		}
+	}
+	if v, ok := lookup(r.Object, "metadata", "annotations", RemovalAnnotation).(string); ok {
+		errs = append(errs, oneOf(field.NewPath("metadata", "annotations").Key(RemovalAnnotation), v, "", RemovalPurge, RemovalOrphan)...)
+	}
+	return errs
+}
+
+// GracePeriod implements resource.Deleter: a plugin whose types have objects is not deleted
+// without a word on what becomes of them.
+func (h *pluginHooks) GracePeriod(ctx context.Context, r *resource.Request, _ *int64) (int64, error) {
+	if err := h.restrictNodes(r, r.Old); err != nil {
+		return 0, err
+	}
+	if _, kept := lookup(r.Old, "metadata", "labels", labelHost).(string); kept || h.Count == nil {
+		return 0, nil
+	}
+	if v, _ := lookup(r.Old, "metadata", "annotations", RemovalAnnotation).(string); v != "" {
+		return 0, nil
+	}
+	left, err := remaining(ctx, r.Old, h.Count)
+	if err != nil {
+		return 0, err
+	}
+	if left == "" {
+		return 0, nil
+	}
+	return 0, apierrors.NewForbidden(Resource().GroupResource(), r.Name, fmt.Errorf(
+		"the cluster has %s, whose types the plugin brings: delete them first, or say what becomes of them by the annotation %s=%s|%s (`pintle plugin remove %s --purge|--orphan`)",
+		left, RemovalAnnotation, RemovalPurge, RemovalOrphan, r.Name))
+}
+
+// remaining says which objects of a plugin's types there are, nothing where there are none.
+func remaining(ctx context.Context, object map[string]any, count func(context.Context, schema.GroupResource) (int, error)) (string, error) {
+	var out []string
+	for _, gr := range typesOf(object) {
+		n, err := count(ctx, gr)
+		if err != nil {
+			return "", fmt.Errorf("objects of %s: %w", gr, err)
+		}
+		if n > 0 {
+			out = append(out, fmt.Sprintf("%d %s", n, gr))
+		}
+	}
+	return strings.Join(out, ", "), nil
+}
+
+// typesOf are the types in the status of a Plugin object.
+func typesOf(object map[string]any) []schema.GroupResource {
+	list, _ := lookup(object, "status", "types").([]any)
+	out := make([]schema.GroupResource, 0, len(list))
+	for _, v := range list {
+		if text, ok := v.(string); ok {
+			out = append(out, schema.ParseGroupResource(text))
+		}
+	}
+	return out
+}
+
+// lookup finds a value in a tree, nil where there is none.
+func lookup(tree map[string]any, path ...string) any {
+	var at any = tree
+	for _, key := range path {
+		m, ok := at.(map[string]any)
+		if !ok {
+			return nil
+		}
+		at = m[key]
+	}
+	return at
+}

@@ -1,0 +1,484 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/dynamic/dynamicinformer"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+)
+
+// wishWorkers carry out wishes at the same time: one that waits for a plugin to stop does
+// not hold up the others.
+const wishWorkers = 4
+
+// wishes carries out the Plugin objects that somebody has applied: those without a host's
+// label. Every server does, as the hooks of types are called on each; what they do to the
+// objects themselves the leading one does.
+type wishes struct {
+	host   *Host
+	client dynamic.ResourceInterface
+	all    dynamic.Interface
+	store  cache.Store
+	queue  workqueue.TypedRateLimitingInterface[string]
+
+	mu          sync.Mutex
+	restartedAt map[string]string // as last seen, by object
+}
+
+func newWishes(h *Host, client dynamic.Interface) *wishes {
+	return &wishes{
+		host: h, client: client.Resource(Resource()), all: client, restartedAt: map[string]string{},
+		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](retryMin, retryMax)),
+	}
+}
+
+// run follows the objects until ctx is done.
+func (w *wishes) run(ctx context.Context) {
+	informer := dynamicinformer.NewFilteredDynamicInformer(w.all, Resource(), "", 0, cache.Indexers{},
+		func(o *metav1.ListOptions) { o.LabelSelector = "!" + labelHost }).Informer()
+	w.store = informer.GetStore()
+	enqueue := func(o any) {
+		if d, ok := o.(cache.DeletedFinalStateUnknown); ok {
+			o = d.Obj
+		}
+		if u, ok := o.(*unstructured.Unstructured); ok {
+			w.queue.Add(u.GetName())
+		}
+	}
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: enqueue, UpdateFunc: func(_, o any) { enqueue(o) }, DeleteFunc: enqueue,
+	})
+	if err != nil {
+		w.host.config.Logger.Error("watch wishes for plugins", "error", err)
+		return
+	}
+	var all sync.WaitGroup
+	defer all.Wait()
+	all.Go(func() { informer.RunWithContext(ctx) })
+	context.AfterFunc(ctx, w.queue.ShutDown)
+	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+		return
+	}
+	for _, name := range w.host.wished() { // what went away while this host was
+		w.queue.Add(name)
+	}
+	for range wishWorkers {
+		all.Go(func() {
+			for w.next(ctx) {
+			}
+		})
+	}
+}
+
+// again looks at all wishes, as this host has begun to lead.
+func (w *wishes) again() {
+	for _, name := range w.host.wished() {
+		w.queue.Add(name)
+	}
+}
+
+func (w *wishes) next(ctx context.Context) bool {
+	name, quit := w.queue.Get()
+	if quit {
+		return false
+	}
+	defer w.queue.Done(name)
+	if err := w.carryOut(ctx, name); err != nil && ctx.Err() == nil {
+		w.host.config.Logger.Warn("plugin object is not carried out yet", "plugin", name, "error", err)
+		w.queue.AddRateLimited(name)
+		return true
+	}
+	w.queue.Forget(name)
+	return true
+}
+
+// carryOut makes the catalogue what one object says.
+func (w *wishes) carryOut(ctx context.Context, name string) error {
+	o, ok, err := w.store.GetByKey(name)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return w.host.unwish(ctx, name)
+	}
+	u, ok := o.(*unstructured.Unstructured)
+	if !ok || u.GetLabels()[labelHost] != "" {
+		return nil
+	}
+	nodeScoped, _, _ := unstructured.NestedBool(u.Object, "spec", "nodeScoped")
+	switch {
+	case nodeScoped && w.host.config.Node == "":
+		return w.prepareNodes(ctx, u)
+	case !nodeScoped && w.host.config.Node != "":
+		return nil
+	case u.GetDeletionTimestamp() != nil:
+		return w.finalize(ctx, u)
+	}
+	if err := w.host.wish(u); err != nil {
+		return w.refuse(ctx, u, err)
+	}
+	w.restart(u)
+	return w.protect(ctx, u)
+}
+
+// refuse says in an object's status why it can't be carried out.
+func (w *wishes) refuse(ctx context.Context, u *unstructured.Unstructured, why error) error {
+	if !w.leads() {
+		return nil
+	}
+	st := Status{Name: u.GetName(), Health: HealthRefused, Reason: why.Error(), Circuit: CircuitOpen}
+	st.ObservedGeneration = u.GetGeneration()
+	tree := statusTree(&st)
+	have, _ := lookup(u.Object, "status").(map[string]any)
+	if have["reason"] == tree["reason"] && have["health"] == tree["health"] && have["observedGeneration"] == tree["observedGeneration"] {
+		return nil
+	}
+	delete(tree, "history")
+	return w.patch(ctx, u.GetName(), map[string]any{"status": tree}, "status")
+}
+
+func (w *wishes) leads() bool {
+	leading, _ := w.host.lead.get()
+	return leading && w.host.config.Node == ""
+}
+
+// restart restarts the plugin where spec.restartedAt has another value than before.
+func (w *wishes) restart(u *unstructured.Unstructured) {
+	at, _, _ := unstructured.NestedString(u.Object, "spec", "restartedAt")
+	w.mu.Lock()
+	before, known := w.restartedAt[u.GetName()]
+	w.restartedAt[u.GetName()] = at
+	w.mu.Unlock()
+	if !known || at == "" || at == before {
+		return
+	}
+	if s, err := w.host.plugin(u.GetName()); err == nil {
+		s.pins.clear() // what a tag means now is asked for again
+		s.restart()
+	}
+}
+
+// protect gives the object of a plugin that brings types the finalizer by which those are
+// dealt with first.
+func (w *wishes) protect(ctx context.Context, u *unstructured.Unstructured) error {
+	if !w.leads() || len(typesOf(u.Object)) == 0 || slices.Contains(u.GetFinalizers(), Finalizer) {
+		return nil
+	}
+	return w.patch(ctx, u.GetName(), map[string]any{"metadata": map[string]any{
+		"finalizers": append(u.GetFinalizers(), Finalizer), "resourceVersion": u.GetResourceVersion(),
+	}})
+}
+
+// finalize deals with the types of a plugin whose object is being deleted, stops the
+// plugin, and lets the object go.
+func (w *wishes) finalize(ctx context.Context, u *unstructured.Unstructured) error {
+	if !w.leads() || !slices.Contains(u.GetFinalizers(), Finalizer) {
+		return nil // the object goes when the leading host is done, and the plugin with it
+	}
+	config := &w.host.config
+	switch u.GetAnnotations()[RemovalAnnotation] {
+	case RemovalOrphan:
+	case RemovalPurge:
+		for _, gr := range typesOf(u.Object) {
+			if config.Purge == nil {
+				break
+			}
+			left, err := config.Purge(ctx, gr)
+			if err != nil {
+				return fmt.Errorf("delete objects of %s: %w", gr, err)
+			}
+			if left > 0 {
+				return fmt.Errorf("%d objects of %s wait for their finalizers", left, gr)
+			}
+		}
+	default:
+		if config.CountObjects == nil {
+			break
+		}
+		left, err := remaining(ctx, u.Object, config.CountObjects)
+		if err != nil {
+			return err
+		}
+		if left != "" {
+			return fmt.Errorf("%s came to be while the plugin was being removed: delete them, or set annotation %s", left, RemovalAnnotation)
+		}
+	}
+	if err := w.host.unwish(ctx, u.GetName()); err != nil {
+		return err
+	}
+	rest := slices.DeleteFunc(u.GetFinalizers(), func(f string) bool { return f == Finalizer })
+	err := w.patch(ctx, u.GetName(), map[string]any{"metadata": map[string]any{"finalizers": rest, "resourceVersion": u.GetResourceVersion()}})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// prepareNodes grants the permissions of a plugin that runs on nodes, whose hosts may not.
+func (w *wishes) prepareNodes(ctx context.Context, u *unstructured.Unstructured) error {
+	if !w.leads() || u.GetDeletionTimestamp() != nil {
+		return nil
+	}
+	e, err := w.host.entryOf(u)
+	if err != nil {
+		return w.refuse(ctx, u, err)
+	}
+	st := Status{Name: e.Name, Health: HealthHealthy, ObservedGeneration: u.GetGeneration(), Circuit: CircuitClosed, Placement: e.Placement}
+	st.History = historyOf(u.Object)
+	st.Reason = "runs on nodes: see the objects labelled " + labelPlugin + "=" + e.Name
+	st.Granted = e.Permissions
+	if e.Source != (Source{}) {
+		a, err := w.host.config.Fetcher.Fetch(ctx, e.Source)
+		if err != nil {
+			return errors.Join(err, w.refuse(ctx, u, fmt.Errorf("source: %w", err)))
+		}
+		st.SHA256, st.Digest, st.SignedBy, st.Version = a.SHA256, a.Digest, a.SignedBy, a.Version
+		if m := a.Manifest; m != nil {
+			st.Requested, st.Description = m.Permissions, m.Description
+			st.Granted, st.PendingPermissions = e.granted(m.Permissions)
+		}
+	}
+	st.setGranted(e.Name, st.PendingPermissions)
+	if w.host.config.ManagePermissions {
+		if err := EnsurePermissions(ctx, w.host.config.Client, e.Name, st.Granted); err != nil {
+			return err
+		}
+	}
+	if lookup(u.Object, "status", "observedGeneration") == st.ObservedGeneration {
+		return nil
+	}
+	return w.patch(ctx, u.GetName(), map[string]any{"status": statusTree(&st)}, "status")
+}
+
+func (w *wishes) patch(ctx context.Context, name string, patch map[string]any, sub ...string) error {
+	body, err := json.Marshal(patch)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	_, err = w.client.Patch(ctx, name, types.MergePatchType, body, metav1.PatchOptions{}, sub...)
+	return err
+}
+
+// entryOf makes the catalogue entry of an object.
+func (h *Host) entryOf(u *unstructured.Unstructured) (Spec, error) {
+	tree, _ := u.Object["spec"].(map[string]any)
+	spec, errs := ParseSpec(u.GetName(), tree)
+	if len(errs) > 0 {
+		return Spec{}, errs.ToAggregate()
+	}
+	e, err := spec.Entry(h.config.Own)
+	if err != nil {
+		return e, err
+	}
+	e.Wish = wishOf(tree)
+	return e, e.Validate()
+}
+
+// wishOf is the part of a spec that says what to run.
+func wishOf(tree map[string]any) map[string]any {
+	out := map[string]any{}
+	for k, v := range tree {
+		if k != "restartedAt" {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// wish puts what an object says into the catalogue.
+func (h *Host) wish(u *unstructured.Unstructured) error {
+	e, err := h.entryOf(u)
+	if err != nil {
+		return err
+	}
+	s, err := h.plugin(e.Name)
+	switch {
+	case err == nil && s.spec.Wish == nil:
+		return fmt.Errorf("plugin %q is in the configuration, which counts: remove it there, or this object", e.Name)
+	case err == nil:
+		if err := h.Change(e); err != nil {
+			return err
+		}
+	default:
+		history := historyOf(u.Object)
+		if err := h.add(e, func(s *supervisor) { s.resume(e, history, h.config.Own) }); err != nil {
+			return err
+		}
+		if s, err = h.plugin(e.Name); err != nil {
+			return err
+		}
+	}
+	if s.snapshot().ObservedGeneration != u.GetGeneration() {
+		s.update(func(st *Status) { st.ObservedGeneration = u.GetGeneration() })
+	}
+	return h.rememberWish(u)
+}
+
+// resume takes over what an earlier host has found out about a plugin.
+func (s *supervisor) resume(e Spec, history []Revision, own func(string, Placement) (Spec, error)) {
+	s.status.History = history
+	if len(history) == 0 {
+		return
+	}
+	for _, r := range slices.Backward(history) {
+		if mustJSON(r.Spec) != mustJSON(e.Wish) {
+			continue
+		}
+		if r.State == RevisionRefused || r.State == RevisionRolledBack {
+			s.resumeBefore(history, r, own)
+		} else if r.Digest != "" {
+			s.pins.set(1, r.Digest)
+		}
+		return
+	}
+}
+
+// resumeBefore goes back to what ran when a revision was given up.
+func (s *supervisor) resumeBefore(history []Revision, failed Revision, own func(string, Placement) (Spec, error)) {
+	for _, r := range slices.Backward(history) {
+		if r.Spec == nil || (r.State != RevisionServing && r.State != RevisionReplaced) {
+			continue
+		}
+		spec, errs := ParseSpec(s.spec.Name, r.Spec)
+		good, err := spec.Entry(own)
+		good.Wish = r.Spec
+		if len(errs) > 0 || err != nil || good.Validate() != nil {
+			continue
+		}
+		s.plan.restore(good)
+		s.pins.set(0, r.Digest)
+		s.status.setCondition(ConditionUpgraded, false, string(failed.State), failed.Reason)
+		return
+	}
+}
+
+// wished are the names of the plugins that are in the catalogue because of objects.
+func (h *Host) wished() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []string
+	for name, s := range h.plugins {
+		if s.spec.Wish != nil {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// unwish takes a plugin out of the catalogue whose object is gone.
+func (h *Host) unwish(ctx context.Context, name string) error {
+	s, err := h.plugin(name)
+	if err != nil || s.spec.Wish == nil {
+		return nil //nolint:nilerr // it is not there, which is what is wanted
+	}
+	ctx, cancel := context.WithTimeout(ctx, 4*h.config.StopTimeout+drainTimeout)
+	defer cancel()
+	if err := h.Remove(ctx, name); err != nil {
+		return err
+	}
+	if p := h.publisher; p != nil && s.spec.NodeScoped {
+		if err := p.client.Delete(ctx, s.snapshot().Object, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+	}
+	if err := os.Remove(h.wishFile(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (h *Host) wishFile(name string) string {
+	return filepath.Join(h.config.Dir, "wishes", name+".json")
+}
+
+// rememberWish keeps what an object says, so that after a restart of the host its plugin
+// starts, and its types are served, before the API server can be asked.
+func (h *Host) rememberWish(u *unstructured.Unstructured) error {
+	keep := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": u.GetAPIVersion(), "kind": u.GetKind(), "spec": u.Object["spec"],
+		"metadata": map[string]any{"name": u.GetName(), "generation": u.GetGeneration()},
+	}}
+	if history := lookup(u.Object, "status", "history"); history != nil {
+		keep.Object["status"] = map[string]any{"history": history}
+	}
+	b, err := keep.MarshalJSON()
+	if err != nil {
+		return fmt.Errorf("remember plugin %s: %w", u.GetName(), err)
+	}
+	if err := writeFile(h.wishFile(u.GetName()), b); err != nil {
+		return fmt.Errorf("remember plugin %s: %w", u.GetName(), err)
+	}
+	return nil
+}
+
+// Recall puts the plugins into the catalogue that were there for the sake of objects when
+// this host last ran. It comes before Run; what has changed meanwhile is learned then.
+func (h *Host) Recall() {
+	files, _ := filepath.Glob(h.wishFile("*")) // the pattern is valid
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		u := &unstructured.Unstructured{}
+		if err == nil {
+			err = u.UnmarshalJSON(b)
+		}
+		if err == nil && strings.TrimSuffix(filepath.Base(file), ".json") == u.GetName() {
+			err = h.wish(u)
+		}
+		if err != nil {
+			h.config.Logger.Warn("a plugin of an earlier run starts later", "file", file, "error", err)
+		}
+	}
+}
+
+// pins are the digests that references turned out to mean, by the serial of the entry: a
+// plugin that is started again is the same, though its tag may have moved.
+type pins struct {
+	mu sync.Mutex
+	of map[int64]string
+}
+
+func (p *pins) set(serial int64, digest string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.of == nil {
+		p.of = map[int64]string{}
+	}
+	p.of[serial] = digest
+}
+
+func (p *pins) get(serial int64) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.of[serial]
+}
+
+func (p *pins) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.of = nil
+}
+
+// AtDigest is a reference to an OCI artifact with a digest in place of its tag.
+func AtDigest(ref, digest string) string {
+	ref, _, _ = strings.Cut(ref, "@")
+	if colon := strings.LastIndex(ref, ":"); colon > strings.LastIndex(ref, "/") {
+		ref = ref[:colon]
+	}
+	return ref + "@" + digest
+}
