@@ -199,6 +199,7 @@ func (w *watcher) check(ctx context.Context) error {
 		w.missed = 0
 		w.update(func(st *Status) { setHealth(st, HealthHealthy, "") })
 	case err == nil:
+	case traced(w.snapshot().PID): // a debugger holds it
 	default:
 		w.missed++
 		if w.missed >= maxMissedPings {
