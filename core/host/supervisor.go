@@ -95,6 +95,7 @@ func newSupervisor(h *Host, spec Spec) (*supervisor, error) {
 		protocol.PointScheduling: schedulingHolder{s},
 		protocol.PointResource:   newTypesHolder(s),
 		protocol.PointAPIService: newAPIServiceHolder(s),
+		protocol.PointCloud:      newCloudHolder(s),
 	}
 	if spec.Disabled {
 		s.status.Health, s.status.Reason = HealthDisabled, disabledReason
