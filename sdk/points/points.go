@@ -8,6 +8,7 @@ import (
 	"github.com/pintle-dev/pintle/sdk/apiservice"
 	"github.com/pintle-dev/pintle/sdk/authentication"
 	"github.com/pintle-dev/pintle/sdk/authorization"
+	"github.com/pintle-dev/pintle/sdk/cloud"
 	"github.com/pintle-dev/pintle/sdk/controller"
 	"github.com/pintle-dev/pintle/sdk/kms"
 	"github.com/pintle-dev/pintle/sdk/network"
@@ -49,6 +50,9 @@ func Of(impl plugin.Plugin) []plugin.Point {
 	}
 	if a, ok := impl.(authorization.Authorizer); ok {
 		out = append(out, authorization.Point(a))
+	}
+	if c, ok := impl.(cloud.Cloud); ok {
+		out = append(out, cloud.Point(c))
 	}
 	return out
 }
