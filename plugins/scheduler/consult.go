@@ -94,6 +94,8 @@ func (e *engine) consultAll(ctx context.Context) {
 	if c.asker == nil {
 		c.asker = extend.NewAsker(e.log)
 	}
+	var carrying sync.WaitGroup // one batch is bound while the next is asked about
+	defer carrying.Wait()
 	for {
 		batch := e.nextAsked(ctx)
 		if batch == nil {
@@ -110,7 +112,9 @@ func (e *engine) consultAll(ctx context.Context) {
 			asks[i] = batch[i].ask
 		}
 		c.asker.Ask(ctx, view, asks)
-		e.carryOut(ctx, e.conclude(batch))
+		decided := e.conclude(batch)
+		carrying.Wait()
+		carrying.Go(func() { e.carryOut(ctx, decided) })
 	}
 }
 

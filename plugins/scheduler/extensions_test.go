@@ -355,3 +355,238 @@ func TestUsageIsAsItIsWhenAPodIsAskedAbout(t *testing.T) {
 		on[n] = true
 	}
 }
+
+// books reserves, permits and binds as its functions say.
+type books struct {
+	extension
+	reserve func(pod string) error
+	permit  func(ctx context.Context, pod string) error
+	bind    func(pod, node string) error
+
+	mu  sync.Mutex
+	log []string
+}
+
+func (b *books) note(format string, args ...any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.log = append(b.log, fmt.Sprintf(format, args...))
+}
+
+func (b *books) has(line string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range b.log {
+		if l == line {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *books) Reserve(_ context.Context, pod *v1.Pod, node string) error {
+	b.note("reserve %s %s", pod.Name, node)
+	if b.reserve == nil {
+		return nil
+	}
+	return b.reserve(pod.Name)
+}
+
+func (b *books) Unreserve(_ context.Context, pod *v1.Pod, node string) {
+	b.note("unreserve %s %s", pod.Name, node)
+}
+
+func (b *books) Permit(ctx context.Context, pod *v1.Pod, _ string) error {
+	if b.permit == nil {
+		return nil
+	}
+	return b.permit(ctx, pod.Name)
+}
+
+func (b *books) Bind(_ context.Context, pod *v1.Pod, node string) error {
+	if b.bind == nil {
+		return scheduling.ErrSkip
+	}
+	return b.bind(pod.Name, node)
+}
+
+func TestAGangIsBoundWhenItIsWhole(t *testing.T) {
+	f, d := newFakeAPI(t), newDirectory(t)
+	f.set(t, "nodes", node("n1", "64"))
+	var mu sync.Mutex
+	members, whole := map[string]bool{}, make(chan struct{})
+	b := &books{extension: extension{name: "gang"}, permit: func(ctx context.Context, pod string) error {
+		mu.Lock()
+		if members[pod] = true; len(members) == 3 {
+			close(whole)
+		}
+		mu.Unlock()
+		select {
+		case <-whole:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}
+	d.start(b)
+	startExtended(t, f, d, `{"extensions":[{"plugin":"gang"}]}`)
+	f.set(t, "pods", pod("a", "1"))
+	f.set(t, "pods", pod("b", "1"))
+	eventually(t, func() bool { return b.has("reserve a n1") && b.has("reserve b n1") })
+	f.mu.Lock()
+	if len(f.bindings) != 0 {
+		t.Errorf("bound before the gang is whole: %v", f.bindings)
+	}
+	f.mu.Unlock()
+	f.set(t, "pods", pod("c", "1"))
+	f.wait(func() bool { return len(f.bindings) == 3 })
+	for _, p := range []string{"a", "b", "c"} {
+		if b.has("unreserve " + p + " n1") {
+			t.Errorf("%s was bound and is not reserved", p)
+		}
+	}
+}
+
+func TestWhatIsRefusedIsTakenBack(t *testing.T) {
+	for name, tc := range map[string]struct {
+		impl *books
+		want string
+	}{
+		"reserve": {&books{reserve: func(string) error { return errors.New("no licence is left") }}, "no licence is left"},
+		"permit":  {&books{permit: func(context.Context, string) error { return errors.New("not before noon") }}, "not before noon"},
+		"no permit in time": {
+			&books{
+				extension: extension{concerns: scheduling.Concerns{PermitTimeout: 50 * time.Millisecond}},
+				permit:    func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() },
+			},
+			"rejected due to timeout after waiting 50ms at plugin x",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, d := newFakeAPI(t), newDirectory(t)
+			f.set(t, "nodes", node("n1", "1"))
+			tc.impl.name = "x"
+			tc.impl.concerns.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"ask": "yes"}}
+			d.start(tc.impl)
+			startExtended(t, f, d, `{"extensions":[{"plugin":"x"}]}`)
+			f.set(t, "pods", podWith("p", "ask", "yes"))
+			f.wait(func() bool { return f.statuses["default/p"] == "False Unschedulable "+tc.want })
+			if !tc.impl.has("unreserve p n1") {
+				t.Errorf("not taken back: %v", tc.impl.log)
+			}
+			// The room is there for others.
+			f.set(t, "pods", pod("other", "1"))
+			f.wait(func() bool { return f.bindings["default/other"] == "n1" })
+		})
+	}
+}
+
+func TestAWaitEndsWithThePod(t *testing.T) {
+	f, d := newFakeAPI(t), newDirectory(t)
+	f.set(t, "nodes", node("n1", "1"))
+	ended := make(chan struct{})
+	var once sync.Once
+	b := &books{
+		extension: extension{name: "x", concerns: scheduling.Concerns{PermitTimeout: time.Minute}},
+		permit: func(ctx context.Context, pod string) error {
+			if pod != "p" {
+				return nil
+			}
+			<-ctx.Done()
+			once.Do(func() { close(ended) })
+			return ctx.Err()
+		},
+	}
+	d.start(b)
+	startExtended(t, f, d, `{"extensions":[{"plugin":"x"}]}`)
+	f.set(t, "pods", pod("p", "1"))
+	eventually(t, func() bool { return b.has("reserve p n1") })
+	f.delete("pods", "default/p")
+	<-ended
+	eventually(t, func() bool { return b.has("unreserve p n1") })
+	f.set(t, "pods", pod("next", "1"))
+	f.wait(func() bool { return f.bindings["default/next"] == "n1" })
+}
+
+func TestAnExtensionBinds(t *testing.T) {
+	f, d := newFakeAPI(t), newDirectory(t)
+	f.set(t, "nodes", node("n1", "64"))
+	tries := 0
+	d.start(&books{extension: extension{name: "x"}, bind: func(name, on string) error {
+		if name == "skipped" {
+			return scheduling.ErrSkip
+		}
+		if tries++; tries == 1 {
+			return errors.New("not yet")
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		o := f.objects["pods"]["default/"+name]
+		spec := map[string]any{"nodeName": on, "schedulerName": "default-scheduler"}
+		f.bindings["default/"+name] = "by the extension to " + on
+		f.put("pods", map[string]any{"metadata": o["metadata"], "spec": spec, "status": o["status"]})
+		return nil
+	}})
+	startExtended(t, f, d, `{"extensions":[{"plugin":"x"}]}`)
+	f.set(t, "pods", pod("p", "1"))
+	f.set(t, "pods", pod("skipped", "1"))
+	f.wait(func() bool {
+		return f.bindings["default/p"] == "by the extension to n1" && f.bindings["default/skipped"] == "n1" && len(f.events) >= 2
+	})
+}
+
+func TestPodsFromBeforeAnExtensionAreRead(t *testing.T) {
+	f, d := newFakeAPI(t), newDirectory(t)
+	f.set(t, "nodes", node("n1", "1"))
+	startExtended(t, f, d, ``)
+	f.set(t, "pods", strings.Replace(podWith("big", "l", "v"), `"cpu":"1"`, `"cpu":"2"`, 1))
+	f.wait(func() bool { return f.statuses["default/big"] != "" })
+	j := &judge{extension: extension{name: "x"}, judge: func(p *v1.Pod, _ *scheduling.Node) (string, int64) {
+		if p.Name == "big" && p.Labels["l"] != "v" {
+			return "node(s) can't tell", 0
+		}
+		return "", 0
+	}}
+	d.start(j)
+	probes := 0
+	eventually(t, func() bool { // until it takes part
+		probes++
+		f.set(t, "pods", pod(fmt.Sprint("probe", probes), "1m"))
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		return len(j.asked) > 0
+	})
+	f.set(t, "nodes", node("n1", "4"))
+	f.wait(func() bool { return f.bindings["default/big"] == "n1" && f.reads["default/big"] == 1 })
+}
+
+// eventually waits for what nobody announces.
+func eventually(t *testing.T, f func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	end := time.After(20 * time.Second)
+	for !f() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatal("it did not happen")
+		}
+	}
+}
+
+// BenchmarkScheduleExtended measures pods on which an extension has a say, by filter and score
+// of all nodes.
+func BenchmarkScheduleExtended(b *testing.B) {
+	f, d := newFakeAPI(b), newDirectory(b)
+	for i := range 1000 {
+		f.set(b, "nodes", node(fmt.Sprint("n", i), "32"))
+	}
+	d.start(&judge{extension: extension{name: "x"}, judge: func(*v1.Pod, *scheduling.Node) (string, int64) { return "", 50 }})
+	startExtended(b, f, d, `{"extensions":[{"plugin":"x"}]}`)
+	b.ResetTimer()
+	for i := range b.N {
+		f.set(b, "pods", pod(fmt.Sprint("p", i), "1m"))
+	}
+	f.wait(func() bool { return len(f.bindings) == b.N })
+}

@@ -29,7 +29,7 @@ type fakeAPI struct {
 	statuses map[string]string // message of PodScheduled
 	events   []v1.Event
 	counts   int // events patched
-	reads    int // of single objects
+	reads    map[string]int // of single objects, by key
 }
 
 type logged struct {
@@ -39,7 +39,7 @@ type logged struct {
 }
 
 func newFakeAPI(t testing.TB) *fakeAPI {
-	f := &fakeAPI{objects: map[string]map[string]map[string]any{}, bindings: map[string]string{}, statuses: map[string]string{}}
+	f := &fakeAPI{objects: map[string]map[string]map[string]any{}, bindings: map[string]string{}, statuses: map[string]string{}, reads: map[string]int{}}
 	f.cond = sync.NewCond(&f.mu)
 	f.Server = httptest.NewServer(http.HandlerFunc(f.serve))
 	t.Cleanup(f.CloseClientConnections)
@@ -132,7 +132,7 @@ func (f *fakeAPI) get(w http.ResponseWriter, collection, key string) {
 		_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
 		return
 	}
-	f.reads++
+	f.reads[key]++
 	_ = json.NewEncoder(w).Encode(o)
 }
 
