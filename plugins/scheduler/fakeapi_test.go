@@ -28,7 +28,7 @@ type fakeAPI struct {
 	bindings map[string]string
 	statuses map[string]string // message of PodScheduled
 	events   []v1.Event
-	counts   int // events patched
+	counts   int            // events patched
 	reads    map[string]int // of single objects, by key
 }
 

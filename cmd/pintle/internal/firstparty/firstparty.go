@@ -11,16 +11,19 @@ import (
 	"github.com/pintle-dev/pintle/plugins/serviceproxy"
 	"github.com/pintle-dev/pintle/plugins/workloads"
 	"github.com/pintle-dev/pintle/sdk/plugin"
+	"github.com/pintle-dev/pintle/sdk/protocol"
 )
 
 type entry struct {
 	new        func() plugin.Plugin
 	nodeScoped bool
+	// uses are the points of other plugins that it may call.
+	uses []protocol.Point
 }
 
 func catalogue() map[string]entry {
 	return map[string]entry{
-		"scheduler":    {new: func() plugin.Plugin { return scheduler.New() }},
+		"scheduler":    {new: func() plugin.Plugin { return scheduler.New() }, uses: []protocol.Point{protocol.PointScheduling}},
 		"workloads":    {new: func() plugin.Plugin { return workloads.New() }},
 		"network":      {new: func() plugin.Plugin { return network.New() }, nodeScoped: true},
 		"serviceproxy": {new: func() plugin.Plugin { return serviceproxy.New() }, nodeScoped: true},

@@ -60,6 +60,7 @@ func Specs(plugins []config.Plugin, nodeScoped bool) ([]host.Spec, error) {
 			MemoryLimit: int64(p.MemoryLimit), Disabled: p.Disabled, NodeScoped: nodeScoped,
 		}
 		if p.Path == "" {
+			s.Uses = catalogue()[p.Name].uses
 			impl, err := New(p.Name)
 			if err != nil {
 				return nil, fmt.Errorf("plugins[%d]: %w; a third party's plugin needs a path", i, err)
