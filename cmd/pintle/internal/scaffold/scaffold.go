@@ -40,6 +40,7 @@ func Kinds() []Kind {
 		{"controller", "a controller of types that are there already"},
 		{"admission", "changes or refuses writes of any type"},
 		{"scheduler-score", "a part in scheduling: which node is best for a pod"},
+		{"cloud", "a cloud provider: machines, load balancers, routes"},
 		{"kms", "a key manager for encryption at rest"},
 	}
 }

@@ -6,8 +6,17 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/pintle-dev/pintle/sdk/plugintest"
 	"github.com/pintle-dev/pintle/sdk/scheduling"
 )
+
+// The suite of plugintest holds the plugin to what every host relies on.
+func TestSchedulingContract(t *testing.T) {
+	plugintest.RunScheduling(t, plugintest.SchedulingCase{
+		Case: plugintest.Case{BadSettings: map[string]string{`{"label":""}`: "settings.label", `{"labels":"x"}`: "settings.labels"}},
+		New:  func() scheduling.Extension { return &Plugin{} },
+	})
+}
 
 func TestScore(t *testing.T) {
 	p := &Plugin{}
