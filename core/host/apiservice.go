@@ -2,12 +2,10 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/pintle-dev/pintle/sdk/apiservice"
 	"github.com/pintle-dev/pintle/sdk/protocol"
@@ -29,11 +27,17 @@ type APIService interface {
 type apiServiceHolder struct {
 	supervisor *supervisor
 	offered    []apiservice.GroupVersion // taken by OnAPIService; only the session's goroutine looks
+	open       openings[serving]
 
 	mu      sync.Mutex
 	dial    func(context.Context) (net.Conn, error) // nil where the plugin is away
-	end     func()                                  // lets the plugin stop serving
 	changed chan struct{}
+}
+
+// serving is what one instance of the plugin serves, and the way to it.
+type serving struct {
+	versions []apiservice.GroupVersion
+	dial     func(context.Context) (net.Conn, error)
 }
 
 var _ APIService = (*apiServiceHolder)(nil)
@@ -47,75 +51,71 @@ func (a *apiServiceHolder) attach(ctx context.Context, g *guest, failed chan<- e
 	if config.OnAPIService == nil {
 		return fmt.Errorf("it offers point %q, which this host has no use for", protocol.PointAPIService)
 	}
-	life, end := context.WithCancel(ctx)
-	patience := time.AfterFunc(config.CallTimeout, end)
-	gvs, dial, gone, err := openAPIService(life, g)
-	if !patience.Stop() && ctx.Err() == nil {
-		err = fmt.Errorf("it did not say within %s what it serves", config.CallTimeout)
-	}
+	serving, err := a.open.attach(ctx, g, config.CallTimeout, failed, func(life context.Context) (serving, <-chan struct{}, error) {
+		return openAPIService(life, g)
+	})
 	if err != nil {
-		end()
 		return fmt.Errorf("API service: %w", err)
 	}
-	a.set(dial, end)
-	if !slices.Equal(gvs, a.offered) {
-		if err := config.OnAPIService(a.supervisor.spec.Name, gvs, a); err != nil {
+	if !slices.Equal(serving.versions, a.offered) {
+		if err := config.OnAPIService(a.supervisor.spec.Name, serving.versions, a); err != nil {
 			return fmt.Errorf("what it serves was not accepted: %w", err)
 		}
-		a.offered = gvs
+		a.offered = serving.versions
 	}
-	go func() {
-		<-gone
-		if life.Err() == nil {
-			failed <- errors.New("it no longer serves its API")
-		}
-	}()
+	a.set(serving.dial)
 	return nil
 }
 
+// forget takes back what the plugin served, as it is no longer in the catalogue.
+func (a *apiServiceHolder) forget() error {
+	if a.offered == nil {
+		return nil
+	}
+	a.offered = nil
+	return a.supervisor.host.config.OnAPIService(a.supervisor.spec.Name, nil, a)
+}
+
 // openAPIService lets the plugin serve until ctx is done.
-func openAPIService(ctx context.Context, g *guest) (
-	gvs []apiservice.GroupVersion, dial func(context.Context) (net.Conn, error), gone <-chan struct{}, err error,
-) {
+func openAPIService(ctx context.Context, g *guest) (serving, <-chan struct{}, error) {
 	if g.client != nil {
 		svc, ok := g.client.APIService()
 		if !ok {
-			return nil, nil, nil, fmt.Errorf("it does not offer point %q", protocol.PointAPIService)
+			return serving{}, nil, fmt.Errorf("it does not offer point %q", protocol.PointAPIService)
 		}
-		gvs, gone, err = svc.Open(ctx)
-		return gvs, svc.Dial, gone, err
+		versions, gone, err := svc.Open(ctx)
+		return serving{versions, svc.Dial}, gone, err
 	}
 	impl, ok := g.base.(apiservice.APIService)
 	if !ok {
-		return nil, nil, nil, fmt.Errorf("it offers point %q and is no API service", protocol.PointAPIService)
+		return serving{}, nil, fmt.Errorf("it offers point %q and is no API service", protocol.PointAPIService)
 	}
-	gvs = impl.GroupVersions()
-	if err := remote.CheckGroupVersions(gvs); err != nil {
-		return nil, nil, nil, err
+	versions := impl.GroupVersions()
+	if err := remote.CheckGroupVersions(versions); err != nil {
+		return serving{}, nil, err
 	}
 	handler, err := impl.Serve(ctx, g.env)
 	if err != nil {
-		return nil, nil, nil, err
+		return serving{}, nil, err
 	}
 	server := apiservice.NewServer(handler)
-	context.AfterFunc(ctx, server.Close)
-	return gvs, server.Dial, ctx.Done(), nil
+	gone := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		server.Close()
+		close(gone)
+	})
+	return serving{versions, server.Dial}, gone, nil
 }
 
 func (a *apiServiceHolder) detach() {
-	a.mu.Lock()
-	end := a.end
-	a.mu.Unlock()
-	a.set(nil, nil)
-	if end != nil {
-		end()
-	}
+	a.set(nil)
+	a.open.detach()
 }
 
-func (a *apiServiceHolder) set(dial func(context.Context) (net.Conn, error), end func()) {
+func (a *apiServiceHolder) set(dial func(context.Context) (net.Conn, error)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.dial, a.end = dial, end
+	a.dial = dial
 	close(a.changed)
 	a.changed = make(chan struct{})
 }
@@ -151,4 +151,8 @@ func (a *apiServiceHolder) away() error {
 		return fmt.Errorf("plugin %s is %s", st.Name, st.Health)
 	}
 	return fmt.Errorf("plugin %s is %s: %s", st.Name, st.Health, st.Reason)
+}
+
+func (s *supervisor) apiService() *apiServiceHolder {
+	return s.holders[protocol.PointAPIService].(*apiServiceHolder) //nolint:forcetypeassert // newSupervisor made it
 }

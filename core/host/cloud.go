@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
+	"github.com/pintle-dev/pintle/sdk/cloud"
 	"github.com/pintle-dev/pintle/sdk/protocol"
 )
 
@@ -13,7 +13,7 @@ import (
 // session lasts. Who asks it does so through the relay.
 type cloudHolder struct {
 	supervisor *supervisor
-	end        func() // only the session's goroutine looks
+	open       openings[cloud.Services]
 }
 
 func newCloudHolder(s *supervisor) *cloudHolder { return &cloudHolder{supervisor: s} }
@@ -26,32 +26,13 @@ func (c *cloudHolder) attach(ctx context.Context, g *guest, failed chan<- error)
 	if !ok {
 		return fmt.Errorf("it does not offer point %q", protocol.PointCloud)
 	}
-	timeout := c.supervisor.host.config.CallTimeout
-	life, end := context.WithCancel(ctx)
-	patience := time.AfterFunc(timeout, end)
-	services, gone, err := p.Open(life)
-	if !patience.Stop() && ctx.Err() == nil {
-		err = fmt.Errorf("it did not say within %s what it offers", timeout)
-	}
+	services, err := c.open.attach(ctx, g, c.supervisor.host.config.CallTimeout, failed, p.Open)
 	if err != nil {
-		end()
 		return fmt.Errorf("cloud: %w", err)
 	}
-	c.end = end
 	c.supervisor.log.Info("a cloud is open", "provider", services.Provider,
 		"instances", services.Instances != nil, "loadBalancers", services.LoadBalancers != nil, "routes", services.Routes != nil)
-	go func() {
-		<-gone
-		if life.Err() == nil {
-			failed <- errors.New("it is no longer open as a cloud")
-		}
-	}()
 	return nil
 }
 
-func (c *cloudHolder) detach() {
-	if c.end != nil {
-		c.end()
-		c.end = nil
-	}
-}
+func (c *cloudHolder) detach() { c.open.detach() }

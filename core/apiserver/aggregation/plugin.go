@@ -139,7 +139,7 @@ func (o *offer) state() (changed <-chan struct{}, away error) {
 
 // follow signals when the plugin comes or goes, until ctx ends. No change after the call is
 // missed.
-func (o *offer) follow(ctx context.Context, moved chan<- struct{}) {
+func (o *offer) follow(ctx context.Context, connections *http.Transport, moved chan<- struct{}) {
 	changed, _ := o.state()
 	go func() {
 		for {
@@ -149,6 +149,7 @@ func (o *offer) follow(ctx context.Context, moved chan<- struct{}) {
 			case <-changed:
 			}
 			changed, _ = o.state()
+			connections.CloseIdleConnections() // they lead to the process that was
 			select {
 			case moved <- struct{}{}:
 			default: // one signal stands for all

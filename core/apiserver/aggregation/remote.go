@@ -164,7 +164,7 @@ func (r *remote) watch(ctx context.Context) {
 // It reports whether it does; where it does not, checks from time to time must do.
 func (r *remote) follow(ctx context.Context, moved chan<- struct{}) bool {
 	if r.plugin != nil {
-		r.plugin.follow(ctx, moved)
+		r.plugin.follow(ctx, r.plain, moved)
 		return true
 	}
 	for _, prefix := range r.service.Keys() {
