@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -84,7 +85,7 @@ func (h *Host) Remove(ctx context.Context, name string) error {
 	s.out.close()
 	h.requirements.set(name, nil)
 	h.relay.forget(name)
-	if err := s.types().forget(); err != nil {
+	if err := errors.Join(s.types().forget(), s.apiService().forget()); err != nil {
 		return fmt.Errorf("plugin %q: %w", name, err)
 	}
 	return nil
