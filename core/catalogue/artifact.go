@@ -136,6 +136,7 @@ type document struct {
 	Config       *ocispec.Descriptor  `json:"config"`
 	Layers       []ocispec.Descriptor `json:"layers"`
 	Manifests    []ocispec.Descriptor `json:"manifests"`
+	Annotations  map[string]string    `json:"annotations"`
 }
 
 func parseDocument(b []byte) (document, error) {

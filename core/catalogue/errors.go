@@ -8,6 +8,7 @@ import (
 
 	"oras.land/oras-go/v2/content"
 	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
@@ -43,6 +44,9 @@ func transient(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || IsRefused(err) || errors.Is(err, errdef.ErrNotFound) || errors.Is(err, content.ErrMismatchedDigest) {
 		return false
 	}
+	if errors.Is(err, auth.ErrBasicCredentialNotFound) {
+		return false
+	}
 	var response *errcode.ErrorResponse
 	if errors.As(err, &response) {
 		return response.StatusCode >= 500 || response.StatusCode == http.StatusTooManyRequests || response.StatusCode == http.StatusRequestTimeout
@@ -52,13 +56,17 @@ func transient(ctx context.Context, err error) bool {
 
 // explain says what a registry's answer means for an operator.
 func explain(registry string, err error) error {
+	const wants = "registry %s wants credentials, or refused those that it was given (401): put them into the file that pluginTrust.credentials names: %w"
+	if errors.Is(err, auth.ErrBasicCredentialNotFound) {
+		return refuse(wants, registry, err)
+	}
 	var response *errcode.ErrorResponse
 	if !errors.As(err, &response) {
 		return fmt.Errorf("registry %s: %w", registry, err)
 	}
 	switch response.StatusCode {
 	case http.StatusUnauthorized:
-		return refuse("registry %s wants credentials, or refused those that it was given (401): put them into the file that pluginTrust.credentials names: %w", registry, err)
+		return refuse(wants, registry, err)
 	case http.StatusForbidden:
 		return refuse("registry %s does not let these credentials do that (403): %w", registry, err)
 	case http.StatusNotFound:

@@ -23,6 +23,8 @@ const (
 	bundleType          = "application/vnd.dev.sigstore.bundle.v0.3+json"
 	signPredicate       = "https://sigstore.dev/cosign/sign/v1"
 	inTotoType          = "application/vnd.in-toto+json"
+	// predicateAnnotation of a bundle's manifest says what the bundle states.
+	predicateAnnotation = "dev.sigstore.bundle.predicateType"
 )
 
 // signature says that the holder of a key stands for a digest.
@@ -109,6 +111,9 @@ func readSignatures(ctx context.Context, o origin, f *found) ([]signature, error
 			if err != nil {
 				return nil, err
 			}
+			if statesOther(d.Annotations) {
+				continue
+			}
 			for _, layer := range d.Layers {
 				if len(out) == maxSignatures {
 					return nil, refuse("there are more than %d of them", maxSignatures)
@@ -145,23 +150,44 @@ func signatureManifests(ctx context.Context, o origin, subject ocispec.Descripto
 		return out, nil
 	}
 	for _, r := range referrers {
-		if (r.ArtifactType == signatureArtifact || r.ArtifactType == bundleType) && r.Digest != tagged.Digest {
+		if mayBeSignature(r.ArtifactType) && r.Digest != tagged.Digest && !statesOther(r.Annotations) {
 			out = append(out, r)
 		}
 	}
 	return out, nil
 }
 
+// mayBeSignature sorts out referrers by their type. Some registries give that of the config
+// instead, so those are looked into.
+func mayBeSignature(artifactType string) bool {
+	switch artifactType {
+	case signatureArtifact, bundleType, "", ocispec.MediaTypeEmptyJSON, ocispec.MediaTypeImageConfig:
+		return true
+	}
+	return false
+}
+
+// statesOther reports whether a bundle's manifest says that it is no signature but states
+// something else: what is in the plugin, or where it was built. Those are many, and may be large.
+func statesOther(annotations map[string]string) bool {
+	predicate, ok := annotations[predicateAnnotation]
+	return ok && predicate != signPredicate
+}
+
 func readSignature(ctx context.Context, o origin, layer ocispec.Descriptor) (signature, bool, error) {
 	if layer.MediaType != simpleSigningType && layer.MediaType != bundleType {
 		return signature{}, false, nil
 	}
+	if layer.MediaType == bundleType {
+		b, err := readSmall(ctx, o, layer, maxDocument)
+		if err != nil {
+			return signature{}, false, err
+		}
+		return parseBundle(b)
+	}
 	b, err := readSmall(ctx, o, layer, maxPayload)
 	if err != nil {
 		return signature{}, false, err
-	}
-	if layer.MediaType == bundleType {
-		return parseBundle(b)
 	}
 	s, err := parseSimple(b, layer.Annotations[signatureAnnotation])
 	return s, err == nil, err
