@@ -13,6 +13,7 @@ import (
 	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/protocol"
+	"github.com/pintle-dev/pintle/sdk/remote"
 )
 
 // instance is one launch of a plugin. There is one at a time, but while a new version or new
@@ -175,7 +176,7 @@ func (i *instance) attachAll(ctx context.Context) error {
 			continue
 		}
 		i.attached[point] = i
-		if err := h.attach(ctx, i.guest, i.failed); err != nil {
+		if err := h.attach(remote.WithReads(ctx, i.mayRead), i.guest, i.failed); err != nil {
 			return err
 		}
 	}

@@ -50,7 +50,7 @@ func (s *instance) launch(ctx context.Context, dir string, env protocol.Environm
 			if err != nil {
 				return nil, err
 			}
-			proc = newProcess(s.spec.Name, from, cmd, after)
+			proc = newProcess(s.spec.Name, sockets, from, cmd, after)
 			// While go-plugin waits for the handshake it can't be told to stop; the
 			// process can.
 			context.AfterFunc(ctx, func() {

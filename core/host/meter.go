@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-
-	pluginv1 "github.com/pintle-dev/pintle/sdk/proto/plugin/v1"
 )
 
 // meter counts the calls to one plugin's process, each stream of calls by its answers.
@@ -21,6 +19,8 @@ type meter struct {
 	plugin  string
 
 	calls, errors atomic.Int64
+	mu            sync.Mutex
+	streams       map[*meteredStream]bool // those that are open
 	// past is the CPU time of processes that have ended.
 	past atomic.Int64
 }
@@ -63,73 +63,7 @@ func (m *meter) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Clie
 	if err != nil || !ours || !desc.ClientStreams || !desc.ServerStreams {
 		return s, err
 	}
-	return &meteredStream{ClientStream: s, meter: m, method: name}, nil
-}
-
-// meteredStream sees calls go and answers come on a stream that carries many. A stream of
-// another kind passes through.
-type meteredStream struct {
-	grpc.ClientStream
-	meter  *meter
-	method string
-
-	mu    sync.Mutex
-	began map[uint64]time.Time
-	ended bool
-}
-
-// SendMsg implements grpc.ClientStream.
-func (s *meteredStream) SendMsg(m any) error {
-	if r, ok := m.(*pluginv1.HooksRequest); ok && len(r.GetCalls()) > 0 {
-		at := time.Now()
-		s.mu.Lock()
-		if s.began == nil && !s.ended {
-			s.began = map[uint64]time.Time{}
-		}
-		for _, c := range r.GetCalls() {
-			if !s.ended {
-				s.began[c.GetId()] = at
-			}
-		}
-		s.mu.Unlock()
-	}
-	return s.ClientStream.SendMsg(m)
-}
-
-// RecvMsg implements grpc.ClientStream.
-func (s *meteredStream) RecvMsg(m any) error {
-	err := s.ClientStream.RecvMsg(m)
-	if err != nil {
-		s.end()
-		return err
-	}
-	if r, ok := m.(*pluginv1.HooksResponse); ok {
-		for _, res := range r.GetResults() {
-			s.answered(res.GetId(), res.GetError() != "")
-		}
-	}
-	return nil
-}
-
-func (s *meteredStream) answered(id uint64, failed bool) {
-	s.mu.Lock()
-	began, ok := s.began[id]
-	delete(s.began, id)
-	s.mu.Unlock()
-	if ok {
-		s.meter.done(s.method, time.Since(began), failed)
-	}
-}
-
-// end counts the calls that will get no answer as failed.
-func (s *meteredStream) end() {
-	s.mu.Lock()
-	left := s.began
-	s.began, s.ended = nil, true
-	s.mu.Unlock()
-	for _, began := range left {
-		s.meter.done(s.method, time.Since(began), true)
-	}
+	return m.open(s, name), nil
 }
 
 // usage is what a plugin's process takes: from its group where it has one, else from the
@@ -178,7 +112,7 @@ func processUsage(pid int) (memory int64, cpu time.Duration) {
 // Times at which figures are looked at, and at which they are published at most where nothing
 // but them has changed: an object of the cluster is no time series.
 const (
-	meterInterval   = 15 * time.Second
+	meterInterval   = 5 * time.Second
 	publishInterval = time.Minute
 	// noticeable change of memory, as a share, and never less than leastChange bytes.
 	noticeable  = 0.25
@@ -200,6 +134,7 @@ func (h *Host) keepFigures(ctx context.Context) {
 		h.mu.Unlock()
 		for _, s := range plugins {
 			s.figures()
+			s.lookForUnanswered()
 		}
 	}
 }

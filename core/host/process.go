@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"sync"
@@ -60,7 +61,9 @@ type starter interface {
 // with the host, its standard input being the lifeline by which it knows that the host
 // lives.
 type process struct {
-	name     string
+	name string
+	// sockets is the directory in which the plugin must listen.
+	sockets  string
 	cmd      *exec.Cmd
 	launcher starter
 	// after is called once when the process has been reaped, or could not be started.
@@ -78,8 +81,8 @@ type process struct {
 
 var _ runner.Runner = (*process)(nil)
 
-func newProcess(name string, l starter, cmd *exec.Cmd, after func(*Exit)) *process {
-	return &process{name: name, cmd: cmd, launcher: l, after: after, done: make(chan struct{})}
+func newProcess(name, sockets string, l starter, cmd *exec.Cmd, after func(*Exit)) *process {
+	return &process{name: name, sockets: sockets, cmd: cmd, launcher: l, after: after, done: make(chan struct{})}
 }
 
 // Start implements runner.Runner.
@@ -221,9 +224,15 @@ func (p *process) Diagnose(context.Context) string {
 	return "a plugin's first line on its standard output must be the handshake that serve.Serve writes"
 }
 
-// PluginToHost implements runner.AddrTranslator.
+// PluginToHost implements runner.AddrTranslator. The host connects to nothing but a socket in
+// the directory that it gave: a plugin could name somebody else's.
 func (p *process) PluginToHost(network, address string) (string, string, error) {
-	return network, address, nil
+	var st unix.Stat_t
+	if network == "unix" && filepath.Dir(filepath.Clean(address)) == p.sockets &&
+		unix.Lstat(address, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK {
+		return network, address, nil
+	}
+	return "", "", refuse("it wants to be reached at %s %q, which is no socket in the directory that it was given (PLUGIN_UNIX_SOCKET_DIR)", network, address)
 }
 
 // HostToPlugin implements runner.AddrTranslator.

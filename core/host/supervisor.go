@@ -34,8 +34,11 @@ type supervisor struct {
 	// serving is the instance that the plugin's status is about, nil before the first.
 	serving atomic.Pointer[instance]
 
-	meter     *meter
-	figuresAt time.Time // when figures were last published; only who keeps them looks
+	meter *meter
+	// figuresAt is when figures were last published, unanswered that calls are; only who
+	// keeps the figures looks.
+	figuresAt  time.Time
+	unanswered bool
 
 	pins     pins
 	restarts chan struct{} // a restart was asked for

@@ -69,12 +69,17 @@ func openHooks(ctx context.Context, client pluginv1.ResourceClient) (*hookCalls,
 
 // answerReads reads what calls ask for, each on its own, as reading may block.
 func answerReads(ctx context.Context, reads []*pluginv1.Read, kept func(uint64) (resource.Reader, bool), put func(uint64, *pluginv1.ReadResult)) {
+	bounds := readsOf(ctx)
 	for _, r := range reads {
 		from, ok := kept(r.GetCall())
+		end := bounds.begin(ctx)
 		go func() {
+			defer end()
 			res := &pluginv1.ReadResult{Id: r.GetId()}
 			if !ok || from == nil {
 				res.Error = "the call that reads has ended, or has no reader"
+			} else if err := bounds.check(r); err != nil {
+				res.Error = err.Error()
 			} else if err := read(ctx, from, r, res); err != nil {
 				res.Error = err.Error()
 			}

@@ -15,6 +15,10 @@ var ErrGone = errors.New("the stream of calls has ended")
 // block.
 const maxUnanswered = 32 << 10
 
+// maxOwed is how many bytes a stream may owe to calls that have no answer yet. Who asks for
+// more and takes none of it would have all of it kept here: its stream ends.
+const maxOwed = 256 << 20
+
 // Stream is a gRPC stream as a [Client] uses it. S is what is sent, R a result.
 type Stream[S, R any] struct {
 	// Send sends one message. It is called by one goroutine at a time, and must not keep the
@@ -117,7 +121,12 @@ func (c *Client[S, R, C]) Put(call uint64, item S) {
 		p.size += n
 		c.unanswered += n
 	}
+	over := c.unanswered > maxOwed
 	c.mu.Unlock()
+	if over {
+		c.stream.Cancel()
+		return
+	}
 	c.out.put(item, false)
 }
 
