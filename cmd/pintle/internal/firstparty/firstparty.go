@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pintle-dev/pintle/plugins/cloud"
 	"github.com/pintle-dev/pintle/plugins/network"
 	"github.com/pintle-dev/pintle/plugins/scheduler"
 	"github.com/pintle-dev/pintle/plugins/serviceproxy"
@@ -25,6 +26,7 @@ func catalogue() map[string]entry {
 	return map[string]entry{
 		"scheduler":    {new: func() plugin.Plugin { return scheduler.New() }, uses: []protocol.Point{protocol.PointScheduling}},
 		"workloads":    {new: func() plugin.Plugin { return workloads.New() }},
+		"cloud":        {new: func() plugin.Plugin { return cloud.New() }, uses: []protocol.Point{protocol.PointCloud}},
 		"network":      {new: func() plugin.Plugin { return network.New() }, nodeScoped: true},
 		"serviceproxy": {new: func() plugin.Plugin { return serviceproxy.New() }, nodeScoped: true},
 	}
