@@ -33,6 +33,7 @@ func (h *Host) add(spec Spec, before func(*supervisor)) error {
 	before(s)
 	h.plugins[spec.Name] = s
 	s.types().recall()
+	s.admission().recall()
 	if h.running {
 		h.start(s)
 	}
@@ -85,7 +86,7 @@ func (h *Host) Remove(ctx context.Context, name string) error {
 	s.out.close()
 	h.requirements.set(name, nil)
 	h.relay.forget(name)
-	if err := errors.Join(s.types().forget(), s.apiService().forget()); err != nil {
+	if err := errors.Join(s.types().forget(), s.apiService().forget(), s.admission().forget()); err != nil {
 		return fmt.Errorf("plugin %q: %w", name, err)
 	}
 	return nil

@@ -15,8 +15,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 
+	"github.com/pintle-dev/pintle/core/admission/plugins"
 	"github.com/pintle-dev/pintle/core/host/confine"
 	"github.com/pintle-dev/pintle/sdk/apiservice"
+	"github.com/pintle-dev/pintle/sdk/authentication"
+	"github.com/pintle-dev/pintle/sdk/authorization"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/protocol"
 	"github.com/pintle-dev/pintle/sdk/resource"
@@ -195,6 +198,12 @@ type Config struct {
 	// Fetcher gets the files of plugins that have a Source. Without one, paths are all
 	// that is known.
 	Fetcher Fetcher
+
+	// Admission is where plugins take part in admission; nil on nodes.
+	Admission *plugins.Plugins
+	// Authenticators and Authorizers are where the plugins of these names are asked.
+	Authenticators map[string]Seat[authentication.Authenticator]
+	Authorizers    map[string]Seat[authorization.Authorizer]
 
 	// Standby hosts do not run controllers and schedulers until SetLeading(true).
 	Standby bool

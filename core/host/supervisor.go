@@ -99,6 +99,10 @@ func newSupervisor(h *Host, spec Spec) (*supervisor, error) {
 		protocol.PointResource:   newTypesHolder(s),
 		protocol.PointAPIService: newAPIServiceHolder(s),
 		protocol.PointCloud:      newCloudHolder(s),
+
+		protocol.PointAdmission:      &admissionHolder{supervisor: s},
+		protocol.PointAuthentication: newAuthenticationHolder(s),
+		protocol.PointAuthorization:  newAuthorizationHolder(s),
 	}
 	if spec.Disabled {
 		s.status.Health, s.status.Reason = HealthDisabled, disabledReason

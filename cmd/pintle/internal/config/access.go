@@ -23,6 +23,9 @@ type Access struct {
 	BootstrapTokens bool `json:"bootstrapTokens"`
 	// TokenWebhook asks a server about bearer tokens that nobody else knows.
 	TokenWebhook TokenWebhook `json:"tokenWebhook"`
+	// AuthenticationPlugins and AuthorizationPlugins are asked in this order.
+	AuthenticationPlugins []AuthenticationPlugin `json:"authenticationPlugins"`
+	AuthorizationPlugins  []AuthorizationPlugin  `json:"authorizationPlugins"`
 	// RequestHeader believes front proxies about who a request is from.
 	RequestHeader RequestHeader `json:"requestHeader"`
 	// ServiceAccountIssuer is the "iss" of service-account tokens, a URL. Empty:
@@ -122,6 +125,9 @@ func (a *Access) resolve(base string) error {
 }
 
 func (a *Access) validate() error {
+	if err := a.validatePlugins(); err != nil {
+		return err
+	}
 	if t := a.TokenWebhook; t.ConfigFile == "" && t.CacheTTL != 0 {
 		return fmt.Errorf("api.tokenWebhook.configFile: is required where cacheTTL is set")
 	} else if t.CacheTTL < 0 {

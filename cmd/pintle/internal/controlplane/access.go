@@ -24,6 +24,7 @@ type access struct {
 	rbac          *rbac.Authorizer
 	tokens        *tokens.Service
 	documents     http.Handler
+	plugins       accessPlugins
 	ready         atomic.Bool
 	// audit is nil where no policy is configured.
 	audit *audit.Auditor

@@ -10,6 +10,7 @@ import (
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/config"
 	"github.com/pintle-dev/pintle/core/admission/follow"
 	"github.com/pintle-dev/pintle/core/admission/match"
+	"github.com/pintle-dev/pintle/core/admission/plugins"
 	"github.com/pintle-dev/pintle/core/admission/policy"
 	"github.com/pintle-dev/pintle/core/admission/webhook"
 	"github.com/pintle-dev/pintle/core/apiserver"
@@ -51,6 +52,13 @@ func (s *Server) addAdmission(cfg *apiserver.Config, reg *registry.Registry, met
 			cfg.Validators = append(cfg.Validators, v.validator)
 		}
 	}
+	if s.plugins, err = plugins.New(plugins.Config{Equivalents: equivalents, Metrics: metrics, Logger: s.log}); err != nil {
+		return err
+	}
+	// Plugins see what policies and webhooks have made, and these are asked again about what
+	// plugins make.
+	cfg.Mutators = append(cfg.Mutators, s.plugins.Mutator())
+	cfg.Validators = append(cfg.Validators, s.plugins.Validator())
 	cfg.Store = follow.Store{Store: s.store, Buckets: append(s.webhooks.Buckets(), s.policies.Buckets()...)}
 	return nil
 }

@@ -70,6 +70,7 @@ func (a *access) authenticate(s *Server, group *errgroup.Group, ctx context.Cont
 		}
 		cfg.Tokens = append(cfg.Tokens, t)
 	}
+	a.plugins.addAuthenticators(s, &cfg, own)
 	if h := api.RequestHeader; h.ClientCA != "" {
 		proxies, err := frontProxies(h)
 		if err != nil {
@@ -101,14 +102,14 @@ func (a *access) authorize(s *Server, group *errgroup.Group, ctx context.Context
 	nodes := node.New(s.store)
 	file := s.cfg.API.AuthorizationConfig
 	if file == "" {
-		a.authorizer = auth.Union{nodes, a.rbac}
+		a.authorizer = a.plugins.addAuthorizers(s, auth.Union{nodes, a.rbac})
 		return nil
 	}
 	configured, err := structured.NewAuthorization(structured.AuthorizationConfig{File: file, Node: nodes, RBAC: a.rbac, Logger: s.log})
 	if err != nil {
 		return fmt.Errorf("api.authorizationConfig: %w", err)
 	}
-	a.authorizer = configured
+	a.authorizer = a.plugins.addAuthorizers(s, configured)
 	group.Go(func() error { return configured.Run(ctx) })
 	return nil
 }

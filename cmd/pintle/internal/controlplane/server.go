@@ -22,6 +22,7 @@ import (
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/firstparty"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
+	"github.com/pintle-dev/pintle/core/admission/plugins"
 	"github.com/pintle-dev/pintle/core/admission/policy"
 	"github.com/pintle-dev/pintle/core/admission/webhook"
 	"github.com/pintle-dev/pintle/core/apiserver"
@@ -53,6 +54,7 @@ type Server struct {
 	access     *access
 	webhooks   *webhook.Webhooks
 	policies   *policy.Policies
+	plugins    *plugins.Plugins
 	aggregator *aggregation.Aggregator
 	backups    *schedule.Runner            // nil where none are scheduled
 	tracing    func(context.Context) error // sends the last spans; nil where there are none
@@ -252,6 +254,7 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 		Client: admin, ManagePermissions: true, Version: release.Version, Logger: s.log,
 		Metrics: s.metrics, Hide: s.hidden(),
 		OnBundle: s.installBundle, OnAPIService: s.offerAPIService, Standby: true,
+		Admission: s.plugins, Authenticators: s.access.plugins.authenticators, Authorizers: s.access.plugins.authorizers,
 	})
 	if err != nil {
 		return err
