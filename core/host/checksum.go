@@ -16,14 +16,16 @@ type refusedError struct{ err error }
 
 func (e *refusedError) Error() string { return e.err.Error() }
 func (e *refusedError) Unwrap() error { return e.err }
+func (e *refusedError) Refused() bool { return true }
 
 func refuse(format string, args ...any) error {
 	return &refusedError{fmt.Errorf(format, args...)}
 }
 
+// isRefused also knows refusals of others, such as a Fetcher's: by a method of that name.
 func isRefused(err error) bool {
-	var r *refusedError
-	return errors.As(err, &r)
+	var r interface{ Refused() bool }
+	return errors.As(err, &r) && r.Refused()
 }
 
 // verify compares the binary's checksum with the entry's, and names both where they
