@@ -22,6 +22,53 @@ func TestRightHistoriesPass(t *testing.T) {
 	}
 }
 
+// A deletion may have been that of several whose outcome is not known. It was not that of a
+// transaction whose other changes are not there, though others made such changes beside it.
+func TestDeletionsFindTheirOwner(t *testing.T) {
+	tried := 0
+	for seed := range uint64(40) {
+		s := simulate(seed, 150)
+		changes := map[uint64]*history.Operation{}
+		for i := range s.h.Operations {
+			op := &s.h.Operations[i]
+			if op.Outcome == history.OK && len(op.Changes) == 1 && op.Changes[0].Result != nil {
+				changes[op.Changes[0].Result.Revision] = op
+			}
+		}
+		for _, w := range s.h.Watches {
+			for i := range w.Events[:max(len(w.Events)-1, 0)] {
+				gone, next := w.Events[i], w.Events[i+1]
+				if gone.Type != history.Deleted || next.Type != history.Added || next.Revision != gone.Revision+1 {
+					continue
+				}
+				for j := range s.h.Operations {
+					op := &s.h.Operations[j]
+					if op.Kind != history.Delete || op.Outcome != history.OK || op.Changes[0].Result.UID != gone.UID || changes[next.Revision] == nil {
+						continue
+					}
+					op.Outcome, op.Changes[0].Result = history.Unknown, nil
+					s.h.Operations = append(s.h.Operations, history.Operation{
+						ID: 1e6 + tried, Client: 1e6 + tried, Kind: history.Transaction, Call: op.Call, Return: op.Return, Outcome: history.Unknown,
+						Changes: []history.Change{
+							{Verb: history.Delete, Key: gone.Key, GuardUID: gone.UID},
+							{Verb: history.Create, Key: next.Key, Content: "never written"},
+						},
+					})
+					tried++
+					break
+				}
+			}
+			break
+		}
+		for _, p := range History(s.h, Rules{Timeout: time.Minute}).Problems {
+			t.Errorf("seed %d: %s", seed, p)
+		}
+	}
+	if tried == 0 {
+		t.Error("no deletion with a creation behind it")
+	}
+}
+
 // mistakes put into right histories, and the rules of which one must notice.
 var mistakes = []struct {
 	name  string

@@ -115,7 +115,7 @@ func (c *chain) ownDeletions(deletions []*ownership, p *problems) {
 }
 
 // partners says whether the changes around event i are those of the transaction that o is
-// a part of.
+// a part of. What has content of its own has an owner by now.
 func (c *chain) partners(i int, o *ownership) bool {
 	n := len(o.op.Changes)
 	if n == 1 {
@@ -126,7 +126,11 @@ func (c *chain) partners(i int, o *ownership) bool {
 		return false
 	}
 	for j := range n {
-		if c.events[first+j].Key != o.op.Changes[j].Key {
+		e, ch := c.events[first+j], &o.op.Changes[j]
+		switch own := c.owner[first+j]; {
+		case e.Key != ch.Key, (e.Type == history.Deleted) != (ch.Verb == history.Delete):
+			return false
+		case ch.Verb != history.Delete && (own == nil || own.op != o.op || own.part != j):
 			return false
 		}
 	}
