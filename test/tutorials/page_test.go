@@ -19,7 +19,7 @@ type step struct {
 }
 
 const (
-	besideMark    = "*In a second terminal*"
+	besideMark    = "*In a second terminal"
 	interruptMark = "<!-- tutorial: interrupt -->"
 )
 
