@@ -19,7 +19,7 @@ export CGO_ENABLED ?= 0
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: up down build images test unit e2e clients robustness failover lint bench bench-store load conformance golden fuzz generate check host-packages examples clean
+.PHONY: up down build images test unit e2e clients robustness failover lint bench bench-store load conformance golden fuzz generate check host-packages examples tutorials clean
 
 up: host-packages build images ## install what is missing, build, start a cluster, run the demo in it
 	@.ci/demo $(PINTLE) $(DATA_DIR) $(BIN)
@@ -42,7 +42,10 @@ unit:
 	CGO_ENABLED=1 go test -race -timeout 15m $$(go list ./... | grep -v /test/e2e)
 
 examples: ## each example is a module of its own, as a stranger would copy it
-	@for m in sdk/examples/*/go.mod; do (cd $$(dirname $$m) && echo "== $$(dirname $$m)" && go vet ./... && go test ./...) || exit 1; done
+	@for m in sdk/examples/*/go.mod sdk/tools/*/go.mod; do (cd $$(dirname $$m) && echo "== $$(dirname $$m)" && go vet ./... && go test ./...) || exit 1; done
+
+tutorials: build ## does what the pages in docs/tutorials say, word for word, and builds and tests a project of each kind; make test has the first of each
+	PINTLE=$(PINTLE) go test -count=1 -timeout 60m -v ./test/tutorials -args -all
 
 e2e: host-packages build images ## real containerd, kubectl and registry
 	go test -count=1 -timeout 20m -v ./test/e2e/...
