@@ -65,6 +65,12 @@ func play(kind, name string) {
 		serveAll(&testKeyManager{base: base})
 	case "network":
 		serveAll(&testNetwork{base: base})
+	case "admission":
+		serveAll(&testAdmission{base: base})
+	case "garbage-admission":
+		serve.Serve(&base, garbagePoint())
+	case "access":
+		serveAll(&testAccess{base: base})
 	default:
 		panic("unknown kind " + kind)
 	}
