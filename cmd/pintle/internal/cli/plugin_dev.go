@@ -163,6 +163,9 @@ func (d *devLoop) run(ctx context.Context) error {
 				continue
 			}
 			st, err := d.status(ctx)
+			if ctx.Err() != nil {
+				continue
+			}
 			if err != nil {
 				d.show("the cluster does not answer: %v", err)
 				continue
