@@ -53,6 +53,7 @@ type server struct {
 	*apiservertest.Server
 	t   testing.TB
 	reg *registry.Registry
+	agg *aggregation.Aggregator
 }
 
 func newServer(t testing.TB, proxies *authority) *server {
@@ -79,7 +80,7 @@ func newServer(t testing.TB, proxies *authority) *server {
 	}})
 	apiservertest.Run(t, agg.Run)
 	api.Must(201, "POST", "/api/v1/namespaces", `{"metadata":{"name":"ware"}}`)
-	return &server{api, t, reg}
+	return &server{api, t, reg, agg}
 }
 
 func (s *server) do(method, path, body string, header ...string) (int, string) {
