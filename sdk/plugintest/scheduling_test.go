@@ -3,12 +3,14 @@ package plugintest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"pgregory.net/rapid"
 
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/plugintest"
@@ -89,6 +91,70 @@ func (*allParts) Bind(_ context.Context, pod *v1.Pod, node string) error {
 
 func TestSchedulingSuite(t *testing.T) {
 	plugintest.RunScheduling(t, plugintest.SchedulingCase{New: func() scheduling.Extension { return &allParts{} }})
+}
+
+// telling refuses every node with what it sees of it.
+type telling struct{ allParts }
+
+func (*telling) Filter(_ context.Context, _ *v1.Pod, nodes []*scheduling.Node) ([]scheduling.Verdict, error) {
+	out := make([]scheduling.Verdict, len(nodes))
+	for i, n := range nodes {
+		out[i] = scheduling.Refuse(seen(n, n.Usage))
+	}
+	return out, nil
+}
+
+func seen(n *scheduling.Node, u *scheduling.Usage) string {
+	text := n.Name + " " + n.Labels["l"]
+	if u != nil {
+		text += fmt.Sprint(" ", u.Pods)
+	}
+	return text
+}
+
+// TestAnEvaluatorTellsAllThatHasChanged: whatever becomes of nodes between two questions, the
+// plugin sees them as they are.
+func TestAnEvaluatorTellsAllThatHasChanged(t *testing.T) {
+	part, _, err := plugintest.Start(t, &telling{}).Client.Scheduling(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		ev := part.Evaluator()
+		defer ev.Close()
+		view := remote.View{Nodes: make([]*scheduling.Node, 4), Usage: make([]*scheduling.Usage, 4)}
+		slot := rapid.IntRange(0, 3)
+		rt.Repeat(map[string]func(*rapid.T){
+			"node": func(rt *rapid.T) {
+				view.Nodes[slot.Draw(rt, "slot")] = &scheduling.Node{
+					Name:   rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "name"),
+					Labels: map[string]string{"l": rapid.SampledFrom([]string{"x", "y"}).Draw(rt, "label")},
+				}
+			},
+			"gone": func(rt *rapid.T) { view.Nodes[slot.Draw(rt, "slot")] = nil },
+			"usage": func(rt *rapid.T) {
+				view.Usage[slot.Draw(rt, "slot")] = &scheduling.Usage{Pods: rapid.IntRange(0, 9).Draw(rt, "pods")}
+			},
+			"anew": func(*rapid.T) { ev.Close() },
+			"ask": func(rt *rapid.T) {
+				q := remote.Question{Pod: []byte(`{}`)}
+				for i, n := range view.Nodes {
+					if n != nil {
+						q.Nodes = append(q.Nodes, uint32(i))
+					}
+				}
+				out, err := ev.Evaluate(t.Context(), plugintest.Patience, view, []remote.Question{q})
+				if err != nil || out[0].Err != nil {
+					rt.Fatal(err, out)
+				}
+				for i, number := range q.Nodes {
+					if want := seen(view.Nodes[number], view.Usage[number]); out[0].Refused[i] != want {
+						rt.Fatalf("it sees %q, there is %q", out[0].Refused[i], want)
+					}
+				}
+			},
+		})
+	})
 }
 
 func TestSchedulingPartsOverGRPC(t *testing.T) {

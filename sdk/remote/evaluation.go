@@ -115,9 +115,11 @@ func (e *Evaluator) changes(view View) *pluginv1.SchedulingEvaluateRequest {
 		now, before := at(view.Nodes, i), at(e.sent.Nodes, i)
 		usage, usageBefore := at(view.Usage, i), at(e.sent.Usage, i)
 		if now != before {
-			if now == nil || (before != nil && before.Name != now.Name) {
+			if before == nil || now == nil || before.Name != now.Name {
+				usageBefore = nil // what is known of usage goes with the node
+			}
+			if before != nil && (now == nil || before.Name != now.Name) {
 				r.Removed = append(r.Removed, uint32(i))
-				usageBefore = nil
 			}
 			if now != nil {
 				r.Nodes = append(r.Nodes, schedulingNodeToWire(uint32(i), now))

@@ -156,9 +156,49 @@ func TestRankingKeepsUp(t *testing.T) {
 				if got != want || fmt.Sprint(gotErr) != fmt.Sprint(wantErr) {
 					rt.Fatalf("kept ranking: %q, %v; fresh ranking: %q, %v", got, gotErr, want, wantErr)
 				}
+				if best, err := bestCandidate(c, kept, p); best != want || fmt.Sprint(err) != fmt.Sprint(wantErr) {
+					rt.Fatalf("best candidate: %q, %v; chosen: %q, %v", best, err, want, wantErr)
+				}
 			}
 		}
 	})
+}
+
+// bestCandidate chooses among all candidates, the first of equal ones.
+func bestCandidate(c *cache.Cache, k *fit.Chooser, p *model.Pod) (best string, _ error) {
+	candidates, err := k.Candidates(p)
+	var score int64
+	for _, at := range candidates {
+		if best == "" || at.Score > score {
+			best, score = c.Slots()[at.Slot].Name, at.Score
+		}
+	}
+	return best, err
+}
+
+func TestCandidatesOfPodsThatDependOnPods(t *testing.T) {
+	c := cache.New()
+	for _, n := range []string{"n1", "n2", "n3"} {
+		c.SetNode(node(t, n, `{"zone":"`+n+`"}`, "", ""))
+	}
+	c.Place(pod(t, "there", `{"app":"a"}`, cpu("1")).On("n2"))
+	k := fit.NewChooser(c, 0)
+	p := pod(t, "p", `{"app":"a"}`, antiZone)
+	candidates, err := k.Candidates(p)
+	if err != nil || len(candidates) != 2 {
+		t.Fatalf("candidates %v, %v", candidates, err)
+	}
+	for _, at := range candidates {
+		if c.Slots()[at.Slot].Name == "n2" {
+			t.Error("n2 is a candidate")
+		}
+	}
+	err = k.Explain(p, map[string]int{"node(s) cost too much": 2})
+	const want = "0/3 nodes are available: 1 node(s) didn't match pod anti-affinity rules, 2 node(s) cost too much."
+	var why *fit.Error
+	if !errors.As(err, &why) || err.Error() != want || why.Cause != fit.Extension|fit.PodAffinity {
+		t.Errorf("got %v, want %s", err, want)
+	}
 }
 
 func TestManyClasses(t *testing.T) {
