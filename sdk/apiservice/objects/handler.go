@@ -102,7 +102,16 @@ func (h *handler) objects(w http.ResponseWriter, r *http.Request, parts []string
 		}
 		return s.answer(w, r, []*item{it}, it.revision, true)
 	}
-	return apierrors.NewMethodNotSupported(gr, strings.ToLower(r.Method))
+	verb := strings.ToLower(r.Method)
+	switch {
+	case r.Method == http.MethodPost:
+		verb = "create"
+	case r.Method == http.MethodPut:
+		verb = "update"
+	case r.Method == http.MethodDelete && it == nil:
+		verb = "deletecollection"
+	}
+	return apierrors.NewMethodNotSupported(gr, verb)
 }
 
 // answer sends objects in the form that the client wants: one, or a list.
