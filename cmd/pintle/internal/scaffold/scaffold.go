@@ -41,6 +41,8 @@ func Kinds() []Kind {
 		{"admission", "changes or refuses writes of any type"},
 		{"scheduler-score", "a part in scheduling: which node is best for a pod"},
 		{"cloud", "a cloud provider: machines, load balancers, routes"},
+		{"authentication", "tells who sends a bearer token"},
+		{"authorization", "decides who may do what, beside RBAC"},
 		{"kms", "a key manager for encryption at rest"},
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pintle-dev/pintle/sdk/cloud"
 	"github.com/pintle-dev/pintle/sdk/plugin"
+	"github.com/pintle-dev/pintle/sdk/plugintest"
 )
 
 const settings = `{"zone":"z","loadBalancers":"192.0.2.0/30","machines":[
@@ -27,6 +28,18 @@ func open(t *testing.T, dir string) cloud.Services {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// The suite of plugintest holds the plugin to what every cluster relies on.
+func TestCloudContract(t *testing.T) {
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "a"}}
+	plugintest.RunCloud(t, plugintest.CloudCase{
+		Case:    plugintest.Case{Settings: []byte(settings)},
+		New:     func() cloud.Cloud { return &Plugin{} },
+		Node:    node,
+		Service: service("1"),
+		Nodes:   []*corev1.Node{node},
+	})
 }
 
 func TestInstances(t *testing.T) {
