@@ -65,6 +65,10 @@ func play(kind, name string) {
 		serveAll(&testKeyManager{base: base})
 	case "network":
 		serveAll(&testNetwork{base: base})
+	case "api":
+		serveAll(testAPI{base})
+	case "cloud":
+		serveAll(testCloud{base})
 	case "admission":
 		serveAll(&testAdmission{base: base})
 	case "garbage-admission":
