@@ -560,6 +560,51 @@ func TestPodsFromBeforeAnExtensionAreRead(t *testing.T) {
 	f.wait(func() bool { return f.bindings["default/big"] == "n1" && f.reads["default/big"] == 1 })
 }
 
+// licences are given out one at a time.
+type licences struct {
+	judge
+	mu       sync.Mutex
+	left     int
+	released chan struct{}
+}
+
+func (l *licences) Changes(ctx context.Context, changed func()) error {
+	for {
+		select {
+		case <-l.released:
+			changed()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func TestAnExtensionTellsThatItsAnswersHaveChanged(t *testing.T) {
+	f, d := newFakeAPI(t), newDirectory(t)
+	f.set(t, "nodes", node("n1", "64"))
+	l := &licences{released: make(chan struct{})}
+	l.name = "x"
+	l.judge.judge = func(*v1.Pod, *scheduling.Node) (string, int64) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.left == 0 {
+			return "node(s) had no licence", 0
+		}
+		return "", 0
+	}
+	d.start(l)
+	startExtended(t, f, d, `{"extensions":[{"plugin":"x"}]}`)
+	f.set(t, "pods", pod("p", "1"))
+	f.wait(func() bool {
+		return f.statuses["default/p"] == "False Unschedulable 0/1 nodes are available: 1 node(s) had no licence."
+	})
+	l.mu.Lock()
+	l.left = 1
+	l.mu.Unlock()
+	l.released <- struct{}{}
+	f.wait(func() bool { return f.bindings["default/p"] == "n1" })
+}
+
 // eventually waits for what nobody announces.
 func eventually(t *testing.T, f func() bool) {
 	t.Helper()

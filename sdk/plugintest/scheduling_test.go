@@ -40,6 +40,11 @@ func (a *allParts) Start(_ context.Context, env plugin.Env) error {
 	return nil
 }
 
+func (*allParts) Changes(_ context.Context, changed func()) error {
+	changed()
+	return nil
+}
+
 func (*allParts) Filter(_ context.Context, _ *v1.Pod, nodes []*scheduling.Node) ([]scheduling.Verdict, error) {
 	out := make([]scheduling.Verdict, len(nodes))
 	for i, n := range nodes {
@@ -190,6 +195,10 @@ func TestSchedulingPartsOverGRPC(t *testing.T) {
 	var refused *scheduling.Refused
 	if err := s.Reserve(t.Context(), place("n")); !errors.As(err, &refused) || refused.Reason != "it is reserved already" {
 		t.Errorf("a refusal: %v", err)
+	}
+	changes := 0
+	if err := s.Changes(t.Context(), func() { changes++ }); err != nil || changes != 1 {
+		t.Errorf("changes: %d, %v", changes, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()

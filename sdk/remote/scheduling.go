@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -33,7 +34,9 @@ func (c *Client) Scheduling(ctx context.Context) (*Scheduling, bool, error) {
 		return nil, false, nil
 	}
 	s := &Scheduling{Client: c, client: pluginv1.NewSchedulingClient(c.conn)}
-	if !slices.ContainsFunc(c.Capabilities(protocol.PointScheduling), func(p string) bool { return p != scheduling.CanStart }) {
+	if !slices.ContainsFunc(c.Capabilities(protocol.PointScheduling), func(p string) bool {
+		return p != scheduling.CanStart && p != scheduling.CanChange
+	}) {
 		return nil, true, errors.New("it neither filters, scores, reserves, permits nor binds")
 	}
 	d, err := s.client.Describe(ctx, &pluginv1.SchedulingDescribeRequest{})
@@ -77,6 +80,26 @@ func (s *Scheduling) Start(ctx context.Context, _ plugin.Env) error {
 		return unwire(err)
 	}
 	return nil
+}
+
+// Changes calls changed whenever refused pods should be asked about again. It returns when ctx
+// is done, when the plugin is gone, or when it has nothing more to say: then without an error.
+func (s *Scheduling) Changes(ctx context.Context, changed func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := s.client.Changes(ctx, &pluginv1.SchedulingChangesRequest{})
+	if err != nil {
+		return unwire(err)
+	}
+	for {
+		switch _, err := stream.Recv(); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return unwire(err)
+		}
+		changed()
+	}
 }
 
 // Placed is a pod and the node that was chosen for it.

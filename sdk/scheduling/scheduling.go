@@ -101,6 +101,15 @@ type Bind interface {
 // ErrSkip is what Bind returns for pods that it does not bind.
 var ErrSkip = errors.New("not bound by this plugin")
 
+// Changes is for plugins whose answers become others by themselves: a licence is given back, a
+// price falls. Pods that were refused are asked about again when a node or a pod changes, and
+// else only after minutes.
+type Changes interface {
+	// Changes calls changed whenever refused pods should be asked about again, until ctx is
+	// done.
+	Changes(ctx context.Context, changed func()) error
+}
+
 // Starter is for plugins that want to reach the API server.
 type Starter interface {
 	// Start is called once, before the plugin is asked anything. ctx ends when Start is to

@@ -27,6 +27,7 @@ const (
 	CanPermit  = "permit"
 	CanBind    = "bind"
 	CanStart   = "start"
+	CanChange  = "changes"
 )
 
 // Point offers impl's parts in scheduling.
@@ -58,6 +59,9 @@ func Parts(impl Extension) []string {
 	}
 	if _, ok := impl.(Starter); ok {
 		out = append(out, CanStart)
+	}
+	if _, ok := impl.(Changes); ok {
+		out = append(out, CanChange)
 	}
 	return out
 }
@@ -201,6 +205,46 @@ func keep(out *pluginv1.SchedulingEvaluation, q *pluginv1.SchedulingPod, nodes [
 		r.Nodes = append(r.Nodes, q.GetNodes()[i])
 	}
 	return left, at
+}
+
+// Changes implements pluginv1.SchedulingServer.
+func (s *server) Changes(_ *pluginv1.SchedulingChangesRequest, stream grpc.ServerStreamingServer[pluginv1.SchedulingChangesResponse]) error {
+	impl, ok := s.impl.(Changes)
+	if !ok {
+		return status.Error(codes.Unimplemented, "it has no Changes")
+	}
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	changed := make(chan struct{}, 1) // what comes while one is sent is one more
+	done := make(chan error, 1)
+	go func() {
+		done <- impl.Changes(ctx, func() {
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	for {
+		select {
+		case <-changed:
+			if err := stream.Send(&pluginv1.SchedulingChangesResponse{}); err != nil {
+				return err
+			}
+		case err := <-done:
+			if err != nil {
+				return refusal(ctx, err)
+			}
+			select {
+			case <-changed:
+				return stream.Send(&pluginv1.SchedulingChangesResponse{})
+			default:
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // Reserve implements pluginv1.SchedulingServer.

@@ -15,6 +15,7 @@ import (
 	"github.com/pintle-dev/pintle/sdk/peers"
 	"github.com/pintle-dev/pintle/sdk/protocol"
 	"github.com/pintle-dev/pintle/sdk/remote"
+	"github.com/pintle-dev/pintle/sdk/scheduling"
 )
 
 const (
@@ -163,15 +164,18 @@ func (s *Set) leave(name string) {
 	}
 }
 
-// connect asks a plugin that has started which pods concern it, for as long as that session of
-// it goes on.
+// connect asks a plugin that has started which pods concern it, and follows what it says of its
+// answers, for as long as that session of it goes on.
 func (s *Set) connect(ctx context.Context, p peers.Peer) {
 	for {
-		err := s.tryConnect(ctx, p)
-		if err == nil || ctx.Err() != nil {
+		part, err := s.tryConnect(ctx, p)
+		if err == nil && part.Can(scheduling.CanChange) {
+			err = part.Changes(ctx, s.changed)
+		}
+		if err == nil || errors.Is(err, errEarlier) || ctx.Err() != nil {
 			return
 		}
-		s.log.Warn("a plugin with a part in scheduling does not say which pods concern it", "plugin", p.Name, "error", err)
+		s.log.Warn("a plugin with a part in scheduling does not answer", "plugin", p.Name, "error", err)
 		timer := time.NewTimer(reconnect)
 		select {
 		case <-timer.C:
@@ -188,12 +192,12 @@ func (s *Set) connect(ctx context.Context, p peers.Peer) {
 	}
 }
 
-func (s *Set) tryConnect(ctx context.Context, p peers.Peer) error {
+func (s *Set) tryConnect(ctx context.Context, p peers.Peer) (*remote.Scheduling, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	part, err := s.directory.Connect(ctx, p.Name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.mu.Lock()
 	e := s.known[p.Name]
@@ -202,20 +206,22 @@ func (s *Set) tryConnect(ctx context.Context, p peers.Peer) error {
 	}
 	if e, err = e.with(part, p.Session); err != nil {
 		s.mu.Unlock()
-		return err
+		return nil, err
 	}
-	current := s.sessions[p.Name] == p.Session
-	if current {
-		s.known[p.Name] = e
-		s.publish()
+	if s.sessions[p.Name] != p.Session {
+		s.mu.Unlock()
+		return nil, errEarlier
 	}
+	s.known[p.Name] = e
+	s.publish()
 	s.mu.Unlock()
-	if current {
-		s.log.Info("a plugin takes part in scheduling", "plugin", p.Name, "version", p.Version, "parts", p.Capabilities, "weight", e.Weight)
-		s.changed()
-	}
-	return nil
+	s.log.Info("a plugin takes part in scheduling", "plugin", p.Name, "version", p.Version, "parts", p.Capabilities, "weight", e.Weight)
+	s.changed()
+	return part, nil
 }
+
+// errEarlier: the plugin has been started again meanwhile.
+var errEarlier = errors.New("this session of the plugin is over")
 
 // FromPeers returns the directory of a plugin's peers.
 func FromPeers(p *peers.Peers) Directory { return peerDirectory{p} }

@@ -738,6 +738,78 @@ func (x *SchedulingRefusal) GetNodes() []uint32 {
 	return nil
 }
 
+type SchedulingChangesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SchedulingChangesRequest) Reset() {
+	*x = SchedulingChangesRequest{}
+	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SchedulingChangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SchedulingChangesRequest) ProtoMessage() {}
+
+func (x *SchedulingChangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SchedulingChangesRequest.ProtoReflect.Descriptor instead.
+func (*SchedulingChangesRequest) Descriptor() ([]byte, []int) {
+	return file_sdk_proto_plugin_v1_scheduling_proto_rawDescGZIP(), []int{12}
+}
+
+type SchedulingChangesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SchedulingChangesResponse) Reset() {
+	*x = SchedulingChangesResponse{}
+	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SchedulingChangesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SchedulingChangesResponse) ProtoMessage() {}
+
+func (x *SchedulingChangesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SchedulingChangesResponse.ProtoReflect.Descriptor instead.
+func (*SchedulingChangesResponse) Descriptor() ([]byte, []int) {
+	return file_sdk_proto_plugin_v1_scheduling_proto_rawDescGZIP(), []int{13}
+}
+
 type SchedulingPlaceRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pod           []byte                 `protobuf:"bytes,1,opt,name=pod,proto3" json:"pod,omitempty"`
@@ -748,7 +820,7 @@ type SchedulingPlaceRequest struct {
 
 func (x *SchedulingPlaceRequest) Reset() {
 	*x = SchedulingPlaceRequest{}
-	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[12]
+	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +832,7 @@ func (x *SchedulingPlaceRequest) String() string {
 func (*SchedulingPlaceRequest) ProtoMessage() {}
 
 func (x *SchedulingPlaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[12]
+	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +845,7 @@ func (x *SchedulingPlaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchedulingPlaceRequest.ProtoReflect.Descriptor instead.
 func (*SchedulingPlaceRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_scheduling_proto_rawDescGZIP(), []int{12}
+	return file_sdk_proto_plugin_v1_scheduling_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SchedulingPlaceRequest) GetPod() []byte {
@@ -798,7 +870,7 @@ type SchedulingReserveResponse struct {
 
 func (x *SchedulingReserveResponse) Reset() {
 	*x = SchedulingReserveResponse{}
-	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[13]
+	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +882,7 @@ func (x *SchedulingReserveResponse) String() string {
 func (*SchedulingReserveResponse) ProtoMessage() {}
 
 func (x *SchedulingReserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[13]
+	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +895,7 @@ func (x *SchedulingReserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchedulingReserveResponse.ProtoReflect.Descriptor instead.
 func (*SchedulingReserveResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_scheduling_proto_rawDescGZIP(), []int{13}
+	return file_sdk_proto_plugin_v1_scheduling_proto_rawDescGZIP(), []int{15}
 }
 
 type SchedulingUnreserveResponse struct {
@@ -834,7 +906,7 @@ type SchedulingUnreserveResponse struct {
 
 func (x *SchedulingUnreserveResponse) Reset() {
 	*x = SchedulingUnreserveResponse{}
-	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[14]
+	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +918,7 @@ func (x *SchedulingUnreserveResponse) String() string {
 func (*SchedulingUnreserveResponse) ProtoMessage() {}
 
 func (x *SchedulingUnreserveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[14]
+	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -859,7 +931,7 @@ func (x *SchedulingUnreserveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchedulingUnreserveResponse.ProtoReflect.Descriptor instead.
 func (*SchedulingUnreserveResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_scheduling_proto_rawDescGZIP(), []int{14}
+	return file_sdk_proto_plugin_v1_scheduling_proto_rawDescGZIP(), []int{16}
 }
 
 type SchedulingPermitResponse struct {
@@ -870,7 +942,7 @@ type SchedulingPermitResponse struct {
 
 func (x *SchedulingPermitResponse) Reset() {
 	*x = SchedulingPermitResponse{}
-	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[15]
+	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +954,7 @@ func (x *SchedulingPermitResponse) String() string {
 func (*SchedulingPermitResponse) ProtoMessage() {}
 
 func (x *SchedulingPermitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[15]
+	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +967,7 @@ func (x *SchedulingPermitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchedulingPermitResponse.ProtoReflect.Descriptor instead.
 func (*SchedulingPermitResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_scheduling_proto_rawDescGZIP(), []int{15}
+	return file_sdk_proto_plugin_v1_scheduling_proto_rawDescGZIP(), []int{17}
 }
 
 type SchedulingBindResponse struct {
@@ -908,7 +980,7 @@ type SchedulingBindResponse struct {
 
 func (x *SchedulingBindResponse) Reset() {
 	*x = SchedulingBindResponse{}
-	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[16]
+	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +992,7 @@ func (x *SchedulingBindResponse) String() string {
 func (*SchedulingBindResponse) ProtoMessage() {}
 
 func (x *SchedulingBindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[16]
+	mi := &file_sdk_proto_plugin_v1_scheduling_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1005,7 @@ func (x *SchedulingBindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SchedulingBindResponse.ProtoReflect.Descriptor instead.
 func (*SchedulingBindResponse) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_scheduling_proto_rawDescGZIP(), []int{16}
+	return file_sdk_proto_plugin_v1_scheduling_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SchedulingBindResponse) GetSkipped() bool {
@@ -1007,7 +1079,9 @@ const file_sdk_proto_plugin_v1_scheduling_proto_rawDesc = "" +
 	"\x05error\x18\x03 \x01(\tR\x05error\"A\n" +
 	"\x11SchedulingRefusal\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n" +
-	"\x05nodes\x18\x02 \x03(\rR\x05nodes\">\n" +
+	"\x05nodes\x18\x02 \x03(\rR\x05nodes\"\x1a\n" +
+	"\x18SchedulingChangesRequest\"\x1b\n" +
+	"\x19SchedulingChangesResponse\">\n" +
 	"\x16SchedulingPlaceRequest\x12\x10\n" +
 	"\x03pod\x18\x01 \x01(\fR\x03pod\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\"\x1b\n" +
@@ -1015,12 +1089,13 @@ const file_sdk_proto_plugin_v1_scheduling_proto_rawDesc = "" +
 	"\x1bSchedulingUnreserveResponse\"\x1a\n" +
 	"\x18SchedulingPermitResponse\"2\n" +
 	"\x16SchedulingBindResponse\x12\x18\n" +
-	"\askipped\x18\x01 \x01(\bR\askipped2\xc0\x05\n" +
+	"\askipped\x18\x01 \x01(\bR\askipped2\xa6\x06\n" +
 	"\n" +
 	"Scheduling\x12e\n" +
 	"\bDescribe\x12+.pintle.plugin.v1.SchedulingDescribeRequest\x1a,.pintle.plugin.v1.SchedulingDescribeResponse\x12\\\n" +
 	"\x05Start\x12(.pintle.plugin.v1.SchedulingStartRequest\x1a).pintle.plugin.v1.SchedulingStartResponse\x12i\n" +
-	"\bEvaluate\x12+.pintle.plugin.v1.SchedulingEvaluateRequest\x1a,.pintle.plugin.v1.SchedulingEvaluateResponse(\x010\x01\x12`\n" +
+	"\bEvaluate\x12+.pintle.plugin.v1.SchedulingEvaluateRequest\x1a,.pintle.plugin.v1.SchedulingEvaluateResponse(\x010\x01\x12d\n" +
+	"\aChanges\x12*.pintle.plugin.v1.SchedulingChangesRequest\x1a+.pintle.plugin.v1.SchedulingChangesResponse0\x01\x12`\n" +
 	"\aReserve\x12(.pintle.plugin.v1.SchedulingPlaceRequest\x1a+.pintle.plugin.v1.SchedulingReserveResponse\x12d\n" +
 	"\tUnreserve\x12(.pintle.plugin.v1.SchedulingPlaceRequest\x1a-.pintle.plugin.v1.SchedulingUnreserveResponse\x12^\n" +
 	"\x06Permit\x12(.pintle.plugin.v1.SchedulingPlaceRequest\x1a*.pintle.plugin.v1.SchedulingPermitResponse\x12Z\n" +
@@ -1038,7 +1113,7 @@ func file_sdk_proto_plugin_v1_scheduling_proto_rawDescGZIP() []byte {
 	return file_sdk_proto_plugin_v1_scheduling_proto_rawDescData
 }
 
-var file_sdk_proto_plugin_v1_scheduling_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_sdk_proto_plugin_v1_scheduling_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_sdk_proto_plugin_v1_scheduling_proto_goTypes = []any{
 	(*SchedulingDescribeRequest)(nil),   // 0: pintle.plugin.v1.SchedulingDescribeRequest
 	(*SchedulingDescribeResponse)(nil),  // 1: pintle.plugin.v1.SchedulingDescribeResponse
@@ -1052,45 +1127,49 @@ var file_sdk_proto_plugin_v1_scheduling_proto_goTypes = []any{
 	(*SchedulingEvaluateResponse)(nil),  // 9: pintle.plugin.v1.SchedulingEvaluateResponse
 	(*SchedulingEvaluation)(nil),        // 10: pintle.plugin.v1.SchedulingEvaluation
 	(*SchedulingRefusal)(nil),           // 11: pintle.plugin.v1.SchedulingRefusal
-	(*SchedulingPlaceRequest)(nil),      // 12: pintle.plugin.v1.SchedulingPlaceRequest
-	(*SchedulingReserveResponse)(nil),   // 13: pintle.plugin.v1.SchedulingReserveResponse
-	(*SchedulingUnreserveResponse)(nil), // 14: pintle.plugin.v1.SchedulingUnreserveResponse
-	(*SchedulingPermitResponse)(nil),    // 15: pintle.plugin.v1.SchedulingPermitResponse
-	(*SchedulingBindResponse)(nil),      // 16: pintle.plugin.v1.SchedulingBindResponse
-	nil,                                 // 17: pintle.plugin.v1.SchedulingNode.LabelsEntry
-	nil,                                 // 18: pintle.plugin.v1.SchedulingNode.AnnotationsEntry
-	nil,                                 // 19: pintle.plugin.v1.SchedulingNode.AllocatableEntry
-	nil,                                 // 20: pintle.plugin.v1.SchedulingUsage.RequestedEntry
-	(*Environment)(nil),                 // 21: pintle.plugin.v1.Environment
+	(*SchedulingChangesRequest)(nil),    // 12: pintle.plugin.v1.SchedulingChangesRequest
+	(*SchedulingChangesResponse)(nil),   // 13: pintle.plugin.v1.SchedulingChangesResponse
+	(*SchedulingPlaceRequest)(nil),      // 14: pintle.plugin.v1.SchedulingPlaceRequest
+	(*SchedulingReserveResponse)(nil),   // 15: pintle.plugin.v1.SchedulingReserveResponse
+	(*SchedulingUnreserveResponse)(nil), // 16: pintle.plugin.v1.SchedulingUnreserveResponse
+	(*SchedulingPermitResponse)(nil),    // 17: pintle.plugin.v1.SchedulingPermitResponse
+	(*SchedulingBindResponse)(nil),      // 18: pintle.plugin.v1.SchedulingBindResponse
+	nil,                                 // 19: pintle.plugin.v1.SchedulingNode.LabelsEntry
+	nil,                                 // 20: pintle.plugin.v1.SchedulingNode.AnnotationsEntry
+	nil,                                 // 21: pintle.plugin.v1.SchedulingNode.AllocatableEntry
+	nil,                                 // 22: pintle.plugin.v1.SchedulingUsage.RequestedEntry
+	(*Environment)(nil),                 // 23: pintle.plugin.v1.Environment
 }
 var file_sdk_proto_plugin_v1_scheduling_proto_depIdxs = []int32{
-	21, // 0: pintle.plugin.v1.SchedulingStartRequest.environment:type_name -> pintle.plugin.v1.Environment
+	23, // 0: pintle.plugin.v1.SchedulingStartRequest.environment:type_name -> pintle.plugin.v1.Environment
 	5,  // 1: pintle.plugin.v1.SchedulingEvaluateRequest.nodes:type_name -> pintle.plugin.v1.SchedulingNode
 	7,  // 2: pintle.plugin.v1.SchedulingEvaluateRequest.usage:type_name -> pintle.plugin.v1.SchedulingUsage
 	8,  // 3: pintle.plugin.v1.SchedulingEvaluateRequest.pods:type_name -> pintle.plugin.v1.SchedulingPod
-	17, // 4: pintle.plugin.v1.SchedulingNode.labels:type_name -> pintle.plugin.v1.SchedulingNode.LabelsEntry
-	18, // 5: pintle.plugin.v1.SchedulingNode.annotations:type_name -> pintle.plugin.v1.SchedulingNode.AnnotationsEntry
+	19, // 4: pintle.plugin.v1.SchedulingNode.labels:type_name -> pintle.plugin.v1.SchedulingNode.LabelsEntry
+	20, // 5: pintle.plugin.v1.SchedulingNode.annotations:type_name -> pintle.plugin.v1.SchedulingNode.AnnotationsEntry
 	6,  // 6: pintle.plugin.v1.SchedulingNode.taints:type_name -> pintle.plugin.v1.SchedulingTaint
-	19, // 7: pintle.plugin.v1.SchedulingNode.allocatable:type_name -> pintle.plugin.v1.SchedulingNode.AllocatableEntry
-	20, // 8: pintle.plugin.v1.SchedulingUsage.requested:type_name -> pintle.plugin.v1.SchedulingUsage.RequestedEntry
+	21, // 7: pintle.plugin.v1.SchedulingNode.allocatable:type_name -> pintle.plugin.v1.SchedulingNode.AllocatableEntry
+	22, // 8: pintle.plugin.v1.SchedulingUsage.requested:type_name -> pintle.plugin.v1.SchedulingUsage.RequestedEntry
 	10, // 9: pintle.plugin.v1.SchedulingEvaluateResponse.evaluations:type_name -> pintle.plugin.v1.SchedulingEvaluation
 	11, // 10: pintle.plugin.v1.SchedulingEvaluation.refusals:type_name -> pintle.plugin.v1.SchedulingRefusal
 	0,  // 11: pintle.plugin.v1.Scheduling.Describe:input_type -> pintle.plugin.v1.SchedulingDescribeRequest
 	2,  // 12: pintle.plugin.v1.Scheduling.Start:input_type -> pintle.plugin.v1.SchedulingStartRequest
 	4,  // 13: pintle.plugin.v1.Scheduling.Evaluate:input_type -> pintle.plugin.v1.SchedulingEvaluateRequest
-	12, // 14: pintle.plugin.v1.Scheduling.Reserve:input_type -> pintle.plugin.v1.SchedulingPlaceRequest
-	12, // 15: pintle.plugin.v1.Scheduling.Unreserve:input_type -> pintle.plugin.v1.SchedulingPlaceRequest
-	12, // 16: pintle.plugin.v1.Scheduling.Permit:input_type -> pintle.plugin.v1.SchedulingPlaceRequest
-	12, // 17: pintle.plugin.v1.Scheduling.Bind:input_type -> pintle.plugin.v1.SchedulingPlaceRequest
-	1,  // 18: pintle.plugin.v1.Scheduling.Describe:output_type -> pintle.plugin.v1.SchedulingDescribeResponse
-	3,  // 19: pintle.plugin.v1.Scheduling.Start:output_type -> pintle.plugin.v1.SchedulingStartResponse
-	9,  // 20: pintle.plugin.v1.Scheduling.Evaluate:output_type -> pintle.plugin.v1.SchedulingEvaluateResponse
-	13, // 21: pintle.plugin.v1.Scheduling.Reserve:output_type -> pintle.plugin.v1.SchedulingReserveResponse
-	14, // 22: pintle.plugin.v1.Scheduling.Unreserve:output_type -> pintle.plugin.v1.SchedulingUnreserveResponse
-	15, // 23: pintle.plugin.v1.Scheduling.Permit:output_type -> pintle.plugin.v1.SchedulingPermitResponse
-	16, // 24: pintle.plugin.v1.Scheduling.Bind:output_type -> pintle.plugin.v1.SchedulingBindResponse
-	18, // [18:25] is the sub-list for method output_type
-	11, // [11:18] is the sub-list for method input_type
+	12, // 14: pintle.plugin.v1.Scheduling.Changes:input_type -> pintle.plugin.v1.SchedulingChangesRequest
+	14, // 15: pintle.plugin.v1.Scheduling.Reserve:input_type -> pintle.plugin.v1.SchedulingPlaceRequest
+	14, // 16: pintle.plugin.v1.Scheduling.Unreserve:input_type -> pintle.plugin.v1.SchedulingPlaceRequest
+	14, // 17: pintle.plugin.v1.Scheduling.Permit:input_type -> pintle.plugin.v1.SchedulingPlaceRequest
+	14, // 18: pintle.plugin.v1.Scheduling.Bind:input_type -> pintle.plugin.v1.SchedulingPlaceRequest
+	1,  // 19: pintle.plugin.v1.Scheduling.Describe:output_type -> pintle.plugin.v1.SchedulingDescribeResponse
+	3,  // 20: pintle.plugin.v1.Scheduling.Start:output_type -> pintle.plugin.v1.SchedulingStartResponse
+	9,  // 21: pintle.plugin.v1.Scheduling.Evaluate:output_type -> pintle.plugin.v1.SchedulingEvaluateResponse
+	13, // 22: pintle.plugin.v1.Scheduling.Changes:output_type -> pintle.plugin.v1.SchedulingChangesResponse
+	15, // 23: pintle.plugin.v1.Scheduling.Reserve:output_type -> pintle.plugin.v1.SchedulingReserveResponse
+	16, // 24: pintle.plugin.v1.Scheduling.Unreserve:output_type -> pintle.plugin.v1.SchedulingUnreserveResponse
+	17, // 25: pintle.plugin.v1.Scheduling.Permit:output_type -> pintle.plugin.v1.SchedulingPermitResponse
+	18, // 26: pintle.plugin.v1.Scheduling.Bind:output_type -> pintle.plugin.v1.SchedulingBindResponse
+	19, // [19:27] is the sub-list for method output_type
+	11, // [11:19] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -1108,7 +1187,7 @@ func file_sdk_proto_plugin_v1_scheduling_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sdk_proto_plugin_v1_scheduling_proto_rawDesc), len(file_sdk_proto_plugin_v1_scheduling_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

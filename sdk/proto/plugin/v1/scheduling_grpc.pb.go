@@ -22,6 +22,7 @@ const (
 	Scheduling_Describe_FullMethodName  = "/pintle.plugin.v1.Scheduling/Describe"
 	Scheduling_Start_FullMethodName     = "/pintle.plugin.v1.Scheduling/Start"
 	Scheduling_Evaluate_FullMethodName  = "/pintle.plugin.v1.Scheduling/Evaluate"
+	Scheduling_Changes_FullMethodName   = "/pintle.plugin.v1.Scheduling/Changes"
 	Scheduling_Reserve_FullMethodName   = "/pintle.plugin.v1.Scheduling/Reserve"
 	Scheduling_Unreserve_FullMethodName = "/pintle.plugin.v1.Scheduling/Unreserve"
 	Scheduling_Permit_FullMethodName    = "/pintle.plugin.v1.Scheduling/Permit"
@@ -34,7 +35,8 @@ const (
 //
 // Scheduling is the point "scheduling", version 1: a part in the decisions of Pintle's
 // scheduler. Capabilities say which parts a plugin has: "filter", "score", "reserve",
-// "permit", "bind", and "start" where it wants an environment. Pods are the JSON of a v1 Pod.
+// "permit", "bind", and "start" where it wants an environment, "changes" where it says that
+// its answers have become others. Pods are the JSON of a v1 Pod.
 //
 // A status of ABORTED is the plugin's refusal, whose message is shown to the pod's owner.
 type SchedulingClient interface {
@@ -47,6 +49,9 @@ type SchedulingClient interface {
 	// the rest of the stream. A scheduler that gets no answer in time breaks the stream and
 	// opens another.
 	Evaluate(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SchedulingEvaluateRequest, SchedulingEvaluateResponse], error)
+	// Changes sends a message whenever pods that were refused should be asked about again,
+	// though no node and no pod has changed.
+	Changes(ctx context.Context, in *SchedulingChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SchedulingChangesResponse], error)
 	// Reserve is told that a pod is about to be bound to a node. ABORTED refuses it.
 	Reserve(ctx context.Context, in *SchedulingPlaceRequest, opts ...grpc.CallOption) (*SchedulingReserveResponse, error)
 	// Unreserve takes Reserve back. It is called, too, where Reserve failed, and is idempotent.
@@ -99,6 +104,25 @@ func (c *schedulingClient) Evaluate(ctx context.Context, opts ...grpc.CallOption
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Scheduling_EvaluateClient = grpc.BidiStreamingClient[SchedulingEvaluateRequest, SchedulingEvaluateResponse]
 
+func (c *schedulingClient) Changes(ctx context.Context, in *SchedulingChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SchedulingChangesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Scheduling_ServiceDesc.Streams[1], Scheduling_Changes_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SchedulingChangesRequest, SchedulingChangesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Scheduling_ChangesClient = grpc.ServerStreamingClient[SchedulingChangesResponse]
+
 func (c *schedulingClient) Reserve(ctx context.Context, in *SchedulingPlaceRequest, opts ...grpc.CallOption) (*SchedulingReserveResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SchedulingReserveResponse)
@@ -145,7 +169,8 @@ func (c *schedulingClient) Bind(ctx context.Context, in *SchedulingPlaceRequest,
 //
 // Scheduling is the point "scheduling", version 1: a part in the decisions of Pintle's
 // scheduler. Capabilities say which parts a plugin has: "filter", "score", "reserve",
-// "permit", "bind", and "start" where it wants an environment. Pods are the JSON of a v1 Pod.
+// "permit", "bind", and "start" where it wants an environment, "changes" where it says that
+// its answers have become others. Pods are the JSON of a v1 Pod.
 //
 // A status of ABORTED is the plugin's refusal, whose message is shown to the pod's owner.
 type SchedulingServer interface {
@@ -158,6 +183,9 @@ type SchedulingServer interface {
 	// the rest of the stream. A scheduler that gets no answer in time breaks the stream and
 	// opens another.
 	Evaluate(grpc.BidiStreamingServer[SchedulingEvaluateRequest, SchedulingEvaluateResponse]) error
+	// Changes sends a message whenever pods that were refused should be asked about again,
+	// though no node and no pod has changed.
+	Changes(*SchedulingChangesRequest, grpc.ServerStreamingServer[SchedulingChangesResponse]) error
 	// Reserve is told that a pod is about to be bound to a node. ABORTED refuses it.
 	Reserve(context.Context, *SchedulingPlaceRequest) (*SchedulingReserveResponse, error)
 	// Unreserve takes Reserve back. It is called, too, where Reserve failed, and is idempotent.
@@ -185,6 +213,9 @@ func (UnimplementedSchedulingServer) Start(context.Context, *SchedulingStartRequ
 }
 func (UnimplementedSchedulingServer) Evaluate(grpc.BidiStreamingServer[SchedulingEvaluateRequest, SchedulingEvaluateResponse]) error {
 	return status.Error(codes.Unimplemented, "method Evaluate not implemented")
+}
+func (UnimplementedSchedulingServer) Changes(*SchedulingChangesRequest, grpc.ServerStreamingServer[SchedulingChangesResponse]) error {
+	return status.Error(codes.Unimplemented, "method Changes not implemented")
 }
 func (UnimplementedSchedulingServer) Reserve(context.Context, *SchedulingPlaceRequest) (*SchedulingReserveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Reserve not implemented")
@@ -261,6 +292,17 @@ func _Scheduling_Evaluate_Handler(srv interface{}, stream grpc.ServerStream) err
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Scheduling_EvaluateServer = grpc.BidiStreamingServer[SchedulingEvaluateRequest, SchedulingEvaluateResponse]
+
+func _Scheduling_Changes_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SchedulingChangesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(SchedulingServer).Changes(m, &grpc.GenericServerStream[SchedulingChangesRequest, SchedulingChangesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Scheduling_ChangesServer = grpc.ServerStreamingServer[SchedulingChangesResponse]
 
 func _Scheduling_Reserve_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SchedulingPlaceRequest)
@@ -372,6 +414,11 @@ var Scheduling_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _Scheduling_Evaluate_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Changes",
+			Handler:       _Scheduling_Changes_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "sdk/proto/plugin/v1/scheduling.proto",
