@@ -66,9 +66,9 @@ func play(kind, name string) {
 	case "network":
 		serveAll(&testNetwork{base: base})
 	case "api":
-		serveAll(testAPI{base})
+		serveAll(&testAPI{base})
 	case "cloud":
-		serveAll(testCloud{base})
+		serveAll(&testCloud{base})
 	case "admission":
 		serveAll(&testAdmission{base: base})
 	case "garbage-admission":
