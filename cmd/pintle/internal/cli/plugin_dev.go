@@ -242,6 +242,8 @@ func (d *devLoop) object(b *author.Built) map[string]any {
 		"sha256":        b.SHA256,
 		"allowUnsigned": true,
 		"permissions":   map[string]any{"grant": "Requested"},
+		// The next build may come soon: what is proven by then is what a bad one gives way to.
+		"replacement": map[string]any{"watchPeriod": devWatchPeriod.String()},
 	}
 	if b.Manifest.Network {
 		spec["network"] = true
@@ -294,7 +296,7 @@ func (d *devLoop) refused(st *devStatus) string {
 		return st.Reason
 	}
 	for _, c := range st.Conditions {
-		if c.Type == host.ConditionUpgraded && c.Status == metav1.ConditionFalse && c.Reason == "Refused" && st.SHA256 != d.built.SHA256 {
+		if c.Type == host.ConditionUpgraded && c.Status == metav1.ConditionFalse && c.Reason == "Refused" {
 			return c.Message
 		}
 	}
