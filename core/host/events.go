@@ -31,6 +31,7 @@ const (
 	eventUpgradeRefused = "UpgradeRefused"
 	eventRolledBack     = "RolledBack"
 	eventPending        = "PermissionsPending"
+	eventStopTimeout    = "StopTimeout"
 )
 
 const (

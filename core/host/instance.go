@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/pintle-dev/pintle/core/host/confine"
 	"github.com/pintle-dev/pintle/crd"
 	"github.com/pintle-dev/pintle/sdk/plugin"
@@ -244,6 +246,7 @@ func (i *instance) stopWork() bool {
 		return true
 	case <-patience.C:
 		i.out.note("did not stop within %s and is killed", i.host.config.StopTimeout)
+		i.tell(corev1.EventTypeWarning, eventStopTimeout, fmt.Sprintf("It did not stop within %s and is killed", i.host.config.StopTimeout))
 		return false
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/grpc/status"
+
 	"github.com/pintle-dev/pintle/sdk/remote"
 )
 
@@ -36,7 +38,7 @@ func (i *instance) introduce(ctx context.Context) error {
 	callCtx, cancel := context.WithTimeout(ctx, i.host.config.CallTimeout)
 	defer cancel()
 	if err := g.base.Configure(callCtx, settings); err != nil {
-		if callCtx.Err() != nil {
+		if _, transport := status.FromError(err); transport || callCtx.Err() != nil {
 			return fmt.Errorf("configure: %w", err)
 		}
 		return refuse("settings: %w", err)

@@ -179,6 +179,7 @@ func (e *deadError) Error() string { return e.text }
 
 // deathError says how a process ended, and of which panic.
 func (s *instance) deathError(proc *process) error {
+	proc.lastWords()
 	_, panicText := s.out.tail(0)
 	first, _, _ := strings.Cut(panicText, "\n")
 	if first != "" {

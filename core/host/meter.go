@@ -134,7 +134,7 @@ func (h *Host) keepFigures(ctx context.Context) {
 		h.mu.Unlock()
 		for _, s := range plugins {
 			s.figures()
-			s.lookForUnanswered()
+			s.lookForTrouble()
 		}
 	}
 }

@@ -72,6 +72,8 @@ type process struct {
 	stdout, stderr *os.File
 	lifeline       *os.File
 	done           chan struct{} // closed when the process has been reaped
+	drained        chan struct{} // closed when what it wrote has been read
+	drain          sync.Once
 
 	mu     sync.Mutex
 	pid    int
@@ -82,7 +84,7 @@ type process struct {
 var _ runner.Runner = (*process)(nil)
 
 func newProcess(name, sockets string, l starter, cmd *exec.Cmd, after func(*Exit)) *process {
-	return &process{name: name, sockets: sockets, cmd: cmd, launcher: l, after: after, done: make(chan struct{})}
+	return &process{name: name, sockets: sockets, cmd: cmd, launcher: l, after: after, done: make(chan struct{}), drained: make(chan struct{})}
 }
 
 // Start implements runner.Runner.
@@ -168,8 +170,19 @@ func (p *process) reap() {
 	close(p.done)
 }
 
-// Wait implements runner.AttachedRunner.
+// lastWords waits until what an ended process wrote has been read, which may be its panic.
+func (p *process) lastWords() {
+	patience := time.NewTimer(2 * drainTime)
+	defer patience.Stop()
+	select {
+	case <-p.drained:
+	case <-patience.C:
+	}
+}
+
+// Wait implements runner.AttachedRunner. go-plugin calls it when it has read all output.
 func (p *process) Wait(context.Context) error {
+	p.drain.Do(func() { close(p.drained) })
 	<-p.done
 	_ = p.stdout.Close()
 	_ = p.stderr.Close()

@@ -191,6 +191,10 @@ func (w *watcher) check(ctx context.Context) error {
 	if w.healthySince.IsZero() {
 		return nil // in standby, where nobody depends on it
 	}
+	if why := w.hung.Swap(nil); why != nil {
+		w.guest.kill()
+		return &hungError{errors.New(*why)}
+	}
 	pingCtx, cancel := context.WithTimeout(ctx, w.host.config.PingInterval)
 	err := w.guest.ping(pingCtx)
 	cancel()

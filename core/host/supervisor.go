@@ -35,10 +35,15 @@ type supervisor struct {
 	serving atomic.Pointer[instance]
 
 	meter *meter
-	// figuresAt is when figures were last published, unanswered that calls are; only who
-	// keeps the figures looks.
-	figuresAt  time.Time
-	unanswered bool
+	// hung says why the plugin is taken for hung, though it answers health checks.
+	hung atomic.Pointer[string]
+	// Only who keeps the figures looks at these: when they were last published, the troubles
+	// of the last look and how the status says them, and the output dropped until then.
+	figuresAt time.Time
+	troubles  []trouble
+	troubled  string
+	dropped   int64
+	droppedAt time.Time
 
 	pins     pins
 	restarts chan struct{} // a restart was asked for

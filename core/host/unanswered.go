@@ -1,22 +1,13 @@
 package host
 
 import (
-	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
-	corev1 "k8s.io/api/core/v1"
 
 	pluginv1 "github.com/pintle-dev/pintle/sdk/proto/plugin/v1"
 )
-
-// hungAfter is how often the time that a call may take must pass without any answer, until a
-// plugin with calls is taken for hung, though it answers health checks.
-const hungAfter = 6
-
-const eventUnanswered = "CallsUnanswered"
 
 // meteredStream sees calls go and answers come on a stream that carries many. A stream of
 // another kind passes through.
@@ -167,42 +158,4 @@ func (m *meter) unanswered(limit time.Duration) (calls int, silence time.Duratio
 		silence = max(silence, oldest)
 	}
 	return calls, silence
-}
-
-// lookForUnanswered says of a plugin that leaves calls without an answer that it does, and ends
-// one that answers none.
-func (s *supervisor) lookForUnanswered() {
-	limit := s.host.config.HookTimeout
-	calls, silence := s.meter.unanswered(limit)
-	i := s.serving.Load()
-	switch {
-	case i == nil || calls == 0 && !s.unanswered:
-		return
-	case calls == 0:
-		s.unanswered = false
-		s.update(func(st *Status) {
-			if st.Health == HealthUnhealthy {
-				setHealth(st, HealthHealthy, "")
-			}
-		})
-		return
-	}
-	reason := fmt.Sprintf("%d calls were not answered within %s", calls, limit)
-	if silence > hungAfter*limit {
-		select {
-		case i.failed <- &hungError{errors.New(reason + ", and no other has been for " + silence.Round(time.Second).String())}:
-			i.guest.kill()
-		default: // it has failed already
-		}
-		return
-	}
-	s.update(func(st *Status) {
-		if st.Health == HealthHealthy || s.unanswered && st.Health == HealthUnhealthy {
-			setHealth(st, HealthUnhealthy, reason)
-		}
-	})
-	if !s.unanswered {
-		s.unanswered = true
-		s.tell(corev1.EventTypeWarning, eventUnanswered, reason)
-	}
 }

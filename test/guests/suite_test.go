@@ -41,11 +41,11 @@ var misdeeds = []misdeed{
 	{mode: "panic", calls: true, info: "panic: I was asked to", event: "Panicked"},
 	{mode: "panic-work", info: "panic: I was asked to work", event: "Panicked"},
 	{mode: "panic-early", info: "assignment to entry in nil map", event: "Panicked"},
-	{mode: "hang", calls: true, info: "not answered", event: "CallsUnanswered", stays: true},
+	{mode: "hang", calls: true, info: "calls were not answered within 10s", event: "CallsUnanswered", stays: true},
 	{mode: "leak", info: "killed by its memory limit of 512 MiB", event: "OOMKilled", needsRoot: true},
-	{mode: "fork", info: "", stays: true, needsRoot: true},
-	{mode: "spin", info: "", stays: true, needsRoot: true},
-	{mode: "flood", info: "", stays: true, check: checkFlood},
+	{mode: "fork", info: "at its limit of 256 processes", event: "ProcessLimit", stays: true, needsRoot: true},
+	{mode: "spin", stays: true, needsRoot: true},
+	{mode: "flood", info: "some was dropped", event: "OutputDropped", stays: true, check: checkFlood},
 	{mode: "babble", info: "where its handshake should be", event: "Failed"},
 	{mode: "quit", info: "exit status 3", event: "Died"},
 	{mode: "old", info: "incompatible API version", event: "Refused"},
@@ -53,15 +53,15 @@ var misdeeds = []misdeed{
 	{mode: "elsewhere", info: "127.0.0.1:1", event: "Refused"},
 	{mode: "mute", info: "connect", event: "Failed"},
 	{mode: "noise", info: "connect", event: "Failed"},
-	{mode: "half", info: "connect", event: "Failed"},
+	{mode: "half", info: "did not answer in time", event: "Failed"},
 	{mode: "schema", info: "schema", event: "Refused"},
-	{mode: "hooks", calls: true, info: "", stays: true},
-	{mode: "claim", info: "configmaps", event: "Refused"},
-	{mode: "claim-neighbour", info: "trials.panic.guests.example", event: "Refused"},
+	{mode: "hooks", calls: true, stays: true},
+	{mode: "claim", info: "configmaps", event: "Failed"},
+	{mode: "claim-neighbour", info: "trials.panic.guests.example", event: "Failed"},
 	{mode: "greedy", info: "secrets", event: "PermissionsPending", stays: true, check: checkGreedy},
 	{mode: "peek", calls: true, stays: true, check: checkPeek},
 	{mode: "spy", stays: true, needsRoot: true, check: checkSpy},
-	{mode: "deaf", stays: true},
+	{mode: "deaf", stays: true, check: checkDeaf},
 	{mode: "daemon", info: "exit status 4", event: "Died", needsRoot: true, check: checkDaemon},
 }
 
@@ -188,7 +188,7 @@ func (c *cluster) callAll(m *misdeed) (stop func()) {
 
 func checkFlood(t *testing.T, c *cluster) {
 	process.Eventually(t, 20*time.Second, "the log says what is missing", func() error {
-		out, err := process.Run(t.Context(), nil, process.Pintle(), "plugin", "logs", "flood", "--tail", "200", "--data-dir", c.Data())
+		out, err := process.Run(t.Context(), nil, process.Pintle(), "plugin", "logs", "flood", "--data-dir", c.Data())
 		if err != nil {
 			return err
 		}
@@ -226,6 +226,15 @@ func checkSpy(t *testing.T, c *cluster) {
 			t.Errorf("it could %s", what)
 		}
 	}
+}
+
+// checkDeaf asks the guest to stop, which it does not hear.
+func checkDeaf(t *testing.T, c *cluster) {
+	c.restart(t, "deaf")
+	process.Eventually(t, 30*time.Second, "it is killed", func() error {
+		_, err := c.event(t.Context(), "deaf", "StopTimeout")
+		return err
+	})
 }
 
 func checkDaemon(t *testing.T, _ *cluster) {

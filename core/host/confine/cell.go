@@ -269,6 +269,9 @@ func (c *Cell) Start(cmd *exec.Cmd) error {
 	return nil
 }
 
+// Limits of the guest.
+func (c *Cell) Limits() Limits { return c.guest.Limits }
+
 // Report says how the guest is confined.
 func (c *Cell) Report() Report { return c.report }
 

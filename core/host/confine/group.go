@@ -34,6 +34,8 @@ type Usage struct {
 	MemoryBytes int64
 	// CPU time since its start.
 	CPU time.Duration
+	// Processes counts threads as well.
+	Processes int64
 	// OOMKills counts processes that were killed for their group's memory limit.
 	OOMKills uint64
 }
@@ -103,6 +105,7 @@ func (g *group1) usage() (Usage, error) {
 		u.MemoryBytes = int64(m.GetUsage().GetUsage()) - int64(m.GetTotalInactiveFile())
 	}
 	u.CPU = time.Duration(st.GetCPU().GetUsage().GetTotal())
+	u.Processes = int64(st.GetPids().GetCurrent())
 	u.OOMKills = st.GetMemoryOomControl().GetOomKill()
 	return u, nil
 }
@@ -141,6 +144,7 @@ func (g *group2) usage() (Usage, error) {
 	return Usage{
 		MemoryBytes: int64(st.GetMemory().GetUsage()) - int64(st.GetMemory().GetInactiveFile()),
 		CPU:         time.Duration(st.GetCPU().GetUsageUsec()) * time.Microsecond,
+		Processes:   int64(st.GetPids().GetCurrent()),
 		OOMKills:    st.GetMemoryEvents().GetOomKill(),
 	}, nil
 }
