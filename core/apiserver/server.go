@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
@@ -60,9 +62,11 @@ func (s *Server) Install(bundle resource.Bundle) error {
 	}
 	for _, d := range defs {
 		gr := d.GroupResource()
-		s.kinds.setHooks(gr, bundle.Hooks(gr))
 		add := s.cfg.Registry.Register
-		if old, ok := s.cfg.Registry.Snapshot().Definition(gr); ok && old.Source != "" && old.Source == d.Source {
+		if old, ok := s.cfg.Registry.Snapshot().Definition(gr); !ok {
+			s.kinds.setHooks(gr, bundle.Hooks(gr))
+		} else if old.Source != "" && old.Source == d.Source {
+			s.kinds.setHooks(gr, bundle.Hooks(gr))
 			add = s.cfg.Registry.Replace
 		}
 		if err := add(d); err != nil {
@@ -70,6 +74,15 @@ func (s *Server) Install(bundle resource.Bundle) error {
 		}
 	}
 	return nil
+}
+
+// Uninstall stops serving a type that Install brought, where it is still from that source.
+// Its objects stay in the store.
+func (s *Server) Uninstall(gr schema.GroupResource, source string) {
+	if d, ok := s.cfg.Registry.Snapshot().Definition(gr); ok && d.Source == source {
+		s.cfg.Registry.Remove(gr)
+		s.kinds.setHooks(gr, nil)
+	}
 }
 
 // Drain makes /readyz fail while everything else goes on, so that load balancers look for

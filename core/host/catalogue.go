@@ -92,6 +92,19 @@ func (h *Host) Remove(ctx context.Context, name string) error {
 	return nil
 }
 
+// InUse lists the checksums of the binaries that run, or that ran before and could come back.
+func (h *Host) InUse() []string {
+	var out []string
+	for _, st := range h.List() {
+		out = append(out, st.SHA256)
+		for _, r := range st.History {
+			out = append(out, r.SHA256)
+		}
+	}
+	slices.Sort(out)
+	return slices.DeleteFunc(slices.Compact(out), func(s string) bool { return s == "" })
+}
+
 // start sets the supervisor of a plugin to work. It is called with the lock held.
 func (h *Host) start(s *supervisor) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(h.ctx))

@@ -44,7 +44,8 @@ func Definitions() []*crd.Definition {
 		Source: "builtin",
 		Versions: []crd.Version{{
 			Name: Version, Served: true, Storage: true, Status: true,
-			Schema: func() (*schema.Schema, error) { return pluginSchema(), nil },
+			Schema:       func() (*schema.Schema, error) { return pluginSchema(), nil },
+			Subresources: []crd.Subresource{{Name: "log", Kind: Kind, Verbs: []string{"get"}, Connect: true}},
 			Columns: []crd.Column{
 				{Name: "Version", Type: "string", JSONPath: ".status.version", Description: "Version of the plugin"},
 				{Name: "Placement", Type: "string", JSONPath: ".spec.placement", Description: "Where its code runs"},

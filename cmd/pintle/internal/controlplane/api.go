@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
 	"github.com/pintle-dev/pintle/core/apiserver"
@@ -68,6 +67,10 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		Discovery: discovery.New(discovery.Config{Types: reg, Others: s.aggregator, Priority: priority, ServerAddress: s.cfg.API.Address()}),
 		OpenAPI:   openapi.New(openapi.Config{Types: reg, Others: s.aggregator, Describe: kubeapi.Describe, Version: release.Kubernetes}),
 		Connect: func(w http.ResponseWriter, r *http.Request, a auth.Attributes) {
+			if a.Group == host.Group {
+				s.servePluginLog(w, r, a)
+				return
+			}
 			streams.Serve(w, r, connect.Request{
 				Resource: a.Resource, Subresource: a.Subresource, Namespace: a.Namespace, Name: a.Name, Path: a.Path,
 			})
@@ -126,7 +129,7 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 			Authorizer: s.access.authorizer, Rules: s.access.rbac, Tokens: s.access.authenticator,
 			Audiences: s.access.tokens.Audiences(), Schemas: kubeapi.Schema,
 		}),
-		definitions(host.Definitions()),
+		s.pluginTypes(),
 	} {
 		if err := s.api.Install(b); err != nil {
 			return err
@@ -134,16 +137,3 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 	}
 	return nil
 }
-
-// installBundle takes the resource types of a plugin.
-func (s *Server) installBundle(name string, b resource.Bundle) error {
-	s.log.Info("resource types of a plugin", "plugin", name)
-	return s.api.Install(b)
-}
-
-// definitions is a bundle of types that need no hooks.
-type definitions []*crd.Definition
-
-func (d definitions) Definitions() ([]*crd.Definition, error) { return d, nil }
-
-func (d definitions) Hooks(schema.GroupResource) any { return nil }

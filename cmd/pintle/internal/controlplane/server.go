@@ -19,9 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/config"
-	"github.com/pintle-dev/pintle/cmd/pintle/internal/firstparty"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
-	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
 	"github.com/pintle-dev/pintle/core/admission/plugins"
 	"github.com/pintle-dev/pintle/core/admission/policy"
 	"github.com/pintle-dev/pintle/core/admission/webhook"
@@ -60,6 +58,9 @@ type Server struct {
 	tracing    func(context.Context) error // sends the last spans; nil where there are none
 	fairness   *fairness.Controller        // nil where it is not wanted
 	metrics    prometheus.Registerer       // of the API, and of the plugins beside it
+
+	registry   *registry.Registry
+	pluginHost atomic.Pointer[host.Host] // nil until it is made
 
 	identity cluster.Identity
 	cluster  *cluster.Cluster
@@ -110,6 +111,7 @@ func Run(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logge
 	defer s.endTracing()
 
 	reg := registry.New()
+	s.registry = reg
 	told := ctx
 	ctx, cancel := context.WithCancel(context.WithoutCancel(told))
 	defer cancel()
@@ -237,41 +239,16 @@ func (s *Server) populate(ctx context.Context, started time.Time) error {
 	if err := s.writeKubeconfig(); err != nil {
 		return err
 	}
+	h, err := s.newPluginHost(admin)
+	if err != nil {
+		return err
+	}
 	s.access.markReady()
 	s.started.Store(true)
 	s.log.Info("ready", "address", s.cfg.API.Listen, "after", time.Since(started).Round(time.Millisecond))
-
-	plugins, err := firstparty.PublishRootCA(s.cfg.Plugins, s.authority.CAPEM())
-	if err != nil {
-		return err
-	}
-	specs, err := firstparty.Specs(s.withoutKeyManager(plugins), false)
-	if err != nil {
-		return err
-	}
-	h, err := host.New(host.Config{
-		Dir: s.dir.Host("server"), SocketPath: s.dir.APISocket(), Tokens: s.tokens,
-		Client: admin, ManagePermissions: true, Version: release.Version, Logger: s.log,
-		Metrics: s.metrics, Hide: s.hidden(),
-		OnBundle: s.installBundle, OnAPIService: s.offerAPIService, Standby: true,
-		Admission: s.plugins, Authenticators: s.access.plugins.authenticators, Authorizers: s.access.plugins.authorizers,
-	})
-	if err != nil {
-		return err
-	}
-	for _, spec := range specs {
-		if err := h.Add(spec); err != nil {
-			return err
-		}
-	}
 	go s.followLead(ctx, admin, h)
 	go s.keepEndpoints(ctx, admin)
-	if err := h.Run(ctx); err != nil {
-		return err
-	}
-	// A host without plugins has nothing to wait for; those who use admin have.
-	<-ctx.Done()
-	return nil
+	return h.Run(ctx)
 }
 
 // hidden is what plugins of third parties do not see of the machine.

@@ -40,6 +40,15 @@ func PublishRootCA(plugins []config.Plugin, pem []byte) ([]config.Plugin, error)
 	return out, nil
 }
 
+// Own is the entry of a first-party plugin that a Plugin object names.
+func Own(name string, placement host.Placement) (host.Spec, error) {
+	specs, err := Specs([]config.Plugin{{Name: name, Placement: string(placement)}}, NodeScoped(name))
+	if err != nil {
+		return host.Spec{}, fmt.Errorf("spec.source: is required: there is no first-party plugin %q, but %v", name, Names())
+	}
+	return specs[0], nil
+}
+
 // Specs turns the configuration's plugins into a host's catalogue: those that run on
 // nodes, or those that run beside the server. Third parties' plugins run beside the
 // server.

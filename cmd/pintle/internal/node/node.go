@@ -154,7 +154,7 @@ func hasNetwork(plugins []config.Plugin) bool {
 // pluginHost runs the node's plugins. Each gets a client certificate of its own; the
 // permissions behind it are the server's to grant.
 func pluginHost(cfg config.Config, dir layout.Dir, name string, authority *pki.Authority, api *access, log *slog.Logger) (*host.Host, error) {
-	own, err := authority.Client("plugin-host-"+name, "system:plugin-host:"+name, controlplane.PluginHostsGroup)
+	own, err := authority.Client("plugin-host-"+name, controlplane.PluginHostUser(name), controlplane.PluginHostsGroup)
 	if err != nil {
 		return nil, err
 	}
