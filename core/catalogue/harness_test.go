@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -27,7 +28,7 @@ func elfFor(arch, body string) []byte {
 	copy(b, "\x7fELF\x02\x01\x01")
 	binary.LittleEndian.PutUint16(b[16:], 2)
 	binary.LittleEndian.PutUint16(b[18:], map[string]uint16{"amd64": 62, "arm64": 183}[arch])
-	return append(b, body...)
+	return slices.Concat(b, []byte(body))
 }
 
 // plugin writes a directory with a plugin; files are by name, "plugin" being its binary.
@@ -74,13 +75,13 @@ type site struct {
 func newSite(t *testing.T, options ...registry.Option) *site {
 	t.Helper()
 	s := &site{}
-	real := registry.New(append([]registry.Option{registry.Logger(log.New(io.Discard, "", 0))}, options...)...)
+	behind := registry.New(append([]registry.Option{registry.Logger(log.New(io.Discard, "", 0))}, options...)...)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
 		if front := s.front.Load(); front != nil && (*front)(w, r) {
 			return
 		}
-		real.ServeHTTP(w, r)
+		behind.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
 	s.host = strings.TrimPrefix(server.URL, "http://")

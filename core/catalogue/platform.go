@@ -36,7 +36,7 @@ func detectPlatform(r io.ReaderAt) (string, error) {
 		return anyPlatform, nil
 	}
 	if n < 20 || string(head[:4]) != elf.ELFMAG {
-		return "", errors.New("is neither a Linux executable (ELF) nor a script that begins with #!")
+		return "", errors.New("is neither a Linux executable (ELF) nor a script (#!…)")
 	}
 	var order binary.ByteOrder = binary.LittleEndian
 	endian := 0

@@ -101,10 +101,16 @@ func TestAnswers(t *testing.T) {
 		want    string
 		refused bool
 	}{
-		{"forbidden", func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(403); return true }, "(403)", true},
-		{"not found", func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(404); return true }, "has no such artifact", true},
-		{"too many requests", func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(429); return true }, "too many requests (429)", false},
-		{"broken", func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(500); return true }, "answered 500", false},
+		{"forbidden", func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusForbidden); return true }, "(403)", true},
+		{"not found", func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusNotFound); return true }, "has no such artifact", true},
+		{"too many requests", func(w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(http.StatusTooManyRequests)
+			return true
+		}, "too many requests (429)", false},
+		{"broken", func(w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(http.StatusInternalServerError)
+			return true
+		}, "answered 500", false},
 		{"silence", func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }, "", false},
 		{"silence in the middle of the binary", func(w http.ResponseWriter, r *http.Request) bool {
 			if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/blobs/") {

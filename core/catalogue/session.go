@@ -138,16 +138,14 @@ func (s *session) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCl
 	return io.NopCloser(newReader(b)), nil
 }
 
-// keep writes down what was learnt.
+// keep writes down what was learnt. There is nothing to learn from silence.
 func (s *session) keep(ctx context.Context) error {
-	var wanted *offlineError
-	switch {
-	case errors.As(s.away, &wanted):
-		return nil
-	case s.away != nil:
+	if s.away == nil {
+		return s.cache.learn(ctx, s.fresh)
+	}
+	if wanted := (*offlineError)(nil); !errors.As(s.away, &wanted) {
 		s.log.Warn("the registry of a plugin does not answer; what it said before is used",
 			"repository", s.known.Repository, "since", s.known.Asked, "error", s.away)
-		return nil
 	}
-	return s.cache.learn(ctx, s.fresh)
+	return nil
 }
