@@ -178,6 +178,8 @@ type Plugin struct {
 	Env map[string]string `json:"env"`
 	// MemoryLimit is the soft limit of the plugin's heap.
 	MemoryLimit Bytes `json:"memoryLimit"`
+	// Network lets a third party's plugin reach the machine's network, as a cloud provider has to.
+	Network bool `json:"network"`
 	// Settings are the plugin's own, checked against its schema.
 	Settings json.RawMessage `json:"settings,omitempty"`
 }
