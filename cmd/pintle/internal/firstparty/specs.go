@@ -66,7 +66,7 @@ func Specs(plugins []config.Plugin, nodeScoped bool) ([]host.Spec, error) {
 			Name: p.Name, Path: p.Path, Args: p.Args, SHA256: p.SHA256,
 			Placement: host.Placement(p.Placement), Settings: p.Settings,
 			Grant: p.Grant, Permissions: p.Permissions, Env: p.Env,
-			MemoryLimit: int64(p.MemoryLimit), Disabled: p.Disabled, NodeScoped: nodeScoped,
+			MemoryLimit: int64(p.MemoryLimit), Network: p.Network, Disabled: p.Disabled, NodeScoped: nodeScoped,
 		}
 		if p.Path == "" {
 			s.Uses = catalogue()[p.Name].uses
