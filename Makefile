@@ -42,7 +42,7 @@ unit:
 	CGO_ENABLED=1 go test -race -timeout 15m $$(go list ./... | grep -v /test/e2e)
 
 examples: ## each example is a module of its own, as a stranger would copy it
-	@for m in sdk/examples/*/go.mod sdk/tools/*/go.mod; do (cd $$(dirname $$m) && echo "== $$(dirname $$m)" && go vet ./... && go test ./...) || exit 1; done
+	@for m in sdk/examples/*/go.mod sdk/tools/*/go.mod sdk/controllerruntime/go.mod; do (cd $$(dirname $$m) && echo "== $$(dirname $$m)" && go vet ./... && go test ./...) || exit 1; done
 
 tutorials: build ## does what the pages in docs/tutorials say, word for word, and builds and tests a project of each kind; make test has the first of each
 	PINTLE=$(PINTLE) go test -count=1 -timeout 60m -v ./test/tutorials -args -all

@@ -14,9 +14,11 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
 
+	"github.com/pintle-dev/pintle/core/admission/plugins"
 	"github.com/pintle-dev/pintle/core/admission/policy"
 	"github.com/pintle-dev/pintle/core/admission/webhook"
 	"github.com/pintle-dev/pintle/core/apiserver"
+	"github.com/pintle-dev/pintle/core/apiserver/aggregation"
 	"github.com/pintle-dev/pintle/core/apiserver/customresources"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/auth/pki"
@@ -39,6 +41,9 @@ type CoreConfig struct {
 	Controllers bool
 	// Plugins are run by a plugin host.
 	Plugins []host.Spec
+	// Authenticators and Authorizers name the plugins that are asked about tokens, behind what
+	// the core knows itself, and about requests, before RBAC.
+	Authenticators, Authorizers []string
 	// Logger of all parts; nil discards.
 	Logger *slog.Logger
 }
@@ -63,6 +68,9 @@ type Core struct {
 	types     *customresources.Controller
 	webhooks  *webhook.Webhooks
 	policies  *policy.Policies
+	plugins   *plugins.Plugins
+	others    *aggregation.Aggregator
+	seats     seats
 	api       *apiserver.Server
 	socket    string
 
@@ -126,6 +134,7 @@ func (c *Core) serve(ctx context.Context) error {
 	}
 	c.serving.run(func(ctx context.Context) error { return c.api.Serve(ctx, tcp, unix) })
 	c.working.run(c.types.Run)
+	c.working.run(c.others.Run)
 	c.working.run(func(ctx context.Context) error { return c.webhooks.Run(ctx, c.store) })
 	c.working.run(func(ctx context.Context) error { return c.policies.Run(ctx, c.store) })
 	c.working.run(func(ctx context.Context) error { return c.rbac.Run(ctx, c.store) })
@@ -151,6 +160,8 @@ func (c *Core) runPlugins(ctx context.Context) error {
 	h, err := host.New(host.Config{
 		Dir: filepath.Join(c.dir, "host"), SocketPath: c.socket, Tokens: c.tokens, Client: c.Admin, ManagePermissions: true,
 		Version: "test", Logger: c.log, OnBundle: func(_ string, b resource.Bundle) error { return c.api.Install(b) },
+		OnAPIService: c.offerAPIService, Admission: c.plugins,
+		Authenticators: c.seats.authenticators, Authorizers: c.seats.authorizers,
 	})
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 
 	"github.com/pintle-dev/pintle/core/admission/follow"
 	"github.com/pintle-dev/pintle/core/admission/match"
+	"github.com/pintle-dev/pintle/core/admission/plugins"
 	"github.com/pintle-dev/pintle/core/admission/policy"
 	"github.com/pintle-dev/pintle/core/admission/webhook"
 	"github.com/pintle-dev/pintle/core/apiserver"
@@ -55,18 +56,21 @@ func (c *Core) newAPI(reg *registry.Registry) error {
 	if err != nil {
 		return err
 	}
+	c.others = c.aggregator(reg)
 	cfg := apiserver.Config{
 		Registry: reg, Authenticator: authenticator, Authorizer: authorizer,
 		Conversion: func(d *crd.Definition) apiserver.VersionConverter {
 			return conversion.New(d, backend.NewResolver(c.store))
 		},
-		OpenAPI: openapi.New(openapi.Config{Types: reg, Describe: kubeapi.Describe, Version: kubernetesVersion}),
+		OpenAPI: openapi.New(openapi.Config{Types: reg, Others: c.others, Describe: kubeapi.Describe, Version: kubernetesVersion}),
 		Limits:  apiserver.Limits{ShutdownTimeout: 50 * time.Millisecond},
 		TLS:     pki.ServerTLS(pair),
 		Version: version.Info{Major: "1", Minor: "36", GitVersion: kubernetesVersion + "+pintle"},
 		Logger:  c.log,
 	}
 	typed(&cfg)
+	cfg.Aggregator = c.others
+	cfg.Discovery = discovery.New(discovery.Config{Types: reg, Others: c.others})
 	cfg.NamespaceResource = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
 	options := kubeapi.Options{ServiceAccountToken: review.TokenRequest(c.accounts)}
 	if options.CheckAdmission, err = c.addAdmission(&cfg); err != nil {
@@ -114,11 +118,10 @@ func (c *Core) newAccess() (*auth.Authenticator, auth.Authorizer, error) {
 	if c.accounts, err = tokens.New(tokens.Config{Keys: keys, Objects: c.store}); err != nil {
 		return nil, nil, err
 	}
-	authenticator := auth.New(auth.Config{Tokens: []auth.TokenAuthenticator{
-		auth.ForServer(c.tokens, c.accounts.Audiences()), c.accounts,
-	}})
+	known := []auth.TokenAuthenticator{auth.ForServer(c.tokens, c.accounts.Audiences()), c.accounts}
+	authenticator := auth.New(auth.Config{Tokens: append(known, c.askAuthenticators()...)})
 	if c.cfg.RBAC {
-		return authenticator, c.rbac, nil
+		return authenticator, append(c.askAuthorizers(), c.rbac), nil
 	}
 	return authenticator, everyone{}, nil
 }
@@ -147,6 +150,11 @@ func (c *Core) addAdmission(cfg *apiserver.Config) (check func(context.Context, 
 	}
 	cfg.Mutators = []admission.Mutator{c.policies.Mutator(), c.webhooks.Mutator()}
 	cfg.Validators = []admission.Validator{c.policies.Validator(), c.webhooks.Validator()}
+	if c.plugins, err = plugins.New(plugins.Config{Equivalents: equivalents, Logger: c.log}); err != nil {
+		return nil, fmt.Errorf("admission plugins: %w", err)
+	}
+	cfg.Mutators = append(cfg.Mutators, c.plugins.Mutator())
+	cfg.Validators = append(cfg.Validators, c.plugins.Validator())
 	cfg.Store = follow.Store{Store: c.store, Buckets: append(c.webhooks.Buckets(), c.policies.Buckets()...)}
 	return func(ctx context.Context, r *resource.Request) field.ErrorList {
 		return append(webhook.Check(ctx, r), c.policies.Check(ctx, r)...)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pintle-dev/pintle/core/host"
 	"github.com/pintle-dev/pintle/sdk/plugin"
+	"github.com/pintle-dev/pintle/sdk/protocol"
 	"github.com/pintle-dev/pintle/test/inprocess"
 )
 
@@ -45,7 +46,11 @@ type Options struct {
 type Plugin struct {
 	// Impl is served over gRPC in the test's process. Either it or Command is needed.
 	Impl plugin.Plugin
-	// Points are those that are offered; nil means all that Impl implements.
+	// Points are those that are offered; nil means those that Impl names itself, by a method
+	// Points, or else all that it implements.
+	//
+	// An authenticator is asked about tokens that are not the cluster's, an authorizer before
+	// RBAC; neither from a process.
 	Points []plugin.Point
 	// Command starts the plugin as a process, by an absolute path and arguments.
 	Command []string
@@ -90,6 +95,14 @@ func New(ctx context.Context, o Options) (_ *Cluster, err error) {
 			return nil, fmt.Errorf("cluster: plugins[%d]: %w", i, err)
 		}
 		cfg.Plugins = append(cfg.Plugins, spec)
+		for _, point := range p.points() {
+			switch point.Name {
+			case protocol.PointAuthentication:
+				cfg.Authenticators = append(cfg.Authenticators, spec.Name)
+			case protocol.PointAuthorization:
+				cfg.Authorizers = append(cfg.Authorizers, spec.Name)
+			}
+		}
 	}
 	core, err := inprocess.StartCore(ctx, cfg)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/pintle-dev/pintle/core/host"
+	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/points"
 	"github.com/pintle-dev/pintle/sdk/protocol"
 	"github.com/pintle-dev/pintle/sdk/serve"
@@ -22,12 +23,25 @@ import (
 // pipeBytes is what one end may write before the other reads.
 const pipeBytes = 1 << 20
 
+// points are those that the plugin offers, as far as is known before it runs.
+func (p *Plugin) points() []plugin.Point {
+	switch named := p.Impl.(type) {
+	case nil:
+		return nil
+	case interface{ Points() []plugin.Point }:
+		if p.Points == nil {
+			return named.Points()
+		}
+	}
+	if p.Points == nil {
+		return points.Of(p.Impl)
+	}
+	return p.Points
+}
+
 // dial serves the plugin anew for each of its lives, as each process has a server of its own.
 func (p *Plugin) dial(log *slog.Logger) host.Dial {
-	impl, offered := p.Impl, p.Points
-	if offered == nil {
-		offered = points.Of(impl)
-	}
+	impl, offered := p.Impl, p.points()
 	log = log.With("plugin", impl.Info().Name)
 	return func(context.Context) (*grpc.ClientConn, func(), error) {
 		listener := bufconn.Listen(pipeBytes)
