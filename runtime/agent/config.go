@@ -72,6 +72,9 @@ type Config struct {
 	Reserved corev1.ResourceList
 	// ProviderID of the node, empty without a cloud.
 	ProviderID string
+	// ExternalCloud leaves the provider id and addresses of the node to a cloud's controllers:
+	// it is registered with the taint that they take away.
+	ExternalCloud bool
 
 	// ClusterDNS and ClusterDomain go into pods' resolv.conf. Without ClusterDNS pods
 	// with dnsPolicy ClusterFirst get the node's.
