@@ -10,6 +10,7 @@ import (
 	goruntime "runtime"
 	"strconv"
 	"strings"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,9 @@ const (
 	memoryPressureBytes = 100 << 20
 	diskPressurePercent = 90
 )
+
+// uninitialized is the taint of a node that its cloud has not looked at.
+const uninitialized = "node.cloudprovider.kubernetes.io/uninitialized"
 
 // nodeStatus keeps the Node object: registers it, keeps its labels and its status.
 type nodeStatus struct {
@@ -88,6 +92,9 @@ func (n *nodeStatus) registerOnce(ctx context.Context) (*corev1.Node, error) {
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: n.a.cfg.NodeName, Labels: n.labels()},
 		Spec:       corev1.NodeSpec{Taints: n.a.cfg.Taints, ProviderID: n.a.cfg.ProviderID},
+	}
+	if n.a.cfg.ExternalCloud {
+		node.Spec.Taints = append(slices.Clone(node.Spec.Taints), corev1.Taint{Key: uninitialized, Value: "true", Effect: corev1.TaintEffectNoSchedule})
 	}
 	status, err := n.status(ctx, node)
 	if err != nil {
@@ -215,7 +222,9 @@ func (n *nodeStatus) changed(ctx context.Context) bool {
 // status says how the node is. It keeps what others wrote into have.
 func (n *nodeStatus) status(ctx context.Context, have *corev1.Node) (corev1.NodeStatus, error) {
 	st := *have.Status.DeepCopy()
-	st.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: n.a.cfg.NodeIP}, {Type: corev1.NodeHostName, Address: n.a.cfg.NodeName}}
+	if !n.a.cfg.ExternalCloud || have.Spec.ProviderID == "" || len(st.Addresses) == 0 { // else they are the cloud's
+		st.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: n.a.cfg.NodeIP}, {Type: corev1.NodeHostName, Address: n.a.cfg.NodeName}}
+	}
 	st.DaemonEndpoints.KubeletEndpoint.Port = n.port
 	capacity := n.a.capacity()
 	st.Capacity = capacity
