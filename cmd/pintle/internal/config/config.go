@@ -138,6 +138,9 @@ type Node struct {
 	Listen string `json:"listen"`
 	// Labels of the Node object.
 	Labels map[string]string `json:"labels"`
+	// ExternalCloud leaves the node's provider id and addresses to the plugin "cloud", without
+	// which no pods are scheduled to it.
+	ExternalCloud bool `json:"externalCloud"`
 	// ClusterDNS are name servers for pods; empty leaves them the node's.
 	ClusterDNS []string   `json:"clusterDNS"`
 	Containerd Containerd `json:"containerd"`
