@@ -114,7 +114,7 @@ func agentConfig(cfg config.Config, dir layout.Dir, authority *pki.Authority, dr
 		NodeName: name, NodeIP: ip, Client: restConfig(cfg.API.URL(), authority, own),
 		Driver: driver, Dir: dir.Node(), CgroupRoot: "/pintle-" + dir.ID(),
 		ListenAddress: cfg.Node.Listen, ServingCert: &servingCert, ClientCA: authority.Pool(),
-		Labels: cfg.Node.Labels, ClusterDNS: cfg.Node.ClusterDNS, ClusterDomain: cfg.API.ClusterDomain,
+		Labels: cfg.Node.Labels, ExternalCloud: cfg.Node.ExternalCloud, ClusterDNS: cfg.Node.ClusterDNS, ClusterDomain: cfg.API.ClusterDomain,
 		Version: release.Info().GitVersion, Logger: log,
 	}, nil
 }
