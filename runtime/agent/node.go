@@ -8,9 +8,9 @@ import (
 	"net"
 	"os"
 	goruntime "runtime"
+	"slices"
 	"strconv"
 	"strings"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
