@@ -19,7 +19,7 @@ export CGO_ENABLED ?= 0
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: up down build images test unit e2e clients robustness failover lint bench bench-store load conformance golden fuzz generate check host-packages examples tutorials clean
+.PHONY: up down build images test unit e2e clients robustness failover lint bench bench-store load conformance golden fuzz api generate check host-packages examples tutorials clean
 
 up: host-packages build images ## install what is missing, build, start a cluster, run the demo in it
 	@.ci/demo $(PINTLE) $(DATA_DIR) $(BIN)
@@ -65,6 +65,9 @@ lint:
 	go run $(GOLANGCI) run ./...
 
 check: lint unit ## what a commit needs
+
+api: ## record what sdk exports in sdk/api.txt, after saying in sdk/CHANGELOG.md what authors lose
+	@go test -count=1 -run TestTheSDKsAPI ./test/architecture -args -update
 
 generate: ## schemas of the Kubernetes types, protocol buffers
 	go generate ./...
