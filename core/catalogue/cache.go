@@ -75,24 +75,25 @@ func flock(f *os.File, how int) error {
 }
 
 // binary returns the path of the executable with a digest, and writes it first where it is not
-// there, or is not what its name says. It is mode 0555 and nobody else's file.
-func (c *cache) binary(ctx context.Context, desc ocispec.Descriptor, open func(context.Context) (io.ReadCloser, error)) (string, error) {
+// there, or is not what its name says; fresh says that it did. It is mode 0555 and nobody else's
+// file.
+func (c *cache) binary(ctx context.Context, desc ocispec.Descriptor, open func(context.Context) (io.ReadCloser, error)) (path string, fresh bool, err error) {
 	unlock, err := c.locks.lock(ctx, desc.Digest.String())
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	defer unlock()
-	path := c.binaryPath(desc.Digest)
+	path = c.binaryPath(desc.Digest)
 	if c.intact(path, desc) {
 		touch(path)
-		return path, nil
+		return path, false, nil
 	}
 	r, err := open(ctx)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	defer r.Close()
-	return path, c.write(path, 0o555, desc, r)
+	return path, true, c.write(path, 0o555, desc, r)
 }
 
 // intact reports whether a file is there and has the size and the digest that are expected.

@@ -104,6 +104,8 @@ type Inspection struct {
 	// Problem says why the plugin must not be run: its signature, or that it has none. Nil where
 	// it may.
 	Problem error
+	// fresh says that the binary was not in the cache.
+	fresh bool
 }
 
 // Fetch implements host.Fetcher. The binary's path is in the cache and was verified just now;
@@ -155,7 +157,11 @@ func (c *Catalogue) get(ctx context.Context, s host.Source, strict bool) (Inspec
 		}
 		return i, fmt.Errorf("%s: %w", s, err)
 	}
-	c.prune()
+	// A cache only grows by what is new. So a host that starts, and has not yet read what it
+	// could roll back to, removes nothing.
+	if i.fresh {
+		c.prune()
+	}
 	return i, nil
 }
 
@@ -180,10 +186,11 @@ func (c *Catalogue) held(ctx context.Context, s host.Source, strict bool) (Inspe
 	if i.Problem != nil && strict {
 		return i, i.Problem
 	}
-	path, err := c.cache.binary(ctx, f.binary, f.open)
+	path, fresh, err := c.cache.binary(ctx, f.binary, f.open)
 	if err != nil {
 		return i, err
 	}
+	i.fresh = fresh
 	if err := c.runsHere(path, f); err != nil {
 		return i, err
 	}

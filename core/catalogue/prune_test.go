@@ -58,6 +58,7 @@ func TestCacheIsBounded(t *testing.T) {
 		dir := filepath.Join(root, fmt.Sprintf("1.%d.0", v))
 		writePlugin(t, dir, fmt.Sprintf("1.%d.0", v), map[string][]byte{"plugin": append(elfFor("amd64", fmt.Sprint(v)), make([]byte, size)...)})
 	}
+	writePlugin(t, filepath.Join(root, "new"), "2.0.0", one("2.0.0"))
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(root, "cache")
 		if err != nil {
@@ -88,8 +89,8 @@ func TestCacheIsBounded(t *testing.T) {
 				used[k] += by
 			}
 		}
-		// The last fetch tidies up with all that was said before.
-		a, err := c.Fetch(t.Context(), host.Source{Directory: filepath.Join(root, "1.0.0"), AllowUnsigned: true})
+		// What is new tidies up, with all that was said before.
+		a, err := c.Fetch(t.Context(), host.Source{Directory: filepath.Join(root, "new"), AllowUnsigned: true})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -122,26 +123,26 @@ func TestCacheIsBounded(t *testing.T) {
 // TestLeftovers of a process that died while it wrote.
 func TestLeftovers(t *testing.T) {
 	dir := t.TempDir()
-	source := plugin(t, "1.0.0", one("1.0.0"))
 	c := newCatalogue(t, catalogue.Config{Dir: dir})
-	fetch := func() {
+	fetch := func(version string) {
 		t.Helper()
+		source := plugin(t, version, one(version))
 		if _, err := c.Fetch(t.Context(), host.Source{Directory: source, AllowUnsigned: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	fetch()
+	fetch("1.0.0")
 	write(t, filepath.Join(dir, "tmp", "fetch-1"), []byte("half"))
 	write(t, filepath.Join(dir, "artifacts", "junk.json"), []byte("{"))
 	write(t, filepath.Join(dir, "blobs", "junk"), []byte("junk"))
 	age(t, dir, 2*time.Hour)
-	fetch()
+	fetch("1.1.0")
 	for _, path := range []string{"tmp/fetch-1", "artifacts/junk.json", "blobs/junk"} {
 		if _, err := os.Stat(filepath.Join(dir, path)); err == nil {
 			t.Errorf("%s is still there", path)
 		}
 	}
-	if len(binaries(t, dir)) != 1 {
-		t.Error("the binary is gone")
+	if len(binaries(t, dir)) != 2 {
+		t.Error("a binary that this process has fetched is gone")
 	}
 }
