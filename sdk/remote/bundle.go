@@ -119,7 +119,7 @@ func (b *Bundle) call(ctx context.Context, d *crd.Definition, hook pluginv1.Hook
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	wire, err := requestToWire(r)
+	wire, err := requestToWire(r, hook != pluginv1.Hook_HOOK_VALIDATE && hook != pluginv1.Hook_HOOK_CELLS)
 	if err != nil {
 		return nil, fmt.Errorf("plugin %s: %w", b.name, err)
 	}

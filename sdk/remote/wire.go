@@ -49,13 +49,18 @@ func definitionsFromWire(plugin string, r *pluginv1.DefinitionsResponse) ([]*crd
 	return out, nil
 }
 
-// requestToWire converts a write.
-func requestToWire(r *resource.Request) (*pluginv1.HookRequest, error) {
-	object, err := protocol.EncodeTree(r.Object)
+// requestToWire converts a write. Where the other end compares what it has made of the object
+// with what came, the object's keys are in order.
+func requestToWire(r *resource.Request, compared bool) (*pluginv1.HookRequest, error) {
+	encode := protocol.EncodeTreeLoosely
+	if compared {
+		encode = protocol.EncodeTree
+	}
+	object, err := encode(r.Object)
 	if err != nil {
 		return nil, err
 	}
-	old, err := protocol.EncodeTree(r.Old)
+	old, err := protocol.EncodeTreeLoosely(r.Old)
 	if err != nil {
 		return nil, err
 	}
