@@ -9,10 +9,11 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
@@ -95,8 +96,19 @@ func (l Loop) run(ctx context.Context, client metadata.Interface, log *slog.Logg
 }
 
 func (l Loop) informer(client metadata.Interface, gvr schema.GroupVersionResource, selector string) cache.SharedIndexInformer {
-	i := metadatainformer.NewFilteredMetadataInformer(client, gvr, l.Namespace, l.Resync, cache.Indexers{},
-		func(o *metav1.ListOptions) { o.LabelSelector = selector }).Informer()
+	objects := client.Resource(gvr).Namespace(l.Namespace)
+	// client-go's own constructor is in a package that has the informers, and so the clients, of
+	// all Kubernetes kinds.
+	i := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.LabelSelector = selector
+			return objects.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.LabelSelector = selector
+			return objects.Watch(ctx, o)
+		},
+	}, client), &metav1.PartialObjectMetadata{}, l.Resync, cache.Indexers{})
 	// Nobody reads these, and they are most of an object's metadata. The error says that the
 	// informer was started, which it was not.
 	_ = i.SetTransform(func(o any) (any, error) {

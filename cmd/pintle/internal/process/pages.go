@@ -1,70 +1,9 @@
 package process
 
-import (
-	"bufio"
-	"fmt"
-	"os"
-	"runtime/debug"
-	"strings"
-	"time"
+import "github.com/pintle-dev/pintle/sdk/serve"
 
-	"golang.org/x/sys/unix"
-)
+// TrimAfterStart gives back what memory only the start of the process needed, as each plugin
+// does. Several processes are made of one large binary.
+func TrimAfterStart() { serve.TrimAfterStart() }
 
-// settled is how long after its start a process has done what it does only once.
-const settled = 3 * time.Second
-
-// TrimAfterStart gives back, once the process has settled, the memory that only its start
-// needed: free heap, and the pages of the executable that were mapped to initialise
-// packages. The kernel could take the latter at any time; as it does not count them as
-// free, several processes of one large binary would seem to need far more than they do.
-// What is used again is mapped again from the page cache.
-func TrimAfterStart() {
-	time.AfterFunc(settled, giveBack)
-}
-
-func giveBack() {
-	debug.FreeOSMemory()
-	// Nothing depends on it, and there is nobody to tell.
-	_ = dropExecutablePages()
-}
-
-func dropExecutablePages() error {
-	exe, err := os.Readlink("/proc/self/exe")
-	if err != nil {
-		return fmt.Errorf("finding this executable: %w", err)
-	}
-	f, err := os.Open("/proc/self/smaps")
-	if err != nil {
-		return fmt.Errorf("reading the memory map: %w", err)
-	}
-	defer f.Close()
-	var from, to uintptr // the mapping that is looked at, 0 where it must stay
-	s := bufio.NewScanner(f)
-	for s.Scan() {
-		fields := strings.Fields(s.Text())
-		if len(fields) == 0 {
-			continue
-		}
-		if !strings.HasSuffix(fields[0], ":") {
-			// The head of a mapping.
-			from, to = 0, 0
-			if len(fields) < 6 || fields[5] != exe || fields[1] != "r-xp" && fields[1] != "r--p" {
-				continue
-			}
-			if _, err := fmt.Sscanf(fields[0], "%x-%x", &from, &to); err != nil {
-				return fmt.Errorf("memory map: %q: %w", fields[0], err)
-			}
-			continue
-		}
-		// What was written to would be lost. A loader writes to pages that are read-only
-		// afterwards (relocations), and they are not those of the file any more.
-		if fields[0] != "Anonymous:" || len(fields) < 2 || fields[1] != "0" || from == 0 {
-			continue
-		}
-		if _, _, errno := unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED); errno != 0 {
-			return fmt.Errorf("madvise: %w", errno)
-		}
-	}
-	return s.Err()
-}
+func giveBack() { serve.GiveBack() }
