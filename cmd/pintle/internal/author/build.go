@@ -41,7 +41,7 @@ type Built struct {
 }
 
 // Build compiles the Go plugin in dir into out, which is made, and puts its manifest beside it.
-// With debug the compiler leaves the program as its source has it.
+// With debug the compiler leaves the plugin's own packages as their source has them.
 func Build(ctx context.Context, dir, out string, debug bool) (*Built, error) {
 	began := time.Now()
 	text, err := os.ReadFile(filepath.Join(dir, manifest.FileName))
@@ -79,7 +79,8 @@ func compile(ctx context.Context, dir, binary string, debug bool) error {
 	}
 	args := []string{"build", "-o", binary}
 	if debug {
-		args = append(args, "-gcflags", "all=-N -l")
+		// Of what it imports as well, this would take minutes.
+		args = append(args, "-gcflags", "./...=-N -l")
 	}
 	cmd := exec.CommandContext(ctx, tool, append(args, ".")...)
 	cmd.Dir, cmd.Env = dir, os.Environ()

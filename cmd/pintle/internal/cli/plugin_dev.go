@@ -31,7 +31,7 @@ refuses, leaves the version before running.
 The plugin is installed from the directory's .pintle-dev, unsigned, with all permissions that its
 plugin.yaml asks for. It stays installed when the command ends, unless --remove is given.
 
-With --debug it is built for a debugger, and Delve (dlv) is attached and waits on a fixed socket
+With --debug its own packages are built for a debugger, and Delve (dlv) is attached and waits on a fixed socket
 for editors and for ` + "`dlv connect unix:SOCKET`" + `. A plugin that a debugger holds is not taken for hung.`
 
 func newPluginDev() *cobra.Command {

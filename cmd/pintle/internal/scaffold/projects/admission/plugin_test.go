@@ -1,56 +1,56 @@
 package main
 
 import (
-	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/pintle-dev/pintle/sdk/admission"
+	"github.com/pintle-dev/pintle/sdk/plugintest"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
-func request(labels map[string]any) *admission.Request {
-	return &admission.Request{Request: &resource.Request{
+// deployment is a request that creates one, with labels as JSON.
+func deployment(labels string) resource.Request {
+	return resource.Request{
 		Operation: resource.Create,
-		Object: map[string]any{
-			"apiVersion": "apps/v1", "kind": "Deployment",
-			"metadata": map[string]any{"name": "web", "namespace": "default", "labels": labels},
-		},
-	}}
-}
-
-func TestAdmit(t *testing.T) {
-	for _, tc := range []struct {
-		name, settings string
-		labels         map[string]any
-		changed        bool
-		refused        string
-	}{
-		{"has the label", `{"label":"team"}`, map[string]any{"team": "a"}, false, ""},
-		{"lacks it", `{"label":"team"}`, map[string]any{"tier": "web"}, false, `the label "team" is required`},
-		{"gets it", `{"label":"team","default":"nobody"}`, map[string]any{}, true, ""},
-		{"keeps its own", `{"label":"team","default":"nobody"}`, map[string]any{"team": "a"}, false, ""},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			p := &Plugin{}
-			if err := p.Configure(t.Context(), []byte(tc.settings)); err != nil {
-				t.Fatal(err)
-			}
-			r := request(tc.labels)
-			changed, err := p.Mutate(t.Context(), r)
-			if err != nil || changed != tc.changed {
-				t.Errorf("changed %v, %v", changed, err)
-			}
-			err = p.Validate(t.Context(), r)
-			if (err == nil) != (tc.refused == "") || err != nil && !strings.Contains(err.Error(), tc.refused) {
-				t.Errorf("got %v, want %q", err, tc.refused)
-			}
-		})
+		Resource:  schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"},
+		Object:    object(labels),
 	}
 }
 
-func TestDeclarationIsWhole(t *testing.T) {
-	d := (&Plugin{}).Declare()
-	if err := d.Complete(); err != nil {
-		t.Error(err)
+func object(labels string) map[string]any {
+	return plugintest.Tree(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","namespace":"default","labels":` + labels + `}}`)
+}
+
+// The suite of plugintest holds the plugin to what every host relies on, and to what is said here
+// of some requests.
+func TestAdmissionContract(t *testing.T) {
+	badSettings := map[string]string{`{"label":""}`: "settings.label", `{"labels":"x"}`: "settings.labels"}
+	for _, tc := range []struct {
+		settings string
+		requests map[string]plugintest.AdmissionRequest
+	}{
+		{`{}`, map[string]plugintest.AdmissionRequest{
+			"has the label": {Request: deployment(`{"team":"a"}`)},
+			"lacks it":      {Request: deployment(`{"tier":"web"}`), Refused: `the label "team" is required`},
+			"is something else": {Unasked: true, Request: resource.Request{
+				Operation: resource.Create,
+				Resource:  schema.GroupVersionResource{Version: "v1", Resource: "configmaps"},
+				Object:    plugintest.Tree(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"default"}}`),
+			}},
+		}},
+		{`{"default":"nobody"}`, map[string]plugintest.AdmissionRequest{
+			"gets the default": {Request: deployment(`{"tier":"web"}`), Want: object(`{"tier":"web","team":"nobody"}`)},
+			"keeps its own":    {Request: deployment(`{"team":"a"}`)},
+		}},
+	} {
+		t.Run(tc.settings, func(t *testing.T) {
+			plugintest.RunAdmission(t, plugintest.AdmissionCase{
+				Case:     plugintest.Case{Settings: []byte(tc.settings), BadSettings: badSettings},
+				New:      func() admission.Admission { return &Plugin{} },
+				Requests: tc.requests,
+			})
+		})
 	}
 }

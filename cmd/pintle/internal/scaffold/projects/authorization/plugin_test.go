@@ -4,29 +4,30 @@ import (
 	"testing"
 
 	"github.com/pintle-dev/pintle/sdk/authorization"
-	"github.com/pintle-dev/pintle/sdk/resource"
+	"github.com/pintle-dev/pintle/sdk/plugintest"
 )
 
-func TestAuthorize(t *testing.T) {
-	p := &Plugin{}
-	if err := p.Configure(t.Context(), []byte(`{"protected":["prod"],"group":"keepers"}`)); err != nil {
-		t.Fatal(err)
+// The suite of plugintest holds the plugin to what every host relies on, and to what is said here
+// of some requests.
+func TestAuthorizationContract(t *testing.T) {
+	of := func(verb, resource, namespace, name string, groups ...string) authorization.Attributes {
+		a := authorization.Attributes{Verb: verb, Version: "v1", Resource: resource, Namespace: namespace, Name: name}
+		a.User.Name, a.User.Groups = "ann", groups
+		return a
 	}
-	for _, tc := range []struct {
-		name string
-		a    authorization.Attributes
-		want authorization.Decision
-	}{
-		{"deletes there", authorization.Attributes{Verb: "delete", Resource: "pods", Namespace: "prod", Name: "a"}, authorization.Deny},
-		{"deletes all there", authorization.Attributes{Verb: "deletecollection", Resource: "pods", Namespace: "prod"}, authorization.Deny},
-		{"deletes the namespace", authorization.Attributes{Verb: "delete", Resource: "namespaces", Name: "prod"}, authorization.Deny},
-		{"reads there", authorization.Attributes{Verb: "get", Resource: "pods", Namespace: "prod"}, authorization.NoOpinion},
-		{"deletes elsewhere", authorization.Attributes{Verb: "delete", Resource: "pods", Namespace: "test"}, authorization.NoOpinion},
-		{"is a keeper", authorization.Attributes{Verb: "delete", Resource: "pods", Namespace: "prod", User: resource.User{Groups: []string{"keepers"}}}, authorization.NoOpinion},
-	} {
-		got, reason, err := p.Authorize(t.Context(), tc.a)
-		if err != nil || got != tc.want || (reason == "") != (tc.want == authorization.NoOpinion) {
-			t.Errorf("%s: %s, %q, %v", tc.name, got, reason, err)
-		}
-	}
+	plugintest.RunAuthorization(t, plugintest.AuthorizationCase{
+		Case: plugintest.Case{
+			Settings:    []byte(`{"protected":["prod"],"group":"keepers"}`),
+			BadSettings: map[string]string{`{"group":""}`: "settings.group"},
+		},
+		New: func() authorization.Authorizer { return &Plugin{} },
+		Decisions: map[string]plugintest.AccessDecision{
+			"deletes there":         {Attributes: of("delete", "pods", "prod", "a"), Want: authorization.Deny, Reason: "prod is protected"},
+			"deletes all there":     {Attributes: of("deletecollection", "pods", "prod", ""), Want: authorization.Deny, Reason: "keepers"},
+			"deletes the namespace": {Attributes: of("delete", "namespaces", "", "prod"), Want: authorization.Deny, Reason: "prod is protected"},
+			"reads there":           {Attributes: of("get", "pods", "prod", "a")},
+			"deletes elsewhere":     {Attributes: of("delete", "pods", "test", "a")},
+			"is a keeper":           {Attributes: of("delete", "pods", "prod", "a", "keepers")},
+		},
+	})
 }
