@@ -41,7 +41,7 @@ func Serve(impl plugin.Plugin, points ...plugin.Point) {
 	if os.Getenv(protocol.LifelineEnv) == "stdin" {
 		go exitWithHost(os.Stdin)
 	}
-	TrimAfterStart()
+	go trimWhenIdle()
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: protocol.Handshake(),
 		VersionedPlugins: map[int]goplugin.PluginSet{

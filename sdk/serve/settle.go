@@ -2,19 +2,28 @@ package serve
 
 import (
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 )
 
-// settled is how long after its start a process has done what it does only once.
-const settled = 3 * time.Second
+const (
+	// settled is how long after its start a process has done what it does only once.
+	settled = 3 * time.Second
+	// idleInterval is how often a plugin looks whether it has become idle.
+	idleInterval = 30 * time.Second
+	// idleBytes allocated in an interval are what a plugin with nothing to do needs: it
+	// answers the host's health checks, and its watches get bookmarks.
+	idleBytes = 1 << 20
+	// workBytes allocated since memory was last given back are work, after which there is
+	// some to give back again.
+	workBytes = 4 << 20
+)
 
 // TrimAfterStart gives back, once the process has settled, the memory that only its start
 // needed: free heap, and the pages of the executable that were mapped to initialise
 // packages. The kernel could take the latter at any time; as it does not count them as
 // free, processes of large programs would seem to need far more than they do. What is
 // used again is mapped again from the page cache.
-//
-// Serve does so for every plugin.
 func TrimAfterStart() {
 	time.AfterFunc(settled, GiveBack)
 }
@@ -24,4 +33,39 @@ func GiveBack() {
 	debug.FreeOSMemory()
 	// Nothing depends on it, and there is nobody to tell.
 	_ = dropExecutablePages()
+}
+
+// trimWhenIdle gives memory back after the start, and each time when the work that needed it is
+// over. It does not return.
+func trimWhenIdle() {
+	time.Sleep(settled)
+	GiveBack()
+	i := idle{last: allocated(), given: allocated()}
+	for range time.Tick(idleInterval) {
+		if i.trim(allocated()) {
+			GiveBack()
+		}
+	}
+}
+
+// allocated is how many bytes the process has ever allocated.
+func allocated() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}
+
+// idle tells when a plugin has nothing to do after work, by the bytes that it had allocated an
+// interval before, and when memory was given back.
+type idle struct{ last, given uint64 }
+
+// trim looks an interval after the last time.
+func (i *idle) trim(now uint64) bool {
+	calm := now-i.last < idleBytes
+	i.last = now
+	if !calm || now-i.given < workBytes {
+		return false
+	}
+	i.given = now
+	return true
 }
