@@ -74,9 +74,10 @@ func newPluginDev() *cobra.Command {
 
 // Times of the loop.
 const (
-	devPoll     = 150 * time.Millisecond
-	devManager  = "pintle-plugin-dev"
-	labelKeptBy = "core.pintle.dev/host" // on objects that the configuration has made
+	devPoll        = 150 * time.Millisecond
+	devWatchPeriod = 2 * time.Second
+	devManager     = "pintle-plugin-dev"
+	labelKeptBy    = "core.pintle.dev/host" // on objects that the configuration has made
 )
 
 // devLoop is one `pintle plugin dev`.
