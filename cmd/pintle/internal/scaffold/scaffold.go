@@ -40,6 +40,7 @@ func Kinds() []Kind {
 		{"controller", "a controller of types that are there already"},
 		{"admission", "changes or refuses writes of any type"},
 		{"scheduler-score", "a part in scheduling: which node is best for a pod"},
+		{"scheduler", "a whole scheduler, for the pods that ask for it"},
 		{"cloud", "a cloud provider: machines, load balancers, routes"},
 		{"authentication", "tells who sends a bearer token"},
 		{"authorization", "decides who may do what, beside RBAC"},
