@@ -157,6 +157,13 @@ func (h *admissionHolder) recall() {
 	}
 }
 
+// passOver lets requests go on without the plugin, which is disabled.
+func (h *admissionHolder) passOver() {
+	if h.plugins() != nil {
+		h.plugins().Remove(h.supervisor.spec.Name)
+	}
+}
+
 // forget passes over the plugin from now on, as it is no longer in the catalogue.
 func (h *admissionHolder) forget() error {
 	if h.plugins() == nil {

@@ -394,6 +394,24 @@ func TestGarbageFromAdmissionPluginsIsNoAnswer(t *testing.T) {
 	}
 }
 
+func TestADisabledAdmissionPluginIsPassedOver(t *testing.T) {
+	s := admissionSpec(t, "guard")
+	g := guard(t, s)
+	g.Must(403, "POST", cms, cm("validate=refuse"))
+	s.Disabled = true
+	if err := g.Change(s); err != nil {
+		t.Fatal(err)
+	}
+	g.wait(t, "guard", func(st host.Status) bool { return st.Health == host.HealthDisabled })
+	g.Must(201, "POST", cms, cm("validate=refuse"))
+	s.Disabled = false
+	if err := g.Change(s); err != nil {
+		t.Fatal(err)
+	}
+	g.wait(t, "guard", healthy)
+	g.Must(403, "POST", cms, cm("validate=refuse"))
+}
+
 // rival changes objects after the plugins, once.
 type rival struct{}
 

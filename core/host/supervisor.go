@@ -186,6 +186,7 @@ func (s *supervisor) await(ctx context.Context) (entry, bool) {
 		case removed || ctx.Err() != nil:
 			return e, false
 		case e.Disabled:
+			s.admission().passOver()
 			s.update(func(st *Status) { setHealth(st, HealthDisabled, disabledReason) })
 			select {
 			case <-changed:
