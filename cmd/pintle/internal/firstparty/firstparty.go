@@ -53,3 +53,6 @@ func New(name string) (plugin.Plugin, error) {
 
 // NodeScoped reports whether the named plugin runs on each node.
 func NodeScoped(name string) bool { return catalogue()[name].nodeScoped }
+
+// Known reports whether there is a first-party plugin of this name.
+func Known(name string) bool { return slices.Contains(Names(), name) }
