@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -229,8 +230,9 @@ type Config struct {
 	Hide []string
 	// Users is the range that third parties' plugins have their user ids from.
 	Users confine.Range
-	// Limits of a third party's plugin whose own say nothing. 512 MiB of memory and 256
-	// processes and threads where zero; the CPU is shared, guests coming last.
+	// Limits of a third party's plugin whose own say nothing. Where zero, 512 MiB of memory,
+	// half of the machine's cores, and 256 processes and threads. Where all want the CPU,
+	// guests come last.
 	Limits Limits
 }
 
@@ -274,6 +276,9 @@ func (c *Config) complete() error {
 	}
 	if c.Limits.MemoryBytes <= 0 {
 		c.Limits.MemoryBytes = 512 << 20
+	}
+	if c.Limits.MilliCPU <= 0 {
+		c.Limits.MilliCPU = int64(runtime.NumCPU()) * 1000 / 2
 	}
 	if c.Limits.Processes <= 0 {
 		c.Limits.Processes = 256

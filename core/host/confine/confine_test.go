@@ -307,7 +307,7 @@ func TestProcessLimit(t *testing.T) {
 	needsRoot(t)
 	m := newMachine(t, confine.Range{})
 	g := m.guest()
-	g.Limits.Processes = 24
+	g.Limits.Processes, g.Limits.MilliCPU = 24, 50
 	_, out, err := m.run(t, g, "fork")
 	must(t, err)
 	if n, err := strconv.Atoi(strings.TrimSpace(out)); err != nil || n > 23 {

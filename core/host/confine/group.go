@@ -19,11 +19,14 @@ import (
 
 const (
 	cgroupMount = "/sys/fs/cgroup"
-	// cpuPeriod of limits, in microseconds.
-	cpuPeriod = 100_000
+	// Periods of limits of the CPU, in microseconds: a short one, as a guest that may have
+	// half of the cores could else have all of them for half of a long one; the long one for
+	// limits that are too small for it.
+	shortPeriod, longPeriod = 10_000, 100_000
+	leastQuota              = 1000
 	// cpuShares of a guest: what a process of the host's has is 1024, so that where all
 	// want the CPU the host comes first.
-	cpuShares = 256
+	cpuShares = 128
 	// removalPatience is how long killed processes may take to leave their group.
 	removalPatience = 2 * time.Second
 )
@@ -157,7 +160,11 @@ func (l Limits) resources() *specs.LinuxResources {
 	shares := uint64(cpuShares)
 	r := &specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: &shares}}
 	if l.MilliCPU > 0 {
-		quota, period := l.MilliCPU*cpuPeriod/1000, uint64(cpuPeriod)
+		period := uint64(shortPeriod)
+		if l.MilliCPU*shortPeriod/1000 < leastQuota {
+			period = longPeriod
+		}
+		quota := max(l.MilliCPU*int64(period)/1000, leastQuota)
 		r.CPU.Quota, r.CPU.Period = &quota, &period
 	}
 	if l.MemoryBytes > 0 {

@@ -29,7 +29,9 @@ type Config struct {
 	Plugins []Plugin `json:"plugins"`
 	// PluginTrust says where plugins may come from, and whose signatures are trusted.
 	PluginTrust PluginTrust `json:"pluginTrust"`
-	Log         Log         `json:"log"`
+	// Guests bounds plugins of third parties.
+	Guests Guests `json:"guests"`
+	Log    Log    `json:"log"`
 	// Backup makes backups by themselves.
 	Backup Backup `json:"backup"`
 	// Memory is the size of the server's heap from which it collects garbage more eagerly;
@@ -264,6 +266,9 @@ func (c *Config) Validate() error {
 		return err
 	}
 	if err := c.PluginTrust.validate(); err != nil {
+		return err
+	}
+	if err := c.Guests.validate(); err != nil {
 		return err
 	}
 	switch c.Log.Level {

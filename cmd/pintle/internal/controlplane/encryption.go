@@ -52,6 +52,7 @@ func (s *Server) startKeyManager(ctx context.Context, name string) (encryption.W
 	}
 	h, err := host.New(host.Config{
 		Dir: s.dir.Host("keys"), Version: release.Version, Logger: s.log, Hide: s.hidden(),
+		Users: firstparty.GuestUsers(s.cfg.Guests), Limits: firstparty.GuestLimits(s.cfg.Guests),
 		API: func(context.Context, string) (host.Connection, func(), error) { return host.Connection{}, nil, nil },
 	})
 	if err != nil {

@@ -60,7 +60,7 @@ func (s *Server) newPluginHost(admin *rest.Config) (*host.Host, error) {
 	h, err = host.New(host.Config{
 		Dir: s.dir.Host("server"), SocketPath: s.dir.APISocket(), Tokens: s.tokens,
 		Client: admin, ManagePermissions: true, Version: release.Version, Logger: s.log,
-		Metrics: s.metrics, Hide: s.hidden(), Fetcher: fetcher, Own: firstparty.Own,
+		Metrics: s.metrics, Hide: s.hidden(), Users: firstparty.GuestUsers(s.cfg.Guests), Limits: firstparty.GuestLimits(s.cfg.Guests), Fetcher: fetcher, Own: firstparty.Own,
 		OnBundle: s.installBundle, OnTypesGone: s.removeTypes, TypeOwner: s.typeOwner,
 		CountObjects: s.countObjects, Purge: s.purge,
 		OnAPIService: s.offerAPIService, Standby: true,

@@ -161,7 +161,8 @@ func pluginHost(cfg config.Config, dir layout.Dir, name string, authority *pki.A
 	client := restConfig(cfg.API.URL(), authority, own)
 	api.apply(client)
 	h, err := host.New(host.Config{
-		Dir: dir.Host("node"), Hide: []string{string(dir), dir.Run()}, Node: name, Version: release.Version, Logger: log, Client: client,
+		Dir: dir.Host("node"), Hide: []string{string(dir), dir.Run()},
+		Users: firstparty.GuestUsers(cfg.Guests), Limits: firstparty.GuestLimits(cfg.Guests), Node: name, Version: release.Version, Logger: log, Client: client,
 		API: func(_ context.Context, plugin string) (host.Connection, func(), error) {
 			id := host.Identity(plugin)
 			pair, err := authority.Client("plugin-"+plugin, id.Name, id.Groups...)
