@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -260,8 +261,10 @@ func (f *verifyFlags) trust(cmd *cobra.Command) (config.PluginTrust, error) {
 		if err != nil {
 			return config.PluginTrust{}, err
 		}
-		if _, err := os.Stat(dir.Config()); err != nil {
+		if _, err := os.Stat(dir.Config()); errors.Is(err, fs.ErrNotExist) {
 			return config.PluginTrust{}, nil
+		} else if err != nil {
+			return config.PluginTrust{}, fmt.Errorf("configuration: %w", err)
 		}
 		file = dir.Config()
 	}
