@@ -106,7 +106,7 @@ func (s *server) review(ctx context.Context, c *pluginv1.Review, reader resource
 	case err != nil:
 		refuse(err, out)
 	case changed:
-		if out.Object, err = protocol.EncodeTree(r.Object); err != nil {
+		if out.Object, err = protocol.EncodeTreeLoosely(r.Object); err != nil {
 			out.Error = err.Error()
 		}
 	}
