@@ -264,6 +264,11 @@ func (c *change) keepParts() {
 					delete(kept, f)
 				}
 			}
+			if v, ok := meta["finalizers"]; ok && c.k.gr.Group == "" {
+				kept["finalizers"] = v // by which a cloud's controllers hold a Service
+			} else if c.k.gr.Group == "" {
+				delete(kept, "finalizers")
+			}
 		}
 		if ok {
 			c.Object["status"] = status
