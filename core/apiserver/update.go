@@ -255,19 +255,19 @@ func (c *change) keepParts() {
 		meta := jsontree.Map(c.Object, "metadata")
 		c.Object = jsontree.CopyMap(c.Old)
 		if c.k.builtin && meta != nil {
-			// Upstream's own kinds take labels and annotations with a status too.
+			// Upstream's own kinds take labels and annotations with a status too, core ones
+			// finalizers.
 			kept := jsontree.Map(c.Object, "metadata")
-			for _, f := range [...]string{"labels", "annotations"} {
+			fields := []string{"labels", "annotations"}
+			if c.k.gr.Group == "" {
+				fields = append(fields, "finalizers") // by which a cloud's controllers hold a Service
+			}
+			for _, f := range fields {
 				if v, ok := meta[f]; ok {
 					kept[f] = v
 				} else {
 					delete(kept, f)
 				}
-			}
-			if v, ok := meta["finalizers"]; ok && c.k.gr.Group == "" {
-				kept["finalizers"] = v // by which a cloud's controllers hold a Service
-			} else if c.k.gr.Group == "" {
-				delete(kept, "finalizers")
 			}
 		}
 		if ok {
