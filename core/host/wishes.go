@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -98,7 +99,11 @@ func (w *wishes) next(ctx context.Context) bool {
 	}
 	defer w.queue.Done(name)
 	if err := w.carryOut(ctx, name); err != nil && ctx.Err() == nil {
-		w.host.config.Logger.Warn("plugin object is not carried out yet", "plugin", name, "error", err)
+		level := slog.LevelWarn
+		if apierrors.IsConflict(err) { // the newer object is on its way
+			level = slog.LevelDebug
+		}
+		w.host.config.Logger.Log(ctx, level, "plugin object is not carried out yet", "plugin", name, "error", err)
 		w.queue.AddRateLimited(name)
 		return true
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -41,6 +42,7 @@ func newPluginUpgrade() *cobra.Command {
 			}
 			spec := v.RawSpec
 			delete(spec, "restartedAt")
+			before := jsonText(spec)
 			if len(args) == 2 {
 				_, src, err := f.locate(args[1])
 				if err != nil {
@@ -61,7 +63,7 @@ func newPluginUpgrade() *cobra.Command {
 			if err := f.complete(spec); err != nil {
 				return err
 			}
-			if len(args) == 1 { // what a tag or a directory has now
+			if jsonText(spec) == before { // what a tag or a directory has now
 				spec["restartedAt"] = time.Now().UTC().Format(time.RFC3339)
 			}
 			if v, err = f.apply(cmd.Context(), v.Name, spec); err != nil {
@@ -72,6 +74,11 @@ func newPluginUpgrade() *cobra.Command {
 	}
 	f.register(cmd)
 	return cmd
+}
+
+func jsonText(v any) string {
+	b, _ := json.Marshal(v) // a tree that came as JSON
+	return string(b)
 }
 
 func newPluginRollback() *cobra.Command {
