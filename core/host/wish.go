@@ -107,10 +107,11 @@ func ParseSpec(name string, tree map[string]any) (PluginSpec, field.ErrorList) {
 	if s.Plugin == "" {
 		s.Plugin = name
 	}
-	return s, append(errs, s.validate(root)...)
+	return s, append(errs, s.Validate(root)...)
 }
 
-func (s *PluginSpec) validate(at *field.Path) field.ErrorList {
+// Validate says what is wrong with a spec that stands at a path.
+func (s *PluginSpec) Validate(at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for _, msg := range validation.IsDNS1123Label(s.Plugin) {
 		errs = append(errs, field.Invalid(at.Child("plugin"), s.Plugin, msg))

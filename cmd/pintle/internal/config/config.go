@@ -173,7 +173,9 @@ type Plugin struct {
 	Path string `json:"path"`
 	// SHA256 of the binary at Path.
 	SHA256 string `json:"sha256"`
-	// Args given to the binary at Path.
+	// Origin is where it comes from, where that is no Path.
+	Origin `json:",inline"`
+	// Args given to the binary.
 	Args []string `json:"args"`
 	// Grant gives the plugin all permissions it asks for.
 	Grant bool `json:"grant"`
@@ -297,6 +299,9 @@ func (c *Config) Validate() error {
 		}
 		if p.SHA256 != "" && !sha256Pattern.MatchString(p.SHA256) {
 			return fmt.Errorf("%s.sha256: %q is not 64 hexadecimal digits", at, p.SHA256)
+		}
+		if err := p.validate(at); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -52,6 +52,9 @@ func Load(file string, flags *pflag.FlagSet) (Config, error) {
 		return Config{}, fmt.Errorf("configuration %s: %w", file, err)
 	}
 	for i := range cfg.Plugins {
+		if err := cfg.Plugins[i].resolve(fmt.Sprintf("plugins[%d]", i), base); err != nil {
+			return Config{}, fmt.Errorf("configuration %s: %w", file, err)
+		}
 		if p := &cfg.Plugins[i]; p.Path != "" && !filepath.IsAbs(p.Path) {
 			if p.Path, err = filepath.Abs(filepath.Join(base, p.Path)); err != nil {
 				return Config{}, fmt.Errorf("configuration %s: plugins[%d].path: %w", file, i, err)

@@ -99,7 +99,7 @@ func nodePermissions(plugins []config.Plugin) []permission {
 		}},
 	}}
 	for _, p := range plugins {
-		if p.Path != "" || p.Disabled || !firstparty.NodeScoped(p.Name) {
+		if p.ThirdParty() || p.Disabled || !firstparty.NodeScoped(p.Name) {
 			continue
 		}
 		impl, err := firstparty.New(p.Name)

@@ -15,7 +15,7 @@ import (
 func PublishRootCA(plugins []config.Plugin, pem []byte) ([]config.Plugin, error) {
 	out := slices.Clone(plugins)
 	for i, p := range out {
-		if p.Name != "workloads" || p.Path != "" {
+		if p.Name != "workloads" || p.ThirdParty() {
 			continue
 		}
 		var settings map[string]any
@@ -59,7 +59,17 @@ func Specs(plugins []config.Plugin, nodeScoped bool) ([]host.Spec, error) {
 	}
 	var specs []host.Spec
 	for i, p := range plugins {
-		if NodeScoped(p.Name) != nodeScoped {
+		if (NodeScoped(p.Name) && !p.ThirdParty()) != nodeScoped {
+			continue
+		}
+		if p.Directory != "" || p.OCI != "" {
+			spec := p.Spec()
+			s, err := spec.Entry(Own)
+			if err != nil {
+				return nil, fmt.Errorf("plugins[%d]: %w", i, err)
+			}
+			s.MemoryLimit = int64(p.MemoryLimit)
+			specs = append(specs, s)
 			continue
 		}
 		s := host.Spec{
@@ -68,6 +78,12 @@ func Specs(plugins []config.Plugin, nodeScoped bool) ([]host.Spec, error) {
 			Grant: p.Grant, Permissions: p.Permissions, Env: p.Env,
 			MemoryLimit: int64(p.MemoryLimit), Network: p.Network, Disabled: p.Disabled, NodeScoped: nodeScoped,
 		}
+		completed, err := (&host.PluginSpec{Plugin: p.Name, Limits: p.Limits, Replacement: p.Replacement, Admission: p.Admission}).Entry(
+			func(string, host.Placement) (host.Spec, error) { return s, nil })
+		if err != nil {
+			return nil, fmt.Errorf("plugins[%d]: %w", i, err)
+		}
+		s.Limits, s.Replacement, s.Admission = completed.Limits, completed.Replacement, completed.Admission
 		if p.Path == "" {
 			s.Uses = catalogue()[p.Name].uses
 			impl, err := New(p.Name)

@@ -17,6 +17,7 @@ import (
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/controlplane"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/firstparty"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
+	"github.com/pintle-dev/pintle/cmd/pintle/internal/pluginsource"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
 	"github.com/pintle-dev/pintle/core/auth/pki"
 	"github.com/pintle-dev/pintle/core/host"
@@ -68,18 +69,16 @@ func run(ctx context.Context, cfg config.Config, dir layout.Dir, authority *pki.
 	if cfg.Node.Containerd.Address == "" {
 		group.Go(func() error { daemon.Keep(ctx, daemonConfig(cfg, dir, log)); return nil })
 	}
-	if slices.ContainsFunc(cfg.Plugins, runsHere) {
-		h, err := pluginHost(cfg, dir, conf.NodeName, authority, api, log)
-		if err != nil {
+	h, err := pluginHost(cfg, dir, conf.NodeName, authority, api, log)
+	if err != nil {
+		return err
+	}
+	if hasNetwork(cfg.Plugins) {
+		if conf.Network, err = h.Network(network.Name); err != nil {
 			return err
 		}
-		if hasNetwork(cfg.Plugins) {
-			if conf.Network, err = h.Network(network.Name); err != nil {
-				return err
-			}
-		}
-		group.Go(func() error { return h.Run(ctx) })
 	}
+	group.Go(func() error { return h.Run(ctx) })
 	a, err := agent.New(conf)
 	if err != nil {
 		return err
@@ -144,9 +143,6 @@ func daemonConfig(cfg config.Config, dir layout.Dir, log *slog.Logger) daemon.Co
 	return daemon.Config{Dir: dir.Containerd(), Binary: cfg.Node.Containerd.Binary, Logger: log}
 }
 
-// runsHere reports whether a plugin is one of the node's.
-func runsHere(p config.Plugin) bool { return firstparty.NodeScoped(p.Name) && !p.Disabled }
-
 func hasNetwork(plugins []config.Plugin) bool {
 	return slices.ContainsFunc(plugins, func(p config.Plugin) bool { return p.Name == network.Name && !p.Disabled })
 }
@@ -160,7 +156,13 @@ func pluginHost(cfg config.Config, dir layout.Dir, name string, authority *pki.A
 	}
 	client := restConfig(cfg.API.URL(), authority, own)
 	api.apply(client)
-	h, err := host.New(host.Config{
+	var h *host.Host
+	fetcher, err := pluginsource.New(cfg.PluginTrust, dir, func() []string { return h.InUse() }, log)
+	if err != nil {
+		return nil, err
+	}
+	h, err = host.New(host.Config{
+		Fetcher: fetcher, Own: firstparty.Own,
 		Dir: dir.Host("node"), Hide: []string{string(dir), dir.Run()},
 		Users: firstparty.GuestUsers(cfg.Guests), Limits: firstparty.GuestLimits(cfg.Guests), Node: name, Version: release.Version, Logger: log, Client: client,
 		API: func(_ context.Context, plugin string) (host.Connection, func(), error) {
@@ -184,6 +186,7 @@ func pluginHost(cfg config.Config, dir layout.Dir, name string, authority *pki.A
 			return nil, err
 		}
 	}
+	h.Recall()
 	return h, nil
 }
 
