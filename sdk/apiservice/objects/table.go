@@ -1,8 +1,6 @@
 package objects
 
 import (
-	"encoding/json"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -35,7 +33,7 @@ func (s *Store) table(items []*item, include string, columns bool) (*metav1.Tabl
 		if err != nil {
 			return nil, err
 		}
-		row.Object = runtime.RawExtension{Raw: json.RawMessage(data)}
+		row.Object = runtime.RawExtension{Raw: data}
 		t.Rows = append(t.Rows, row)
 	}
 	return t, nil

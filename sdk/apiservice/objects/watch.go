@@ -62,7 +62,7 @@ func (h *handler) watch(w http.ResponseWriter, r *http.Request, s *Store, namesp
 	wt := &watcher{s: s, w: w, out: json.NewEncoder(w), f: f, as: negotiate(r.Header.Get("Accept")), include: q.Get("includeObject"), columns: true}
 	for _, it := range first {
 		if err := wt.send(watch.Added, it); err != nil {
-			return nil //nolint:nilerr // the client has gone
+			return nil // the client has gone
 		}
 	}
 	if o.bookmark && wt.mark(at, true) != nil {

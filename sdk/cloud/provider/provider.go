@@ -17,17 +17,17 @@ import (
 	"github.com/pintle-dev/pintle/sdk/plugin"
 )
 
-// New makes a plugin of a provider. make gets the provider's configuration, nil where there is
+// New makes a plugin of a provider. factory gets the provider's configuration, nil where there is
 // none, as a cloudprovider.Factory does.
-func New(info plugin.Info, make func(config io.Reader) (cloudprovider.Interface, error)) cloud.Cloud {
-	return &adapted{info: info, make: make}
+func New(info plugin.Info, factory func(config io.Reader) (cloudprovider.Interface, error)) cloud.Cloud {
+	return &adapted{info: info, factory: factory}
 }
 
 type adapted struct {
-	info   plugin.Info
-	make   func(io.Reader) (cloudprovider.Interface, error)
-	config string
-	file   string
+	info    plugin.Info
+	factory func(io.Reader) (cloudprovider.Interface, error)
+	config  string
+	file    string
 }
 
 // Info implements plugin.Plugin.
@@ -86,16 +86,16 @@ func (a *adapted) Open(ctx context.Context, env plugin.Env) (cloud.Services, err
 func (a *adapted) open() (cloudprovider.Interface, error) {
 	if a.file == "" {
 		if a.config == "" {
-			return a.make(nil)
+			return a.factory(nil)
 		}
-		return a.make(strings.NewReader(a.config))
+		return a.factory(strings.NewReader(a.config))
 	}
 	f, err := os.Open(a.file)
 	if err != nil {
 		return nil, fmt.Errorf("settings.cloudConfigFile: %w", err)
 	}
 	defer f.Close()
-	return a.make(f)
+	return a.factory(f)
 }
 
 // Services are what a provider offers, for who has one already.

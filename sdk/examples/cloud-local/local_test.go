@@ -26,7 +26,7 @@ const machines = `
 - {name: node-2, id: m2, type: small, zone: cellar, region: home, addresses: [127.0.0.2], shutdown: true}
 `
 
-// newCloud returns settings for a file with the machines.
+// settingsFor returns settings for a file with the machines.
 func settingsFor(t testing.TB) []byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "instances.yaml")
@@ -64,7 +64,7 @@ func node(name, address string) *corev1.Node {
 func TestContract(t *testing.T) {
 	plugintest.RunCloud(t, plugintest.CloudCase{
 		Case: plugintest.Case{Settings: settingsFor(t), BadSettings: map[string]string{
-			`{"instances":"/x","address":"home"}`: "settings.address", `{}`: "settings.instances", `{"instances":"x"}`: "settings.instances",
+			`{"instances":"/x","address":"home"}`: "settings.address", `{}`: "settings.instances", `{"instances":"../x"}`: "settings.instances",
 		}},
 		New:     func() cloud.Cloud { return &localCloud{} },
 		Node:    node("node-1", "127.0.0.1"),
