@@ -17,9 +17,9 @@ import (
 // its own, as that of a process would be. A panic of Run itself ends the session; one in
 // a goroutine that the plugin started takes the host along: that is the price of this
 // placement.
-func (s *instance) embed(env protocol.Environment) (*guest, error) {
-	impl := s.spec.Builtin
-	log := slog.New(slog.NewTextHandler(s.out, nil))
+func (i *instance) embed(env protocol.Environment) (*guest, error) {
+	impl := i.spec.Builtin
+	log := slog.New(slog.NewTextHandler(i.out, nil))
 	e, err := env.Env(impl.Info(), log)
 	if err != nil {
 		return nil, err
@@ -35,15 +35,15 @@ func (s *instance) embed(env protocol.Environment) (*guest, error) {
 		g.points = append(g.points, p.Name)
 	}
 	if c, ok := impl.(controller.Controller); ok {
-		g.controller = guardedController{c, s.out}
+		g.controller = guardedController{c, i.out}
 	}
 	if c, ok := impl.(scheduler.Scheduler); ok {
-		g.scheduler = guardedScheduler{c, s.out}
+		g.scheduler = guardedScheduler{c, i.out}
 	}
 	if len(g.points) == 0 {
 		return nil, refuse("it offers no extension point")
 	}
-	s.out.note("started in the host's process")
+	i.out.note("started in the host's process")
 	return g, nil
 }
 

@@ -16,12 +16,12 @@ import (
 const softShare = 0.9
 
 // limits of the plugin's processes. First-party plugins have only what their entry says.
-func (s *instance) limits() Limits {
-	l := s.spec.Limits
-	if s.spec.FirstParty() {
+func (i *instance) limits() Limits {
+	l := i.spec.Limits
+	if i.spec.FirstParty() {
 		return l
 	}
-	std := s.host.config.Limits
+	std := i.host.config.Limits
 	if l.MemoryBytes <= 0 {
 		l.MemoryBytes = std.MemoryBytes
 	}
@@ -35,19 +35,19 @@ func (s *instance) limits() Limits {
 }
 
 // softMemoryLimit is the plugin's GOMEMLIMIT in bytes, 0 for none.
-func (s *instance) softMemoryLimit() int64 {
-	if s.spec.MemoryLimit > 0 {
-		return s.spec.MemoryLimit
+func (i *instance) softMemoryLimit() int64 {
+	if i.spec.MemoryLimit > 0 {
+		return i.spec.MemoryLimit
 	}
-	return int64(softShare * float64(s.limits().MemoryBytes))
+	return int64(softShare * float64(i.limits().MemoryBytes))
 }
 
 // starter returns what forks the plugin's process, and what is to be called when that has
 // ended: a third party's gets a cell, first-party ones the host's own thread. sockets is the
 // directory in which the plugin listens.
-func (s *instance) starter(cmd *exec.Cmd, env protocol.Environment, sockets string) (starter, func(*Exit), error) {
-	if s.spec.FirstParty() {
-		return s.host.launcher, func(*Exit) {}, nil
+func (i *instance) starter(cmd *exec.Cmd, env protocol.Environment, sockets string) (starter, func(*Exit), error) {
+	if i.spec.FirstParty() {
+		return i.host.launcher, func(*Exit) {}, nil
 	}
 	program, err := filepath.EvalSymlinks(cmd.Path)
 	if err != nil {
@@ -55,8 +55,8 @@ func (s *instance) starter(cmd *exec.Cmd, env protocol.Environment, sockets stri
 	}
 	cmd.Path = program
 	g := confine.Guest{
-		Name: s.spec.Name, Limits: confine.Limits(s.limits()), Network: s.spec.Network,
-		Write: []string{env.Dir, sockets}, Read: []string{s.around(program)},
+		Name: i.spec.Name, Limits: confine.Limits(i.limits()), Network: i.spec.Network,
+		Write: []string{env.Dir, sockets}, Read: []string{i.around(program)},
 	}
 	for _, socket := range []string{env.API.Socket, env.Peers.Socket} {
 		if _, err := os.Stat(socket); err == nil {
@@ -67,7 +67,7 @@ func (s *instance) starter(cmd *exec.Cmd, env protocol.Environment, sockets stri
 	if env.API.Socket == "" && env.API.Server != "" && !g.Network {
 		g.Network, reachesByTCP = true, true
 	}
-	cell, err := s.host.keeper.Open(g)
+	cell, err := i.host.keeper.Open(g)
 	if err != nil {
 		return nil, nil, fmt.Errorf("confine: %w", err)
 	}
@@ -75,12 +75,12 @@ func (s *instance) starter(cmd *exec.Cmd, env protocol.Environment, sockets stri
 	if reachesByTCP {
 		r.Skipped = append(r.Skipped, string(confine.OwnNetwork)+": it reaches the API server by TCP")
 	}
-	s.confined(r)
+	i.confined(r)
 	if st, err := os.Stat(program); err == nil && st.Mode()&0o005 != 0o005 && r.UserID != uint32(os.Geteuid()) {
 		cell.Close()
 		return nil, nil, refuse("the plugin runs as user %d, which may not run %s: make its mode 0755", r.UserID, program)
 	}
-	s.setCell(cell)
+	i.setCell(cell)
 	return cell, func(e *Exit) {
 		if u, ok := cell.Usage(); ok && e != nil {
 			e.cpu = u.CPU
@@ -89,15 +89,15 @@ func (s *instance) starter(cmd *exec.Cmd, env protocol.Environment, sockets stri
 			}
 		}
 		cell.Close()
-		s.setCell(nil)
+		i.setCell(nil)
 	}, nil
 }
 
 // around is what a plugin sees of the place of its binary: the directory, as programs bring
 // files of their own, but for one in which there is something to hide.
-func (s *instance) around(program string) string {
+func (i *instance) around(program string) string {
 	dir := filepath.Dir(program)
-	for _, hidden := range append([]string{s.host.config.Dir}, s.host.config.Hide...) {
+	for _, hidden := range append([]string{i.host.config.Dir}, i.host.config.Hide...) {
 		if dir == "/" || dir == hidden || strings.HasPrefix(hidden, dir+"/") {
 			return program
 		}
@@ -106,33 +106,33 @@ func (s *instance) around(program string) string {
 }
 
 // confined records how the plugin's process is confined, and logs once what is missing.
-func (s *instance) confined(r confine.Report) {
+func (i *instance) confined(r confine.Report) {
 	measures := make([]string, 0, len(r.Measures))
 	for _, m := range r.Measures {
 		measures = append(measures, string(m))
 	}
 	var before []string
-	s.update(func(st *Status) {
+	i.update(func(st *Status) {
 		before = st.NotConfined
 		st.UserID, st.Confined, st.NotConfined = r.UserID, measures, r.Skipped
 	})
 	if missing := strings.Join(r.Skipped, "; "); missing != "" && missing != strings.Join(before, "; ") {
-		s.log.Warn("plugin is not confined completely", "missing", missing)
+		i.log.Warn("plugin is not confined completely", "missing", missing)
 	}
 }
 
 // where the plugin's process is, nil where it has no cell.
-func (s *instance) where() *confine.Cell {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cell
+func (i *instance) where() *confine.Cell {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.cell
 }
 
 // setCell says where the plugin's process is, for those who ask what it takes.
-func (s *instance) setCell(c *confine.Cell) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cell = c
+func (i *instance) setCell(c *confine.Cell) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.cell = c
 }
 
 // mebibytes writes a number of bytes for people.

@@ -25,8 +25,8 @@ import (
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // launch starts the plugin's process and shakes hands with it.
-func (s *instance) launch(ctx context.Context, dir string, env protocol.Environment) (*guest, error) {
-	cmd, err := s.command(dir)
+func (i *instance) launch(ctx context.Context, dir string, env protocol.Environment) (*guest, error) {
+	cmd, err := i.command(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -37,24 +37,24 @@ func (s *instance) launch(ctx context.Context, dir string, env protocol.Environm
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		AutoMTLS:         true,
 		SkipHostEnv:      true,
-		StartTimeout:     s.host.config.StartTimeout,
-		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: s.host.sockets},
+		StartTimeout:     i.host.config.StartTimeout,
+		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: i.host.sockets},
 		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off}),
-		Stderr:           s.out,
-		SyncStdout:       s.out,
-		SyncStderr:       s.out,
-		GRPCDialOptions:  append(remote.DialOptions(), s.meter.options()...),
+		Stderr:           i.out,
+		SyncStdout:       i.out,
+		SyncStderr:       i.out,
+		GRPCDialOptions:  append(remote.DialOptions(), i.meter.options()...),
 		RunnerFunc: func(_ hclog.Logger, handshake *exec.Cmd, sockets string) (runner.Runner, error) {
 			cmd.Env = append(cmd.Env, handshake.Env...)
-			from, after, err := s.starter(cmd, env, sockets)
+			from, after, err := i.starter(cmd, env, sockets)
 			if err != nil {
 				return nil, err
 			}
-			proc = newProcess(s.spec.Name, sockets, from, cmd, after)
+			proc = newProcess(i.spec.Name, sockets, from, cmd, after)
 			// While go-plugin waits for the handshake it can't be told to stop; the
 			// process can.
 			context.AfterFunc(ctx, func() {
-				if s.snapshot().Health == HealthStarting {
+				if i.snapshot().Health == HealthStarting {
 					_ = proc.Kill(context.Background())
 				}
 			})
@@ -64,41 +64,41 @@ func (s *instance) launch(ctx context.Context, dir string, env protocol.Environm
 	rpc, err := client.Client()
 	if err != nil {
 		client.Kill()
-		s.ended(proc)
-		return nil, s.startError(proc, err)
+		i.ended(proc)
+		return nil, i.startError(proc, err)
 	}
 	pid, _ := strconv.Atoi(proc.ID())
-	s.update(func(st *Status) { st.PID = pid })
-	s.out.note("started as process %d", pid)
+	i.update(func(st *Status) { st.PID = pid })
+	i.out.note("started as process %d", pid)
 	kill := func() { _ = proc.Kill(context.Background()) }
 	stop := func() {
 		// go-plugin asks a plugin to shut down and waits for its answer without end.
-		patience := time.AfterFunc(s.host.config.StopTimeout, kill)
+		patience := time.AfterFunc(i.host.config.StopTimeout, kill)
 		client.Kill()
 		patience.Stop()
-		s.ended(proc)
+		i.ended(proc)
 	}
-	g, err := s.meet(ctx, rpc, env)
+	g, err := i.meet(ctx, rpc, env)
 	if err != nil {
 		stop()
 		if e := proc.ended(); e != nil && e.Code != 0 && e.Signal == "" {
-			err = s.deathError(proc)
+			err = i.deathError(proc)
 		}
 		return nil, err
 	}
-	g.ended, g.why = proc.done, func() error { return s.deathError(proc) }
+	g.ended, g.why = proc.done, func() error { return i.deathError(proc) }
 	g.stop, g.kill = stop, kill
 	return g, nil
 }
 
 // command makes the plugin's command after checking its binary. Its environment holds
 // nothing of the host's.
-func (s *instance) command(dir string) (*exec.Cmd, error) {
-	argv := s.spec.Command
-	if s.spec.Path != "" {
-		argv = append([]string{s.spec.Path}, s.spec.Args...)
+func (i *instance) command(dir string) (*exec.Cmd, error) {
+	argv := i.spec.Command
+	if i.spec.Path != "" {
+		argv = append([]string{i.spec.Path}, i.spec.Args...)
 	}
-	if err := verify(argv[0], s.spec.SHA256); err != nil {
+	if err := verify(argv[0], i.spec.SHA256); err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // the supervisor ends it: asks first, kills later
@@ -106,17 +106,17 @@ func (s *instance) command(dir string) (*exec.Cmd, error) {
 	cmd.Env = []string{
 		"PATH=" + searchPath, "HOME=" + dir, "TMPDIR=" + dir, protocol.LifelineEnv + "=stdin",
 	}
-	if soft := s.softMemoryLimit(); soft > 0 {
+	if soft := i.softMemoryLimit(); soft > 0 {
 		cmd.Env = append(cmd.Env, "GOMEMLIMIT="+strconv.FormatInt(soft, 10))
 	}
-	for _, k := range slices.Sorted(maps.Keys(s.spec.Env)) {
-		cmd.Env = append(cmd.Env, k+"="+s.spec.Env[k])
+	for _, k := range slices.Sorted(maps.Keys(i.spec.Env)) {
+		cmd.Env = append(cmd.Env, k+"="+i.spec.Env[k])
 	}
 	return cmd, nil
 }
 
 // meet connects to a plugin that has shaken hands, and learns what it offers.
-func (s *instance) meet(ctx context.Context, rpc goplugin.ClientProtocol, env protocol.Environment) (*guest, error) {
+func (i *instance) meet(ctx context.Context, rpc goplugin.ClientProtocol, env protocol.Environment) (*guest, error) {
 	raw, err := rpc.Dispense(protocol.PluginName)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
@@ -125,14 +125,14 @@ func (s *instance) meet(ctx context.Context, rpc goplugin.ClientProtocol, env pr
 	if !ok {
 		return nil, fmt.Errorf("connect: unexpected client %T", raw)
 	}
-	return s.converse(ctx, conn, env)
+	return i.converse(ctx, conn, env)
 }
 
 // converse makes a guest of a plugin at the other end of a connection.
-func (s *instance) converse(ctx context.Context, conn *grpc.ClientConn, env protocol.Environment) (*guest, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.host.config.CallTimeout)
+func (i *instance) converse(ctx context.Context, conn *grpc.ClientConn, env protocol.Environment) (*guest, error) {
+	ctx, cancel := context.WithTimeout(ctx, i.host.config.CallTimeout)
 	defer cancel()
-	c, err := remote.Connect(ctx, conn, s.host.config.Version)
+	c, err := remote.Connect(ctx, conn, i.host.config.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func (s *instance) converse(ctx context.Context, conn *grpc.ClientConn, env prot
 }
 
 // ended records how a process ended.
-func (s *instance) ended(proc *process) {
+func (i *instance) ended(proc *process) {
 	if proc == nil {
 		return
 	}
@@ -164,9 +164,9 @@ func (s *instance) ended(proc *process) {
 	if exit == nil {
 		return
 	}
-	s.out.note("process %s ended: %s", proc.ID(), exit)
-	s.meter.past.Add(int64(exit.cpu))
-	s.update(func(st *Status) { st.PID, st.LastExit = 0, exit })
+	i.out.note("process %s ended: %s", proc.ID(), exit)
+	i.meter.past.Add(int64(exit.cpu))
+	i.update(func(st *Status) { st.PID, st.LastExit = 0, exit })
 }
 
 // deadError: the plugin's process has ended by itself, or was ended from outside.
@@ -178,9 +178,9 @@ type deadError struct {
 func (e *deadError) Error() string { return e.text }
 
 // deathError says how a process ended, and of which panic.
-func (s *instance) deathError(proc *process) error {
+func (i *instance) deathError(proc *process) error {
 	proc.lastWords()
-	_, panicText := s.out.tail(0)
+	_, panicText := i.out.tail(0)
 	first, _, _ := strings.Cut(panicText, "\n")
 	if first != "" {
 		return &deadError{fmt.Sprintf("process %s died of %s (%s)", proc.ID(), first, proc.ended()), proc.ended()}
@@ -189,20 +189,20 @@ func (s *instance) deathError(proc *process) error {
 }
 
 // startError says in the operator's terms why there was no handshake.
-func (s *instance) startError(proc *process, err error) error {
+func (i *instance) startError(proc *process, err error) error {
 	text := err.Error()
 	switch {
 	case strings.Contains(text, "timeout while waiting for plugin to start"):
 		return fmt.Errorf("it did not answer its handshake within %s; is %s a Pintle plugin?",
-			s.host.config.StartTimeout, s.binary())
+			i.host.config.StartTimeout, i.binary())
 	case strings.HasPrefix(text, "Unrecognized remote plugin message: \n"), proc != nil && proc.ended() != nil && proc.ended().Signal == "" && strings.Contains(text, "plugin exited"):
 		if e := proc.ended(); e != nil {
-			return fmt.Errorf("before its handshake %w", s.deathError(proc))
+			return fmt.Errorf("before its handshake %w", i.deathError(proc))
 		}
 		return errors.New("it closed its standard output before its handshake")
 	case strings.HasPrefix(text, "Unrecognized remote plugin message: "):
 		line, _, _ := strings.Cut(strings.TrimPrefix(text, "Unrecognized remote plugin message: "), "\n")
-		return fmt.Errorf("it wrote %q where its handshake should be; is %s a Pintle plugin?", line, s.binary())
+		return fmt.Errorf("it wrote %q where its handshake should be; is %s a Pintle plugin?", line, i.binary())
 	case strings.Contains(text, "incompatible"):
 		return refuse("%w", err)
 	default:
@@ -210,9 +210,9 @@ func (s *instance) startError(proc *process, err error) error {
 	}
 }
 
-func (s *instance) binary() string {
-	if s.spec.Path != "" {
-		return s.spec.Path
+func (i *instance) binary() string {
+	if i.spec.Path != "" {
+		return i.spec.Path
 	}
-	return s.spec.Command[0]
+	return i.spec.Command[0]
 }

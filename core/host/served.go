@@ -17,10 +17,10 @@ type Dial func(ctx context.Context) (conn *grpc.ClientConn, end func(), err erro
 
 // reach makes a guest of a plugin that is served elsewhere. Its life is its own: the host
 // learns that it is gone by what fails.
-func (s *instance) reach(ctx context.Context, env protocol.Environment) (*guest, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.host.config.StartTimeout)
+func (i *instance) reach(ctx context.Context, env protocol.Environment) (*guest, error) {
+	ctx, cancel := context.WithTimeout(ctx, i.host.config.StartTimeout)
 	defer cancel()
-	conn, end, err := s.spec.Dial(ctx)
+	conn, end, err := i.spec.Dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
@@ -30,13 +30,13 @@ func (s *instance) reach(ctx context.Context, env protocol.Environment) (*guest,
 			end()
 		}
 	})
-	g, err := s.converse(ctx, conn, env)
+	g, err := i.converse(ctx, conn, env)
 	if err != nil {
 		stop()
 		return nil, err
 	}
 	g.stop, g.kill = stop, stop
-	s.out.note("connected to a plugin that is served elsewhere")
+	i.out.note("connected to a plugin that is served elsewhere")
 	return g, nil
 }
 

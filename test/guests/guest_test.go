@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -85,8 +86,7 @@ func (g *guest) ConfigSchema() []byte {
 // Configure implements plugin.Plugin.
 func (g *guest) Configure(context.Context, []byte) error {
 	if g.is("panic-early") {
-		var m map[string]string
-		m["x"] = "y"
+		panic("I was asked to configure")
 	}
 	return nil
 }
@@ -156,14 +156,7 @@ func (g *guest) Run(ctx context.Context, env plugin.Env) error {
 	case g.is("panic"), g.is("panic-work"):
 		panic("I was asked to work")
 	case g.is("leak"):
-		var kept [][]byte
-		for {
-			b := make([]byte, 8<<20)
-			for i := 0; i < len(b); i += 4096 {
-				b[i] = 1
-			}
-			kept = append(kept, b)
-		}
+		leak()
 	case g.is("fork"):
 		bomb()
 	case g.is("flood"):
@@ -175,7 +168,8 @@ func (g *guest) Run(ctx context.Context, env plugin.Env) error {
 	case g.is("spin"):
 		for range 64 {
 			go func() {
-				for {
+				for i := 0; ; i++ {
+					sink.Store(int64(i))
 				}
 			}()
 		}
@@ -197,6 +191,22 @@ func (g *guest) Run(ctx context.Context, env plugin.Env) error {
 	}
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// sink is where work goes that is for nothing.
+var sink atomic.Int64
+
+// leak takes all the memory there is.
+func leak() {
+	var kept [][]byte
+	for {
+		b := make([]byte, 8<<20)
+		for i := 0; i < len(b); i += 4096 {
+			b[i] = 1
+		}
+		kept = append(kept, b)
+		sink.Store(int64(len(kept)))
+	}
 }
 
 // bomb makes processes that make processes.

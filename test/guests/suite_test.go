@@ -40,7 +40,7 @@ type misdeed struct {
 var misdeeds = []misdeed{
 	{mode: "panic", calls: true, info: "panic: I was asked to", event: "Panicked"},
 	{mode: "panic-work", info: "panic: I was asked to work", event: "Panicked"},
-	{mode: "panic-early", info: "assignment to entry in nil map", event: "Panicked"},
+	{mode: "panic-early", info: "panic: I was asked to configure", event: "Panicked"},
 	{mode: "hang", calls: true, info: "calls were not answered within 10s", event: "CallsUnanswered", stays: true},
 	{mode: "leak", info: "killed by its memory limit of 512 MiB", event: "OOMKilled", needsRoot: true},
 	{mode: "fork", info: "at its limit of 256 processes", event: "ProcessLimit", stays: true, needsRoot: true},
