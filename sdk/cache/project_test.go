@@ -60,7 +60,6 @@ func TestFieldsOfTypes(t *testing.T) {
 		Status struct {
 			PodIP string
 		}
-		hidden string
 	}
 	for _, into := range []any{&own{}, &corev1.Pod{}, &map[string]any{}} {
 		typ := reflect.TypeOf(into).Elem()

@@ -3,7 +3,7 @@ package controllerruntime
 import "github.com/pintle-dev/pintle/sdk/admission"
 
 // Admission is what the plugin offers as admission.
-func (p *Plugin) Admission() interface { //nolint:revive // for tests
+func (p *Plugin) Admission() interface {
 	admission.Admission
 	admission.Mutator
 	admission.Validator

@@ -87,13 +87,13 @@ func (w *webhooks) bind(configurationsText []byte) error {
 	}
 	all, declaration, err := configurations(configurationsText)
 	if err != nil {
-		return fmt.Errorf("Project.Webhooks: %w", err) //nolint:staticcheck // the field's name
+		return fmt.Errorf("Project.Webhooks: %w", err)
 	}
 	w.declaration = declaration
 	for _, c := range all {
 		registered, ok := w.byPath[c.path]
 		if !ok {
-			return fmt.Errorf("Project.Webhooks: webhook %s: none is registered at its path %s", c.name, c.path) //nolint:staticcheck // as above
+			return fmt.Errorf("Project.Webhooks: webhook %s: none is registered at its path %s", c.name, c.path)
 		}
 		h := hook{configured: c, webhook: registered}
 		if c.mutating {
