@@ -45,7 +45,7 @@ func Reference(w io.Writer, a *Answers) error {
 type page struct{ strings.Builder }
 
 func (p *page) line(format string, args ...any) {
-	fmt.Fprintf(p, format+"\n", args...)
+	_, _ = fmt.Fprintf(p, format+"\n", args...)
 }
 
 func (p *page) settings(raw []byte) error {

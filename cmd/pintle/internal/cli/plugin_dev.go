@@ -192,13 +192,12 @@ func (d *devLoop) run(ctx context.Context) error {
 // installOrSay installs what is there now. What the author can mend is printed.
 func (d *devLoop) installOrSay(ctx context.Context) error {
 	err := d.install(ctx)
-	if err == nil || ctx.Err() != nil {
-		return nil
-	}
 	if errors.Is(err, errNotOurs) {
 		return err
 	}
-	fmt.Fprintln(d.err, err)
+	if err != nil && ctx.Err() == nil {
+		fmt.Fprintln(d.err, err)
+	}
 	return nil
 }
 

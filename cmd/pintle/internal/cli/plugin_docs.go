@@ -110,7 +110,7 @@ func askDirectory(ctx context.Context, dir string) (*author.Answers, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer os.RemoveAll(tmp)
+		defer func() { _ = os.RemoveAll(tmp) }()
 		b, err := author.Build(ctx, dir, tmp, false)
 		if err != nil {
 			return nil, err
