@@ -108,9 +108,7 @@ func (h *pluginHooks) Validate(_ context.Context, r *resource.Request) field.Err
 	if r.Subresource != "" {
 		return nil
 	}
-	spec, _ := r.Object["spec"].(map[string]any)
-	name, _, _ := strings.Cut(r.Name, ".")
-	s, errs := ParseSpec(name, spec)
+	var errs field.ErrorList
 	owner, kept := lookup(r.Object, "metadata", "labels", labelHost).(string)
 	if r.Old != nil {
 		before, was := lookup(r.Old, "metadata", "labels", labelHost).(string)
@@ -118,21 +116,30 @@ func (h *pluginHooks) Validate(_ context.Context, r *resource.Request) field.Err
 			errs = append(errs, field.Forbidden(field.NewPath("metadata", "labels").Key(labelHost), "says which host keeps the object and can't be changed"))
 		}
 	}
-	if !kept {
-		if s.Plugin != r.Name {
-			errs = append(errs, field.Invalid(field.NewPath("spec", "plugin"), s.Plugin, fmt.Sprintf("must be the object's name, %q", r.Name)))
-		}
-		if s.Node != "" {
-			errs = append(errs, field.Forbidden(field.NewPath("spec", "node"), "is set by the hosts on nodes; use nodeScoped"))
-		}
-		if old, ok := r.Old["spec"].(map[string]any); ok {
-			if before, _ := old["nodeScoped"].(bool); before != s.NodeScoped {
-				errs = append(errs, field.Forbidden(field.NewPath("spec", "nodeScoped"), "can't be changed; remove the plugin and install it again"))
-			}
-		}
+	if !kept { // what is kept by a host it puts right itself
+		errs = append(errs, validateWish(r)...)
 	}
 	if v, ok := lookup(r.Object, "metadata", "annotations", RemovalAnnotation).(string); ok {
 		errs = append(errs, oneOf(field.NewPath("metadata", "annotations").Key(RemovalAnnotation), v, "", RemovalPurge, RemovalOrphan)...)
+	}
+	return errs
+}
+
+// validateWish checks an object that somebody applies.
+func validateWish(r *resource.Request) field.ErrorList {
+	tree, _ := r.Object["spec"].(map[string]any)
+	s, errs := ParseSpec(r.Name, tree)
+	root := field.NewPath("spec")
+	if s.Plugin != r.Name {
+		errs = append(errs, field.Invalid(root.Child("plugin"), s.Plugin, fmt.Sprintf("must be the object's name, %q", r.Name)))
+	}
+	if s.Node != "" {
+		errs = append(errs, field.Forbidden(root.Child("node"), "is set by the hosts on nodes; use nodeScoped"))
+	}
+	if old, ok := r.Old["spec"].(map[string]any); ok {
+		if before, _ := old["nodeScoped"].(bool); before != s.NodeScoped {
+			errs = append(errs, field.Forbidden(root.Child("nodeScoped"), "can't be changed; remove the plugin and install it again"))
+		}
 	}
 	return errs
 }
