@@ -218,7 +218,7 @@ func message(err error) string {
 
 // asksAbout reports whether a rule names a request, but for the labels of its namespace.
 func asksAbout(rules []admission.Rule, r *admission.Request) bool {
-	any := func(list []string, v string) bool { return slices.Contains(list, "*") || slices.Contains(list, v) }
+	oneOf := func(list []string, v string) bool { return slices.Contains(list, "*") || slices.Contains(list, v) }
 	return slices.ContainsFunc(rules, func(rule admission.Rule) bool {
 		ops := make([]string, 0, len(rule.Operations))
 		for _, op := range rule.Operations {
@@ -229,8 +229,8 @@ func asksAbout(rules []admission.Rule, r *admission.Request) bool {
 			return (plural == "*" || plural == r.Resource.Resource) && (sub == "*" || sub == r.Subresource)
 		})
 		scope := rule.Scope == admission.AllScopes || (rule.Scope == admission.NamespacedScope) == (r.Namespace != "")
-		return named && scope && any(ops, string(r.Operation)) && any(rule.APIGroups, r.Resource.Group) &&
-			any(rule.APIVersions, r.Resource.Version) && labelled(rule.ObjectSelector, r)
+		return named && scope && oneOf(ops, string(r.Operation)) && oneOf(rule.APIGroups, r.Resource.Group) &&
+			oneOf(rule.APIVersions, r.Resource.Version) && labelled(rule.ObjectSelector, r)
 	})
 }
 
