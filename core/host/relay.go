@@ -123,7 +123,7 @@ func (r *relay) listen() error {
 	r.server = grpc.NewServer(
 		grpc.ForceServerCodecV2(frameCodec{}), grpc.UnknownServiceHandler(r.forward),
 		grpc.MaxRecvMsgSize(protocol.MaxMessageBytes), grpc.MaxSendMsgSize(protocol.MaxMessageBytes),
-		grpc.ReadBufferSize(relayBuffer), grpc.WriteBufferSize(relayBuffer), grpc.SharedWriteBuffer(true),
+		grpc.ReadBufferSize(relayBuffer), grpc.WriteBufferSize(relayBuffer),
 	)
 	pluginv1.RegisterPeersServer(r.server, &peersServer{relay: r})
 	r.served = make(chan struct{})

@@ -256,7 +256,7 @@ func TestOnlyPodsThatConcernAnExtensionAreAskedAbout(t *testing.T) {
 
 func TestAnExtensionThatIsAwayIsWaitedForOrPassedOver(t *testing.T) {
 	const away = `False SchedulerError scheduling plugin "x" is not running: the pod waits for it, as its failurePolicy is Fail`
-	any := func(*v1.Pod, *scheduling.Node) (string, int64) { return "", 0 }
+	pass := func(*v1.Pod, *scheduling.Node) (string, int64) { return "", 0 }
 	t.Run("Fail", func(t *testing.T) {
 		f, d := newFakeAPI(t), newDirectory(t)
 		f.set(t, "nodes", node("n1", "64"))
@@ -264,12 +264,12 @@ func TestAnExtensionThatIsAwayIsWaitedForOrPassedOver(t *testing.T) {
 		startExtended(t, f, d, `{"extensions":[{"plugin":"x"}]}`)
 		f.set(t, "pods", pod("before", "1"))
 		f.wait(func() bool { return f.statuses["default/before"] == away && f.bindings["kube-system/dns"] == "n1" })
-		d.start(&judge{extension: extension{name: "x"}, judge: any})
+		d.start(&judge{extension: extension{name: "x"}, judge: pass})
 		f.wait(func() bool { return f.bindings["default/before"] == "n1" })
 		d.kill("x")
 		f.set(t, "pods", pod("after", "1"))
 		f.wait(func() bool { return strings.Contains(f.statuses["default/after"], `scheduling plugin "x"`) })
-		d.start(&judge{extension: extension{name: "x"}, judge: any})
+		d.start(&judge{extension: extension{name: "x"}, judge: pass})
 		f.wait(func() bool { return f.bindings["default/after"] == "n1" })
 	})
 	t.Run("Ignore", func(t *testing.T) {

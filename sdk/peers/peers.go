@@ -54,7 +54,7 @@ func Connect(env plugin.Env) (*Peers, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", env.Peers.Socket)
 		}),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // the socket's directory is private, the token says who calls
-		grpc.WithReadBufferSize(bufferBytes), grpc.WithWriteBufferSize(bufferBytes), grpc.WithSharedWriteBuffer(true),
+		grpc.WithReadBufferSize(bufferBytes), grpc.WithWriteBufferSize(bufferBytes),
 		grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(protocol.MaxMessageBytes), grpc.MaxCallSendMsgSize(protocol.MaxMessageBytes),
 		))
