@@ -27,7 +27,7 @@ func main() {
 	dir := flag.String("dir", ".", "the directory of the plugin's module")
 	crds := flag.String("crds", "crds", "directory for CustomResourceDefinitions, relative to -dir")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: generate [-dir DIR] [-crds DIR] [PACKAGES]\n\nPACKAGES are Go's patterns, ./... where there are none.")
+		_, _ = fmt.Fprintln(flag.CommandLine.Output(), "usage: generate [-dir DIR] [-crds DIR] [PACKAGES]\n\nPACKAGES are Go's patterns, ./... where there are none.")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
