@@ -7,7 +7,8 @@ import (
 	"github.com/pintle-dev/pintle/sdk/plugin"
 )
 
-// APIService serves versions of API groups.
+// APIService serves versions of API groups. In a cluster of several servers there is one of it
+// beside each, which answers that server's clients.
 type APIService interface {
 	plugin.Plugin
 	// GroupVersions that the plugin serves, at least one. They must not be served by the

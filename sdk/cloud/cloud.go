@@ -11,7 +11,8 @@ import (
 	"github.com/pintle-dev/pintle/sdk/plugin"
 )
 
-// Cloud is a cloud provider.
+// Cloud is a cloud provider. In a cluster of several servers there is one of it beside each, and
+// the leader's is asked.
 type Cloud interface {
 	plugin.Plugin
 	// Open returns what the cloud offers. It is called once, when the plugin is configured; ctx

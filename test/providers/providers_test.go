@@ -90,7 +90,7 @@ func kill(t *testing.T, dyn dynamic.Interface, name string) {
 		}
 		pid, _, err = unstructured.NestedInt64(o.Object, "status", "pid")
 		if health, _, _ := unstructured.NestedString(o.Object, "status", "health"); err != nil || pid == 0 || health != "Healthy" {
-			return fmt.Errorf("status %v, %v", o.Object["status"], err)
+			return errors.Join(err, fmt.Errorf("status %v", o.Object["status"]))
 		}
 		return nil
 	})
