@@ -43,6 +43,14 @@ func (s *eventServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"apiVersion": "core.pintle.dev/v1", "kind": "Plugin",
 			"metadata": map[string]any{"name": name, "uid": "uid-of-" + name},
 		})
+	case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/plugins"):
+		if r.URL.Query().Get("watch") != "" {
+			<-r.Context().Done()
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"apiVersion": "core.pintle.dev/v1", "kind": "PluginList", "metadata": map[string]any{"resourceVersion": "1"}, "items": []any{},
+		})
 	default:
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`))
