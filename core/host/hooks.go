@@ -45,6 +45,9 @@ type Types struct {
 	// Count objects of a type.
 	Count func(context.Context, schema.GroupResource) (int, error)
 	Nodes NodeHosts
+	// Configured are the plugins of the configuration, here and on nodes: objects can't wish
+	// for others of their names.
+	Configured []string
 }
 
 var (
@@ -118,6 +121,9 @@ func (h *pluginHooks) Validate(_ context.Context, r *resource.Request) field.Err
 	}
 	if !kept { // what is kept by a host it puts right itself
 		errs = append(errs, validateWish(r)...)
+		if slices.Contains(h.Configured, r.Name) {
+			errs = append(errs, field.Forbidden(field.NewPath("metadata", "name"), fmt.Sprintf("plugin %q is in the configuration (plugins), which counts: change it there", r.Name)))
+		}
 	}
 	if v, ok := lookup(r.Object, "metadata", "annotations", RemovalAnnotation).(string); ok {
 		errs = append(errs, oneOf(field.NewPath("metadata", "annotations").Key(RemovalAnnotation), v, "", RemovalPurge, RemovalOrphan)...)

@@ -60,6 +60,15 @@ func TestWishesAreCheckedFieldByField(t *testing.T) {
 	}
 }
 
+func TestConfiguredPluginsAreNotWishedFor(t *testing.T) {
+	errs := hooks(&host.Types{Configured: []string{"network"}}).(resource.Validator).Validate(t.Context(), &resource.Request{
+		Operation: resource.Create, Name: "network", Object: pluginObject("network", nil, tree{}),
+	})
+	if len(errs) != 1 || errs[0].Field != "metadata.name" {
+		t.Error(errs)
+	}
+}
+
 func TestObjectsOfHostsAreTheirs(t *testing.T) {
 	kept := tree{"core.pintle.dev/host": "server"}
 	v := hooks(&host.Types{}).(resource.Validator)

@@ -38,6 +38,24 @@ func EnsurePermissions(ctx context.Context, config *rest.Config, plugin string, 
 	return nil
 }
 
+// RemovePermissions takes all permissions from the identity of a plugin that is no more.
+func RemovePermissions(ctx context.Context, config *rest.Config, plugin string) error {
+	client, err := rbacclient.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("permissions of plugin %s: %w", plugin, err)
+	}
+	name := "pintle:plugin:" + plugin
+	err = client.ClusterRoleBindings().Delete(ctx, name, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("cluster role binding %s: %w", name, err)
+	}
+	err = client.ClusterRoles().Delete(ctx, name, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("cluster role %s: %w", name, err)
+	}
+	return nil
+}
+
 func ensureRole(ctx context.Context, client rbacclient.ClusterRolesGetter, want *rbacv1.ClusterRole) error {
 	have, err := client.ClusterRoles().Get(ctx, want.Name, metav1.GetOptions{})
 	switch {

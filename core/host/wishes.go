@@ -118,7 +118,7 @@ func (w *wishes) carryOut(ctx context.Context, name string) error {
 		return err
 	}
 	if !ok {
-		return w.host.unwish(ctx, name)
+		return w.forget(ctx, name)
 	}
 	u, ok := o.(*unstructured.Unstructured)
 	if !ok || u.GetLabels()[labelHost] != "" {
@@ -222,7 +222,7 @@ func (w *wishes) finalize(ctx context.Context, u *unstructured.Unstructured) err
 			return fmt.Errorf("%s came to be while the plugin was being removed: delete them, or set annotation %s", left, RemovalAnnotation)
 		}
 	}
-	if err := w.host.unwish(ctx, u.GetName()); err != nil {
+	if err := w.forget(ctx, u.GetName()); err != nil {
 		return err
 	}
 	rest := slices.DeleteFunc(u.GetFinalizers(), func(f string) bool { return f == Finalizer })
@@ -231,6 +231,21 @@ func (w *wishes) finalize(ctx context.Context, u *unstructured.Unstructured) err
 		return nil
 	}
 	return err
+}
+
+// forget ends what an object wished for that is gone, or goes.
+func (w *wishes) forget(ctx context.Context, name string) error {
+	if s, err := w.host.plugin(name); err == nil && s.spec.Wish == nil {
+		return nil // the configuration's
+	}
+	if err := w.host.unwish(ctx, name); err != nil {
+		return err
+	}
+	config := &w.host.config
+	if !config.ManagePermissions || config.Client == nil || !w.leads() {
+		return nil
+	}
+	return RemovePermissions(ctx, config.Client, name)
 }
 
 // prepareNodes grants the permissions of a plugin that runs on nodes, whose hosts may not.

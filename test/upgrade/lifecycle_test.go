@@ -113,6 +113,9 @@ func TestLife(t *testing.T) {
 	if served() {
 		t.Error("the type of a removed plugin is still served")
 	}
+	if _, err := client.RbacV1().ClusterRoles().Get(t.Context(), "pintle:plugin:tasks", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("permissions of a removed plugin: %v", err)
+	}
 	pintle(t, s, install("--allow-unsigned", "--grant")...)
 	list, err := objects.Resource(tasks).Namespace(namespace).List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) != 2 {

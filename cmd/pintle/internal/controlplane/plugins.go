@@ -28,7 +28,12 @@ func PluginHostUser(node string) string { return pluginHostPrefix + node }
 
 // pluginTypes are the types of the plugin host: Plugin.
 func (s *Server) pluginTypes() resource.Bundle {
+	var configured []string
+	for _, p := range s.cfg.Plugins {
+		configured = append(configured, p.Name)
+	}
 	return &host.Types{
+		Configured: configured,
 		Authorize: func(ctx context.Context, user resource.User, verb, group, resource, name string) (bool, error) {
 			allowed, _, err := s.access.authorizer.Authorize(ctx, auth.Attributes{
 				User: user, Verb: verb, Group: group, Version: "*", Resource: resource, Name: name,
