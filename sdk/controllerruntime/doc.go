@@ -3,7 +3,7 @@
 //
 //	func main() {
 //		controllerruntime.Serve(controllerruntime.Project{
-//			Info:    plugin.Info{Name: "backups", Version: "1.0.0", Permissions: controllerruntime.Rules(role)},
+//			Info:    plugin.MustInfoFrom(manifest), // plugin.yaml, embedded
 //			Options: ctrl.Options{Scheme: scheme},
 //			Setup: func(mgr ctrl.Manager) error {
 //				return (&controllers.BackupReconciler{Client: mgr.GetClient()}).SetupWithManager(mgr)

@@ -23,7 +23,7 @@ import (
 // Project is what a project's own main would give to a manager.
 type Project struct {
 	// Info says who the plugin is. Its permissions are what the project's reconcilers may
-	// do; Rules reads them from the role that controller-gen writes.
+	// do, as the role that controller-gen writes says.
 	Info plugin.Info
 	// Options of the manager. Leader election and the webhook server are replaced; servers
 	// for metrics, health and profiles are off where they have no address.

@@ -11,7 +11,8 @@ import (
 )
 
 // Rules reads the rules of the roles in a file as controller-gen writes it from a project's
-// +kubebuilder:rbac markers (config/rbac/role.yaml), for Info's permissions. Permissions of a
+// +kubebuilder:rbac markers (config/rbac/role.yaml), for Info's permissions, or for a test that
+// compares them with the manifest's. Permissions of a
 // plugin hold in all namespaces, also those of a Role. A file that can't be read is a
 // mistake of the build, and a panic.
 func Rules(role []byte) []rbacv1.PolicyRule {

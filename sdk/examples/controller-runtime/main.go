@@ -21,8 +21,8 @@ import (
 //go:embed config/crd/bases/*.yaml
 var crds embed.FS
 
-//go:embed config/rbac/role.yaml
-var role []byte
+//go:embed plugin.yaml
+var manifest []byte
 
 //go:embed config/webhook/manifests.yaml
 var webhooks []byte
@@ -35,10 +35,7 @@ func project() controllerruntime.Project {
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
 	utilruntime.Must(sitesv1.AddToScheme(scheme))
 	return controllerruntime.Project{
-		Info: plugin.Info{
-			Name: "sites", Version: "0.1.0", Description: "Web sites made of a few pages",
-			Permissions: controllerruntime.Rules(role),
-		},
+		Info:     plugin.MustInfoFrom(manifest),
 		CRDs:     crds,
 		Webhooks: webhooks,
 		Options:  ctrl.Options{Scheme: scheme},

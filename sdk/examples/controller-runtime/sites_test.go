@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +110,17 @@ func TestProcess(t *testing.T) {
 		}
 	})
 	behaves(t, c.Config)
+}
+
+// The manifest asks for what the markers of the reconcilers do.
+func TestPermissions(t *testing.T) {
+	role, err := os.ReadFile("config/rbac/role.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := project().Info.Permissions, controllerruntime.Rules(role); !reflect.DeepEqual(got, want) {
+		t.Errorf("plugin.yaml has\n%+v\nconfig/rbac/role.yaml\n%+v", got, want)
+	}
 }
 
 // behaves is what the project promises, wherever it runs.
