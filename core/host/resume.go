@@ -1,0 +1,130 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// resume takes over what an earlier host has found out about a plugin.
+func (s *supervisor) resume(e Spec, history []Revision, own func(string, Placement) (Spec, error)) {
+	s.status.History = history
+	if len(history) == 0 {
+		return
+	}
+	for _, r := range slices.Backward(history) {
+		if mustJSON(r.Spec) != mustJSON(e.Wish) {
+			continue
+		}
+		if r.State == RevisionRefused || r.State == RevisionRolledBack {
+			s.resumeBefore(history, r, own)
+		} else if r.Digest != "" {
+			s.pins.set(1, r.Digest)
+		}
+		return
+	}
+}
+
+// resumeBefore goes back to what ran when a revision was given up.
+func (s *supervisor) resumeBefore(history []Revision, failed Revision, own func(string, Placement) (Spec, error)) {
+	for _, r := range slices.Backward(history) {
+		if r.Spec == nil || (r.State != RevisionServing && r.State != RevisionReplaced) {
+			continue
+		}
+		spec, errs := ParseSpec(s.spec.Name, r.Spec)
+		good, err := spec.Entry(own)
+		good.Wish = r.Spec
+		if len(errs) > 0 || err != nil || good.Validate() != nil {
+			continue
+		}
+		s.plan.restore(good)
+		s.pins.set(0, r.Digest)
+		s.status.setCondition(ConditionUpgraded, false, string(failed.State), failed.Reason)
+		return
+	}
+}
+
+func (h *Host) wishFile(name string) string {
+	return filepath.Join(h.config.Dir, "wishes", name+".json")
+}
+
+// rememberWish keeps what an object says, so that after a restart of the host its plugin
+// starts, and its types are served, before the API server can be asked.
+func (h *Host) rememberWish(u *unstructured.Unstructured) error {
+	keep := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": u.GetAPIVersion(), "kind": u.GetKind(), "spec": u.Object["spec"],
+		"metadata": map[string]any{"name": u.GetName(), "generation": u.GetGeneration()},
+	}}
+	if history := lookup(u.Object, "status", "history"); history != nil {
+		keep.Object["status"] = map[string]any{"history": history}
+	}
+	b, err := keep.MarshalJSON()
+	if err != nil {
+		return fmt.Errorf("remember plugin %s: %w", u.GetName(), err)
+	}
+	if err := writeFile(h.wishFile(u.GetName()), b); err != nil {
+		return fmt.Errorf("remember plugin %s: %w", u.GetName(), err)
+	}
+	return nil
+}
+
+// Recall puts the plugins into the catalogue that were there for the sake of objects when
+// this host last ran. It comes before Run; what has changed meanwhile is learned then.
+func (h *Host) Recall() {
+	files, _ := filepath.Glob(h.wishFile("*")) // the pattern is valid
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		u := &unstructured.Unstructured{}
+		if err == nil {
+			err = u.UnmarshalJSON(b)
+		}
+		if err == nil && strings.TrimSuffix(filepath.Base(file), ".json") == u.GetName() {
+			err = h.wish(u)
+		}
+		if err != nil {
+			h.config.Logger.Warn("a plugin of an earlier run starts later", "file", file, "error", err)
+		}
+	}
+}
+
+// pins are the digests that references turned out to mean, by the serial of the entry: a
+// plugin that is started again is the same, though its tag may have moved.
+type pins struct {
+	mu sync.Mutex
+	of map[int64]string
+}
+
+func (p *pins) set(serial int64, digest string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.of == nil {
+		p.of = map[int64]string{}
+	}
+	p.of[serial] = digest
+}
+
+func (p *pins) get(serial int64) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.of[serial]
+}
+
+func (p *pins) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.of = nil
+}
+
+// AtDigest is a reference to an OCI artifact with a digest in place of its tag.
+func AtDigest(ref, digest string) string {
+	ref, _, _ = strings.Cut(ref, "@")
+	if colon := strings.LastIndex(ref, ":"); colon > strings.LastIndex(ref, "/") {
+		ref = ref[:colon]
+	}
+	return ref + "@" + digest
+}
