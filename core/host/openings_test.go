@@ -175,3 +175,28 @@ func TestCloudIsAProcess(t *testing.T) {
 	r := start(t, nil, host.Spec{Name: "sky", Placement: host.Builtin, Builtin: &testCloud{base{name: "sky"}}})
 	r.wait(t, "sky", func(st host.Status) bool { return strings.Contains(st.LastReason, "use placement process") })
 }
+
+// Another entry of the same plugin takes over: what is open with the old one ends with it, and
+// the new one answers.
+func TestAPIServiceIsHandedOver(t *testing.T) {
+	offers := make(chan host.APIService, 4)
+	api := spec(t, "api", "api")
+	r := start(t, func(c *host.Config) {
+		c.OnAPIService = func(_ string, _ []apiservice.GroupVersion, svc host.APIService) error { offers <- svc; return nil }
+	}, api)
+	before := r.wait(t, "api", healthy)
+	svc := <-offers
+	for n := range 3 {
+		api.Env = map[string]string{"TEST_ROUND": fmt.Sprint(n)}
+		if err := r.Change(api); err != nil {
+			t.Fatal(err)
+		}
+		before = r.wait(t, "api", func(st host.Status) bool { return healthy(st) && st.PID != 0 && st.PID != before.PID })
+		if got, err := get(t, svc, "/who"); !strings.HasPrefix(got, "ada") {
+			t.Errorf("round %d: %q, %v", n, got, err)
+		}
+	}
+	if before.Restarts != 0 || len(offers) != 0 {
+		t.Errorf("%d restarts, %d offers", before.Restarts, len(offers))
+	}
+}
