@@ -179,6 +179,7 @@ func (w *watcher) atWork() {
 		return
 	}
 	w.healthySince = now()
+	w.hung.Store(nil) // said of the one before
 	w.update(func(st *Status) { setHealth(st, HealthHealthy, "") })
 	w.tellStarted()
 	if w.proof == nil {
@@ -191,7 +192,7 @@ func (w *watcher) check(ctx context.Context) error {
 	if w.healthySince.IsZero() {
 		return nil // in standby, where nobody depends on it
 	}
-	if why := w.hung.Swap(nil); why != nil {
+	if why := w.hung.Swap(nil); why != nil && !traced(w.snapshot().PID) {
 		w.guest.kill()
 		return &hungError{errors.New(*why)}
 	}
