@@ -25,13 +25,16 @@ func RunController(t *testing.T, c ControllerCase) {
 	t.Helper()
 	start := func(t testing.TB) *Harness { return Start(t, c.New()) }
 	c.runBase(t, start)
-	runs(t, c.Case, start, func(t testing.TB, h *Harness) func(context.Context, plugin.Env) error {
-		ctl, ok := h.Client.Controller()
-		if !ok {
-			t.Fatal("the host is not told that the plugin is a controller")
-		}
-		return ctl.Run
-	})
+	runs(t, c.Case, start, controllerOf)
+}
+
+func controllerOf(t testing.TB, h *Harness) func(context.Context, plugin.Env) error {
+	t.Helper()
+	ctl, ok := h.Client.Controller()
+	if !ok {
+		t.Fatal("the host is not told that the plugin is a controller")
+	}
+	return ctl.Run
 }
 
 // SchedulerCase is a scheduler to be held to the contract.
@@ -47,7 +50,12 @@ func RunScheduler(t *testing.T, c SchedulerCase) {
 	t.Helper()
 	start := func(t testing.TB) *Harness { return Start(t, c.New()) }
 	c.runBase(t, start)
-	runs(t, c.Case, start, func(t testing.TB, h *Harness) func(context.Context, plugin.Env) error {
+	runs(t, c.Case, start, schedulerOf(c.Case))
+}
+
+func schedulerOf(c Case) func(testing.TB, *Harness) func(context.Context, plugin.Env) error {
+	return func(t testing.TB, h *Harness) func(context.Context, plugin.Env) error {
+		t.Helper()
 		configure(t, h.Client, c.Settings)
 		s, ok, err := h.Client.Scheduler(context.Background())
 		if err != nil || !ok {
@@ -57,7 +65,7 @@ func RunScheduler(t *testing.T, c SchedulerCase) {
 			t.Error("it serves no scheduler name")
 		}
 		return s.Schedule
-	})
+	}
 }
 
 func runs(t *testing.T, c Case, start func(testing.TB) *Harness, of func(testing.TB, *Harness) func(context.Context, plugin.Env) error) {

@@ -36,6 +36,7 @@ type Harness struct {
 	listener *bufconn.Listener
 	server   *grpc.Server
 	conn     *grpc.ClientConn
+	process  *process // nil where the plugin is served in the test's process
 }
 
 // Start serves impl and connects to it. Its API server answers 503 to everything: a
@@ -71,18 +72,29 @@ func Start(t testing.TB, impl plugin.Plugin) *Harness {
 	if h.Client, err = remote.Connect(ctx, conn, "plugintest"); err != nil {
 		t.Fatalf("plugintest: connect: %v", err)
 	}
-	h.Environment = protocol.Environment{
-		API: protocol.Connection{Socket: unavailableAPI(t), Token: "test"}, Node: "test-node", Dir: t.TempDir(),
-	}
+	h.Environment = environment(t)
 	h.Client.SetEnvironment(h.Environment)
 	return h
 }
 
-// Kill cuts the connection, as the death of the plugin's process would.
+// Kill cuts the connection, as the death of the plugin's process would. Where there is a
+// process, it is killed.
 func (h *Harness) Kill() {
-	h.server.Stop()
+	if h.process != nil {
+		h.process.kill()
+	} else {
+		h.server.Stop()
+	}
 	if h.conn != nil {
 		_ = h.conn.Close()
+	}
+}
+
+// environment is what plugins under test are given.
+func environment(t testing.TB) protocol.Environment {
+	t.Helper()
+	return protocol.Environment{
+		API: protocol.Connection{Socket: unavailableAPI(t), Token: "test"}, Node: "test-node", Dir: t.TempDir(),
 	}
 }
 

@@ -1,0 +1,4 @@
+import checksums
+import pintle
+
+pintle.serve(checksums.Plugin())
