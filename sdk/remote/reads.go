@@ -10,9 +10,9 @@ import (
 // it sends.
 const maxReads = 32
 
-// Reads bounds what plugins read through their calls: hooks and reviews may read objects on
+// readBounds bound what plugins read through their calls: hooks and reviews may read objects on
 // behalf of a request, and could read what their plugin was never granted.
-type Reads struct {
+type readBounds struct {
 	allow func(list bool, group, resource, namespace, name string) error
 	slots chan struct{}
 }
@@ -20,18 +20,18 @@ type Reads struct {
 // WithReads returns a context for attaching to a plugin: reads of its calls are made only
 // where allow returns nil, which is called for each of them. namespace and name may be empty.
 func WithReads(ctx context.Context, allow func(list bool, group, resource, namespace, name string) error) context.Context {
-	return context.WithValue(ctx, readsKey{}, &Reads{allow: allow, slots: make(chan struct{}, maxReads)})
+	return context.WithValue(ctx, readsKey{}, &readBounds{allow: allow, slots: make(chan struct{}, maxReads)})
 }
 
 type readsKey struct{}
 
-func readsOf(ctx context.Context) *Reads {
-	r, _ := ctx.Value(readsKey{}).(*Reads)
+func readsOf(ctx context.Context) *readBounds {
+	r, _ := ctx.Value(readsKey{}).(*readBounds)
 	return r
 }
 
 // begin waits for a read's turn; end must be called after it.
-func (r *Reads) begin(ctx context.Context) (end func()) {
+func (r *readBounds) begin(ctx context.Context) (end func()) {
 	if r == nil {
 		return func() {}
 	}
@@ -43,7 +43,7 @@ func (r *Reads) begin(ctx context.Context) (end func()) {
 	}
 }
 
-func (r *Reads) check(m *pluginv1.Read) error {
+func (r *readBounds) check(m *pluginv1.Read) error {
 	if r == nil {
 		return nil
 	}
