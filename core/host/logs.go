@@ -48,7 +48,7 @@ func (h *Host) ServeLog(w http.ResponseWriter, r *http.Request, name string) err
 	defer tick.Stop()
 	for {
 		if n, err := io.Copy(w, f); err != nil {
-			return nil //nolint:nilerr // the client has left; there is nobody to tell
+			return nil // the client has left; there is nobody to tell
 		} else if n > 0 {
 			_ = flush.Flush()
 		}
@@ -65,7 +65,7 @@ func (h *Host) ServeLog(w http.ResponseWriter, r *http.Request, name string) err
 		if next, ok := rotated(f, s.out.path); ok {
 			if _, err := io.Copy(w, f); err != nil {
 				_ = next.Close()
-				return nil //nolint:nilerr // as above
+				return nil // as above
 			}
 			_ = f.Close()
 			f = next

@@ -48,7 +48,6 @@ type supervisor struct {
 	pins     pins
 	restarts chan struct{} // a restart was asked for
 	stopped  chan struct{} // closed when supervise has returned
-	cancel   context.CancelFunc
 
 	mu      sync.Mutex
 	status  Status

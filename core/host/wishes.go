@@ -365,7 +365,7 @@ func (h *Host) wished() []string {
 func (h *Host) unwish(ctx context.Context, name string) error {
 	s, err := h.plugin(name)
 	if err != nil || s.spec.Wish == nil {
-		return nil //nolint:nilerr // it is not there, which is what is wanted
+		return nil // it is not there, which is what is wanted
 	}
 	ctx, cancel := context.WithTimeout(ctx, 4*h.config.StopTimeout+drainTimeout)
 	defer cancel()
