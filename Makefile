@@ -19,7 +19,7 @@ export CGO_ENABLED ?= 0
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: up down build images test unit e2e clients robustness failover lint bench bench-store load conformance golden fuzz api generate check host-packages examples tutorials clean
+.PHONY: up down build images test unit guests e2e clients robustness failover lint bench bench-store load conformance golden fuzz api generate check host-packages examples tutorials clean
 
 up: host-packages build images ## install what is missing, build, start a cluster, run the demo in it
 	@.ci/demo $(PINTLE) $(DATA_DIR) $(BIN)
@@ -46,6 +46,9 @@ examples: ## each example is a module of its own, as a stranger would copy it
 
 tutorials: build ## does what the pages in docs/tutorials say, word for word, and builds and tests a project of each kind; make test has the first of each
 	PINTLE=$(PINTLE) go test -count=1 -timeout 60m -v ./test/tutorials -args -all
+
+guests: build ## all ways in which a plugin may misbehave, on a machine that does nothing else; make test has a slice
+	PINTLE=$(PINTLE) go test -count=1 -timeout 30m -v ./test/guests -args -all
 
 e2e: host-packages build images ## real containerd, kubectl and registry
 	go test -count=1 -timeout 20m -v ./test/e2e/...

@@ -2,7 +2,9 @@ package guests
 
 import (
 	"context"
+	"flag"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,8 +22,16 @@ const (
 	quietTime   = 1500 * time.Millisecond
 	hostileTime = 3 * time.Second
 	noiseFloor  = 10 * time.Millisecond
-	tries       = 4
+	// busyFloor is that of a machine on which other packages are tested at the same time.
+	busyFloor = 250 * time.Millisecond
+	tries     = 4
 )
+
+// all is for a machine that does nothing else: make guests.
+var all = flag.Bool("all", false, "all ways to misbehave, and others' latency held to twice that of quiet")
+
+// slice are the modes that continuous integration has time for.
+var slice = []string{"panic", "hang", "leak", "fork", "flood", "babble", "old", "claim", "greedy", "spy", "daemon"}
 
 // misdeed is one way to misbehave.
 type misdeed struct {
@@ -66,12 +76,17 @@ var misdeeds = []misdeed{
 }
 
 func TestGuestsDoNoHarm(t *testing.T) {
-	var modes []string
+	var (
+		modes  []string
+		chosen []misdeed
+	)
 	for _, m := range misdeeds {
-		modes = append(modes, m.mode)
+		if *all || slices.Contains(slice, m.mode) {
+			modes, chosen = append(modes, m.mode), append(chosen, m)
+		}
 	}
 	c := startCluster(t, modes...)
-	for _, m := range misdeeds {
+	for _, m := range chosen {
 		t.Run(m.mode, func(t *testing.T) {
 			if m.needsRoot && os.Geteuid() != 0 {
 				t.Skip("limits and namespaces need root")
@@ -105,7 +120,11 @@ func (c *cluster) suffer(t *testing.T, m *misdeed) {
 		}
 		c.become(t, m.mode, false)
 		c.awaitHealth(t, m.mode, "Healthy")
-		bound := max(2*quiet.p99, noiseFloor)
+		floor := noiseFloor
+		if !*all {
+			floor = busyFloor
+		}
+		bound := max(2*quiet.p99, floor)
 		if hostile.p99 <= bound {
 			return
 		}
