@@ -8,5 +8,7 @@
 //		})
 //	}
 //
+// RunProcess and StartProcess do so with a program in any language, by the handshake of hosts.
+//
 // It must not know any plugin, nor the core: what passes here runs in any host.
 package plugintest
