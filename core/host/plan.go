@@ -15,6 +15,9 @@ type plan struct {
 	// rejected is the serial of the wanted entry that did not work, 0 where it did or has
 	// not been tried.
 	rejected int64
+	// onTrial is what ran when the wanted entry was rejected, where that had not proven itself
+	// yet.
+	onTrial *entry
 	removed  bool
 	changed  chan struct{} // closed at each change
 }
@@ -46,6 +49,19 @@ func (p *plan) want(s Spec) bool {
 	return true
 }
 
+// refuse records that the wanted entry e can't take over from running, which goes on.
+func (p *plan) refuse(e, running entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.wanted.serial != e.serial {
+		return
+	}
+	p.rejected, p.onTrial = e.serial, nil
+	if p.good == nil || p.good.serial != running.serial {
+		p.onTrial = &running
+	}
+}
+
 // remove makes the plugin end.
 func (p *plan) remove() {
 	p.mu.Lock()
@@ -64,8 +80,13 @@ func (p *plan) next() (e entry, removed bool, changed <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e = p.wanted
-	if p.rejected == p.wanted.serial && p.good != nil {
-		e = *p.good
+	if p.rejected == p.wanted.serial {
+		switch {
+		case p.onTrial != nil:
+			e = *p.onTrial
+		case p.good != nil:
+			e = *p.good
+		}
 		e.Disabled = p.wanted.Disabled
 	}
 	return e, p.removed, p.changed
@@ -84,6 +105,9 @@ func (p *plan) prove(e entry) {
 	defer p.mu.Unlock()
 	if p.good == nil || e.serial > p.good.serial {
 		p.good = &e
+	}
+	if p.onTrial != nil && p.onTrial.serial <= p.good.serial {
+		p.onTrial = nil
 	}
 }
 
@@ -108,6 +132,9 @@ func (p *plan) reject(e entry) bool {
 	}
 	if p.wanted.serial == e.serial {
 		p.rejected = e.serial
+	}
+	if p.onTrial != nil && p.onTrial.serial == e.serial {
+		p.onTrial = nil
 	}
 	return true
 }

@@ -106,7 +106,7 @@ func (w *watcher) decide(ctx context.Context, err error) (*instance, error) {
 	w.log.Warn("the plugin stays as it was", "refused", err)
 	w.out.note("another entry was refused and the one before it goes on: %v", err)
 	w.tell(corev1.EventTypeWarning, eventUpgradeRefused, fmt.Sprintf("It stays as it was: %v", err))
-	w.plan.reject(c.entry)
+	w.plan.refuse(c.entry, w.entry)
 	w.update(func(st *Status) {
 		st.record(c.revision(RevisionRefused, err.Error()))
 		st.setCondition(ConditionUpgraded, false, "Refused", err.Error())

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/pintle-dev/pintle/core/host"
@@ -215,6 +216,46 @@ func TestRefusedEntryLeavesTheRunningInstanceAsItWas(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What runs stays, also where it has not proven itself yet; and where it then fails, what had
+// proven itself comes back, and not what was refused.
+func TestRefusedEntryLeavesAnInstanceOnTrialAsItWas(t *testing.T) {
+	var types bundles
+	r := start(t, types.config, versioned(t, "1.0.0"))
+	r.wait(t, "up", serves("1.0.0"))
+	if err := r.Change(versioned(t, "2.0.0")); err != nil {
+		t.Fatal(err)
+	}
+	before := r.wait(t, "up", serves("2.0.0")) // within its watch period of a minute
+	bad := versioned(t, "3.0.0")
+	bad.Settings = json.RawMessage(`{"mode":"slow"}`)
+	if err := r.Change(bad); err != nil {
+		t.Fatal(err)
+	}
+	r.wait(t, "up", upgraded("Refused"))
+	// A change that needs no process is carried out by what runs, after whatever came before.
+	bad.Permissions = []rbacv1.PolicyRule{{Verbs: []string{"get"}, APIGroups: []string{""}, Resources: []string{"pods"}}}
+	bad.Settings = json.RawMessage(`{"mode":"slower"}`)
+	if err := r.Change(bad); err != nil {
+		t.Fatal(err)
+	}
+	st := r.wait(t, "up", func(st host.Status) bool {
+		c, _ := st.Condition(host.ConditionUpgraded)
+		return upgraded("Refused")(st) && strings.Contains(c.Message, "slower")
+	})
+	if st.PID != before.PID || st.Version != "2.0.0" || st.Restarts != 0 {
+		t.Errorf("what ran on trial was given up: version %s, process %d, was %d", st.Version, st.PID, before.PID)
+	}
+	// Now it fails in its watch period.
+	killed, err := os.FindProcess(st.PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := killed.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	r.wait(t, "up", func(st host.Status) bool { return upgraded("RolledBack")(st) && serves("1.0.0")(st) })
 }
 
 func TestFailureInTheWatchPeriodRollsBack(t *testing.T) {
