@@ -18,8 +18,8 @@ type plan struct {
 	// onTrial is what ran when the wanted entry was rejected, where that had not proven itself
 	// yet.
 	onTrial *entry
-	removed  bool
-	changed  chan struct{} // closed at each change
+	removed bool
+	changed chan struct{} // closed at each change
 }
 
 // entry is one state of a plugin's entry in the catalogue.
