@@ -35,7 +35,7 @@ func TestExternalCloud(t *testing.T) {
 	}
 	node.Spec.Taints, node.Spec.ProviderID = nil, "sky://1"
 	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeExternalIP, Address: "203.0.113.1"}}
-	if node, err = client.CoreV1().Nodes().Update(ctx, node, metav1.UpdateOptions{}); err != nil {
+	if _, err := client.CoreV1().Nodes().Update(ctx, node, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if node, err = n.registerOnce(ctx); err != nil { // the agent starts again

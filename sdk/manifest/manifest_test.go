@@ -36,7 +36,7 @@ func TestParse(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for _, tc := range []struct{ name, from, to, want string }{
-		{"an unknown field", "network: true", "netwrok: true", `unknown field "netwrok"`},
+		{"an unknown field", "network: true", "networks: true", `unknown field "networks"`},
 		{"a field twice", "network: true", "network: true\nnetwork: false", `already set`},
 		{"another kind", "PluginManifest", "Plugin", `kind: Unsupported value: "Plugin"`},
 		{"a bad name", "name: widget", "name: Widget", `name: Invalid value: "Widget"`},
