@@ -30,12 +30,16 @@ func (i *instance) launch(ctx context.Context, dir string, env protocol.Environm
 	if err != nil {
 		return nil, err
 	}
+	identity, err := remote.NewIdentity()
+	if err != nil {
+		return nil, err
+	}
 	var proc *process
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  protocol.Handshake(),
 		VersionedPlugins: remote.Plugins(),
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		AutoMTLS:         true,
+		TLSConfig:        identity.TLS,
 		SkipHostEnv:      true,
 		StartTimeout:     i.host.config.StartTimeout,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: i.host.sockets},
@@ -45,7 +49,7 @@ func (i *instance) launch(ctx context.Context, dir string, env protocol.Environm
 		SyncStderr:       i.out,
 		GRPCDialOptions:  append(remote.DialOptions(), i.meter.options()...),
 		RunnerFunc: func(_ hclog.Logger, handshake *exec.Cmd, sockets string) (runner.Runner, error) {
-			cmd.Env = append(cmd.Env, handshake.Env...)
+			cmd.Env = append(append(cmd.Env, handshake.Env...), identity.Env)
 			from, after, err := i.starter(cmd, env, sockets)
 			if err != nil {
 				return nil, err

@@ -88,11 +88,15 @@ func startProcess(t testing.TB, command []string) (*process, error) {
 	if p.cmd, err = commandOf(command, t.TempDir()); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
+	identity, err := remote.NewIdentity()
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
 	p.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  protocol.Handshake(),
 		VersionedPlugins: remote.Plugins(),
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		AutoMTLS:         true,
+		TLSConfig:        identity.TLS,
 		SkipHostEnv:      true,
 		StartTimeout:     processPatience,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir},
@@ -102,7 +106,7 @@ func startProcess(t testing.TB, command []string) (*process, error) {
 		SyncStderr:       p.log,
 		GRPCDialOptions:  remote.DialOptions(),
 		RunnerFunc: func(_ hclog.Logger, handshake *exec.Cmd, sockets string) (runner.Runner, error) {
-			p.cmd.Env = append(p.cmd.Env, handshake.Env...)
+			p.cmd.Env = append(append(p.cmd.Env, handshake.Env...), identity.Env)
 			return &processRunner{p, sockets}, nil
 		},
 	})

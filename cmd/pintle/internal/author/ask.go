@@ -39,14 +39,18 @@ func Ask(ctx context.Context, binary string) (*Answers, error) {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	identity, err := remote.NewIdentity()
+	if err != nil {
+		return nil, err
+	}
 	cmd := exec.CommandContext(ctx, binary)
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, identity.Env}
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  protocol.Handshake(),
 		VersionedPlugins: remote.Plugins(),
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		AutoMTLS:         true,
+		TLSConfig:        identity.TLS,
 		SkipHostEnv:      true,
 		StartTimeout:     askTimeout,
 		Cmd:              cmd,
