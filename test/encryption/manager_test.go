@@ -48,11 +48,29 @@ func ready(c kubernetes.Interface) error {
 	return nil
 }
 
+// keyDir is a directory that a third party's plugin can read: it is a user of its own, and has
+// a /tmp of its own.
+func keyDir(t *testing.T) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp("/run", "pintle-keys")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 func TestAKeyManager(t *testing.T) {
-	keys := t.TempDir()
+	keys := keyDir(t)
 	addKey := func(name string) {
 		t.Helper()
-		if err := os.WriteFile(filepath.Join(keys, name+".key"), []byte(strings.Repeat(hex.EncodeToString([]byte{byte(len(name))}), 32)), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(keys, name+".key"), []byte(strings.Repeat(hex.EncodeToString([]byte{byte(len(name))}), 32)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
