@@ -56,8 +56,21 @@ func (h *Host) Change(spec Spec) error {
 	if s.spec.NodeScoped != spec.NodeScoped {
 		return fmt.Errorf("plugin %q: nodeScoped: can't be changed; remove the plugin and install it again", spec.Name)
 	}
+	s.announce(spec)
 	s.plan.want(spec)
 	return nil
+}
+
+// announce says that a plugin which runs is about to be tried with another entry, so that who
+// has asked for that does not take what runs for the outcome.
+func (s *supervisor) announce(spec Spec) {
+	current := s.plan.current()
+	if st := s.snapshot(); spec.Disabled || alike(&current.Spec, &spec) || (st.Health != HealthHealthy && st.Health != HealthStandby) {
+		return
+	}
+	s.update(func(st *Status) {
+		st.setCondition(ConditionUpgraded, false, "InProgress", "about to try "+entry{Spec: spec}.origin()+" beside what runs")
+	})
 }
 
 // Remove stops a plugin and takes it out of the catalogue. Its types are served no longer;

@@ -80,10 +80,15 @@ func startCluster(t *testing.T, modes ...string) *cluster {
 	path, sum := placeBinary(t, s.Dir)
 	var entries []map[string]any
 	for _, mode := range modes {
-		entries = append(entries, map[string]any{
+		entry := map[string]any{
 			"name": mode, "path": path, "sha256": sum, "args": []string{"guest", mode},
 			"env": map[string]string{"ADDRESSES": s.Address, "GOTRACEBACK": "single"},
-		})
+		}
+		if mode == "fork" {
+			// Processes of a program with the race detector reach the limit of memory first.
+			entry["limits"] = map[string]any{"memory": "4Gi", "processes": 64}
+		}
+		entries = append(entries, entry)
 	}
 	more, err := json.Marshal(entries)
 	if err != nil {

@@ -53,7 +53,7 @@ var misdeeds = []misdeed{
 	{mode: "panic-early", info: "panic: I was asked to configure", event: "Panicked"},
 	{mode: "hang", calls: true, info: "calls were not answered within 10s", event: "CallsUnanswered", stays: true},
 	{mode: "leak", info: "killed by its memory limit of 512 MiB", event: "OOMKilled", needsRoot: true},
-	{mode: "fork", info: "at its limit of 256 processes", event: "ProcessLimit", stays: true, needsRoot: true},
+	{mode: "fork", info: "at its limit of 64 processes", event: "ProcessLimit", stays: true, needsRoot: true},
 	{mode: "spin", stays: true, needsRoot: true},
 	{mode: "flood", info: "some was dropped", event: "OutputDropped", stays: true, check: checkFlood},
 	{mode: "babble", info: "where its handshake should be", event: "Failed"},

@@ -139,7 +139,7 @@ func (c *pluginCluster) apply(ctx context.Context, name string, spec map[string]
 		"metadata": map[string]any{"name": name}, "spec": spec,
 	}}
 	o, err := client.Create(ctx, object, metav1.CreateOptions{FieldManager: "pintle-plugin"})
-	for apierrors.IsAlreadyExists(err) {
+	for apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) { // hosts write it, too
 		if _, err = c.wish(ctx, name); err != nil {
 			return pluginView{}, err
 		}
