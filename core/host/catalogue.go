@@ -56,20 +56,24 @@ func (h *Host) Change(spec Spec) error {
 	if s.spec.NodeScoped != spec.NodeScoped {
 		return fmt.Errorf("plugin %q: nodeScoped: can't be changed; remove the plugin and install it again", spec.Name)
 	}
-	s.announce(spec)
-	s.plan.want(spec)
+	s.want(spec)
 	return nil
 }
 
-// announce says that a plugin which runs is about to be tried with another entry, so that who
-// has asked for that does not take what runs for the outcome.
-func (s *supervisor) announce(spec Spec) {
+// want asks for another entry. A plugin that runs says from then on that it is about to be
+// tried, so that who has asked does not take what runs for the outcome.
+func (s *supervisor) want(spec Spec) {
 	current := s.plan.current()
-	if st := s.snapshot(); spec.Disabled || alike(&current.Spec, &spec) || (st.Health != HealthHealthy && st.Health != HealthStandby) {
+	if same(&current.Spec, &spec) {
 		return
 	}
+	quiet := spec.Disabled || alike(&current.Spec, &spec)
 	s.update(func(st *Status) {
-		st.setCondition(ConditionUpgraded, false, "InProgress", "about to try "+entry{Spec: spec}.origin()+" beside what runs")
+		// Within the status' lock, by which conclude knows what is wanted.
+		s.plan.want(spec)
+		if !quiet && (st.Health == HealthHealthy || st.Health == HealthStandby) {
+			st.setCondition(ConditionUpgraded, false, "InProgress", "about to try "+entry{Spec: spec}.origin()+" beside what runs")
+		}
 	})
 }
 

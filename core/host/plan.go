@@ -99,6 +99,14 @@ func (p *plan) current() entry {
 	return p.wanted
 }
 
+// isWanted reports whether nothing else than e, or what one process can stand for with it, has
+// been asked for since.
+func (p *plan) isWanted(e entry) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wanted.serial == e.serial || alike(&p.wanted.Spec, &e.Spec)
+}
+
 // prove records that an entry works.
 func (p *plan) prove(e entry) {
 	p.mu.Lock()

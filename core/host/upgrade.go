@@ -143,7 +143,9 @@ func (w *watcher) handOver(ctx context.Context, next *instance) error {
 	w.serving.Store(next)
 	w.supervisor.update(func(st *Status) {
 		st.takeOver(&after)
-		st.conclude(before.Version)
+		if w.plan.isWanted(next.entry) {
+			st.conclude(before.Version)
+		}
 		st.record(next.revision(RevisionServing, ""))
 	})
 	w.log.Info("another instance has taken over", "from", before.Version, "to", after.Version)
@@ -204,7 +206,7 @@ func (w *watcher) prove() {
 	back := w.plan.isRejected() // it is what was gone back to
 	w.update(func(st *Status) {
 		st.record(w.revision(RevisionServing, ""))
-		if back {
+		if back || !w.plan.isWanted(w.entry) {
 			return
 		}
 		st.setCondition(ConditionUpgraded, true, "Proven", "version "+st.Version+" works as its entry says")
