@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"google.golang.org/grpc"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -45,10 +44,7 @@ func (s *server) Declare(context.Context, *pluginv1.DeclareRequest) (*pluginv1.D
 }
 
 // outgoing is one thing to be sent: a result or a read.
-type outgoing struct {
-	result *pluginv1.ReviewResult
-	read   *pluginv1.Read
-}
+type outgoing = calls.Item[pluginv1.ReviewResult, pluginv1.Read]
 
 func (s *server) Reviews(stream grpc.BidiStreamingServer[pluginv1.ReviewsRequest, pluginv1.ReviewsResponse]) error {
 	var reads calls.Reads
@@ -62,33 +58,21 @@ func (s *server) Reviews(stream grpc.BidiStreamingServer[pluginv1.ReviewsRequest
 			return m.GetReviews(), nil
 		},
 		Send: func(items []outgoing) error {
-			m := &pluginv1.ReviewsResponse{}
-			for _, i := range items {
-				if i.result != nil {
-					m.Results = append(m.Results, i.result)
-				} else {
-					m.Reads = append(m.Reads, i.read)
-				}
-			}
-			return stream.Send(m)
+			results, reads := calls.Split(items)
+			return stream.Send(&pluginv1.ReviewsResponse{Results: results, Reads: reads})
 		},
 		Handle: func(ctx context.Context, c *pluginv1.Review) outgoing {
-			return outgoing{result: s.review(ctx, c, reads.For(c.GetId()))}
+			return outgoing{Work: s.review(ctx, c, reads.For(c.GetId()))}
 		},
-		Size: func(o outgoing) int { return 64 + len(o.result.GetObject()) },
+		Size: func(o outgoing) int { return 64 + len(o.Work.GetObject()) },
 	}, func(out calls.Outbox[outgoing]) {
-		reads.Ask = func(r *pluginv1.Read) { out.Put(outgoing{read: r}) }
+		reads.Ask = func(r *pluginv1.Read) { out.Put(outgoing{Read: r}) }
 	})
 }
 
 // review answers one call.
 func (s *server) review(ctx context.Context, c *pluginv1.Review, reader resource.Reader) *pluginv1.ReviewResult {
 	out := &pluginv1.ReviewResult{Id: c.GetId()}
-	if ms := c.GetTimeoutMs(); ms > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
-		defer cancel()
-	}
 	r, err := requestFromWire(c, reader)
 	if err != nil {
 		out.Error = err.Error()

@@ -3,7 +3,6 @@ package authentication
 import (
 	"context"
 	"slices"
-	"time"
 
 	"google.golang.org/grpc"
 
@@ -41,11 +40,6 @@ func (s *server) Tokens(stream grpc.BidiStreamingServer[pluginv1.TokensRequest, 
 
 func (s *server) answer(ctx context.Context, q *pluginv1.TokenQuestion) *pluginv1.TokenAnswer {
 	out := &pluginv1.TokenAnswer{Id: q.GetId()}
-	if ms := q.GetTimeoutMs(); ms > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
-		defer cancel()
-	}
 	r, ok, err := s.impl.AuthenticateToken(ctx, Token{Secret: q.GetToken(), Audiences: q.GetAudiences()})
 	switch {
 	case err != nil:

@@ -3,7 +3,6 @@ package authorization
 import (
 	"context"
 	"slices"
-	"time"
 
 	"google.golang.org/grpc"
 
@@ -42,11 +41,6 @@ func (s *server) Decisions(stream grpc.BidiStreamingServer[pluginv1.DecisionsReq
 
 func (s *server) answer(ctx context.Context, q *pluginv1.AccessQuestion) *pluginv1.AccessAnswer {
 	out := &pluginv1.AccessAnswer{Id: q.GetId()}
-	if ms := q.GetTimeoutMs(); ms > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
-		defer cancel()
-	}
 	decision, reason, err := s.impl.Authorize(ctx, Attributes{
 		User: resource.UserFromWire(q.GetUser()), Verb: q.GetVerb(), Group: q.GetGroup(), Version: q.GetVersion(),
 		Resource: q.GetResource(), Subresource: q.GetSubresource(), Namespace: q.GetNamespace(), Name: q.GetName(),

@@ -10,10 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pintle-dev/pintle/sdk/admission"
-	"github.com/pintle-dev/pintle/sdk/internal/calls"
 	pluginv1 "github.com/pintle-dev/pintle/sdk/proto/plugin/v1"
 	"github.com/pintle-dev/pintle/sdk/protocol"
-	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
 // Bounds of what an admission plugin may answer.
@@ -81,20 +79,9 @@ func (c *Client) Admission(ctx context.Context) (admission.Admission, *Line, err
 	return nil, nil, fmt.Errorf("declaration: it neither mutates nor validates")
 }
 
-type reviewCalls = calls.Client[reviewItem, *pluginv1.ReviewResult, resource.Reader]
+type reviewCalls = readingCalls[pluginv1.Review, pluginv1.ReviewResult]
 
-// reviewItem is one thing to be sent: a review, or the answer to a read.
-type reviewItem struct {
-	review *pluginv1.Review
-	read   *pluginv1.ReadResult
-}
-
-func (i reviewItem) size() int {
-	if i.review != nil {
-		return 256 + len(i.review.GetRequest().GetObject()) + len(i.review.GetRequest().GetOld())
-	}
-	return readSize(i.read)
-}
+type reviewItem = callItem[pluginv1.Review]
 
 func openReviews(ctx context.Context, client pluginv1.AdmissionClient) (*reviewCalls, error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -103,37 +90,18 @@ func openReviews(ctx context.Context, client pluginv1.AdmissionClient) (*reviewC
 		cancel()
 		return nil, err
 	}
-	var c *reviewCalls
-	opened := make(chan struct{})
-	c = calls.Open[reviewItem, *pluginv1.ReviewResult, resource.Reader](calls.Stream[reviewItem, *pluginv1.ReviewResult]{
-		Send: func(items []reviewItem) error {
-			m := &pluginv1.ReviewsRequest{}
-			for _, i := range items {
-				if i.review != nil {
-					m.Reviews = append(m.Reviews, i.review)
-				} else {
-					m.Reads = append(m.Reads, i.read)
-				}
-			}
-			return stream.Send(m)
+	return openReading(ctx, readingStream[pluginv1.Review, pluginv1.ReviewResult]{
+		send: func(reviews []*pluginv1.Review, reads []*pluginv1.ReadResult) error {
+			return stream.Send(&pluginv1.ReviewsRequest{Reviews: reviews, Reads: reads})
 		},
-		Recv: func() ([]*pluginv1.ReviewResult, error) {
+		recv: func() ([]*pluginv1.ReviewResult, []*pluginv1.Read, error) {
 			m, err := stream.Recv()
-			if err != nil {
-				return nil, err
-			}
-			if len(m.GetReads()) > 0 {
-				<-opened
-				answerReads(ctx, m.GetReads(), c.Kept, func(call uint64, res *pluginv1.ReadResult) {
-					c.Put(call, reviewItem{read: res})
-				})
-			}
-			return m.GetResults(), nil
+			return m.GetResults(), m.GetReads(), err
 		},
-		ID: (*pluginv1.ReviewResult).GetId, Size: reviewItem.size, Cancel: cancel,
-	})
-	close(opened)
-	return c, nil
+		id:     (*pluginv1.ReviewResult).GetId,
+		size:   func(r *pluginv1.Review) int { return requestSize(r.GetRequest()) },
+		cancel: cancel,
+	}), nil
 }
 
 type remoteAdmission struct {
@@ -155,7 +123,7 @@ func (a *remoteAdmission) review(ctx context.Context, step pluginv1.ReviewStep, 
 		return nil, noAnswer("%w", err)
 	}
 	res, err := ask(ctx, a.calls, r.Reader, func(id uint64, ms int64) reviewItem {
-		return reviewItem{review: &pluginv1.Review{
+		return reviewItem{Work: &pluginv1.Review{
 			Id: id, Step: step, TimeoutMs: ms, Request: wire, Options: options, Round: int32(r.Round), //nolint:gosec // 0 or 1
 		}}
 	})

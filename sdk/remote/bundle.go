@@ -162,7 +162,7 @@ func (b *Bundle) send(ctx context.Context, reader resource.Reader, c *pluginv1.H
 		}
 		res, err := s.Call(ctx, reader, func(id uint64) hookItem {
 			c.Id = id
-			return hookItem{call: c}
+			return hookItem{Work: c}
 		})
 		if !errors.Is(err, calls.ErrFinishing) {
 			return res, err

@@ -11,21 +11,56 @@ import (
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
+// callItem is one thing to be sent: a call, or the answer to a read.
+type callItem[C any] = calls.Item[C, pluginv1.ReadResult]
+
+// readingCalls are calls to one process that may read on their behalf.
+type readingCalls[C, R any] = calls.Client[callItem[C], *R, resource.Reader]
+
+// readingStream is the stream of such calls.
+type readingStream[C, R any] struct {
+	send   func(made []*C, reads []*pluginv1.ReadResult) error
+	recv   func() (results []*R, reads []*pluginv1.Read, err error)
+	id     func(*R) uint64
+	size   func(*C) int // about the bytes that a call takes
+	cancel context.CancelFunc
+}
+
+func openReading[C, R any](ctx context.Context, s readingStream[C, R]) *readingCalls[C, R] {
+	var c *readingCalls[C, R]
+	opened := make(chan struct{})
+	c = calls.Open[callItem[C], *R, resource.Reader](calls.Stream[callItem[C], *R]{
+		Send: func(items []callItem[C]) error { return s.send(calls.Split(items)) },
+		Recv: func() ([]*R, error) {
+			results, reads, err := s.recv()
+			if err != nil {
+				return nil, err
+			}
+			if len(reads) > 0 {
+				<-opened
+				answerReads(ctx, reads, c.Kept, func(call uint64, res *pluginv1.ReadResult) {
+					c.Put(call, callItem[C]{Read: res})
+				})
+			}
+			return results, nil
+		},
+		ID: s.id,
+		Size: func(i callItem[C]) int {
+			if i.Work != nil {
+				return s.size(i.Work)
+			}
+			return readSize(i.Read)
+		},
+		Cancel: s.cancel,
+	})
+	close(opened)
+	return c
+}
+
 // hookCalls are the hook calls to one process.
-type hookCalls = calls.Client[hookItem, *pluginv1.HookResult, resource.Reader]
+type hookCalls = readingCalls[pluginv1.HookCall, pluginv1.HookResult]
 
-// hookItem is one thing to be sent: a call, or the answer to a read.
-type hookItem struct {
-	call *pluginv1.HookCall
-	read *pluginv1.ReadResult
-}
-
-func (i hookItem) size() int {
-	if i.call != nil {
-		return 256 + len(i.call.GetRequest().GetObject()) + len(i.call.GetRequest().GetOld()) + len(i.call.GetParent())
-	}
-	return readSize(i.read)
-}
+type hookItem = callItem[pluginv1.HookCall]
 
 func openHooks(ctx context.Context, client pluginv1.ResourceClient) (*hookCalls, error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -34,38 +69,24 @@ func openHooks(ctx context.Context, client pluginv1.ResourceClient) (*hookCalls,
 		cancel()
 		return nil, err
 	}
-	var c *hookCalls
-	opened := make(chan struct{})
-	c = calls.Open[hookItem, *pluginv1.HookResult, resource.Reader](calls.Stream[hookItem, *pluginv1.HookResult]{
-		Send: func(items []hookItem) error {
-			m := &pluginv1.HooksRequest{}
-			for _, i := range items {
-				if i.call != nil {
-					m.Calls = append(m.Calls, i.call)
-				} else {
-					m.Reads = append(m.Reads, i.read)
-				}
-			}
-			return stream.Send(m)
+	return openReading(ctx, readingStream[pluginv1.HookCall, pluginv1.HookResult]{
+		send: func(hooks []*pluginv1.HookCall, reads []*pluginv1.ReadResult) error {
+			return stream.Send(&pluginv1.HooksRequest{Calls: hooks, Reads: reads})
 		},
-		Recv: func() ([]*pluginv1.HookResult, error) {
+		recv: func() ([]*pluginv1.HookResult, []*pluginv1.Read, error) {
 			m, err := stream.Recv()
-			if err != nil {
-				return nil, err
-			}
-			if len(m.GetReads()) > 0 {
-				<-opened
-				answerReads(ctx, m.GetReads(), c.Kept, func(call uint64, res *pluginv1.ReadResult) {
-					c.Put(call, hookItem{read: res})
-				})
-			}
-			return m.GetResults(), nil
+			return m.GetResults(), m.GetReads(), err
 		},
-		ID: (*pluginv1.HookResult).GetId, Size: hookItem.size, Cancel: cancel,
-	})
-	close(opened)
-	return c, nil
+		id: (*pluginv1.HookResult).GetId,
+		size: func(c *pluginv1.HookCall) int {
+			return requestSize(c.GetRequest()) + len(c.GetParent())
+		},
+		cancel: cancel,
+	}), nil
 }
+
+// requestSize is about the bytes that a request takes.
+func requestSize(r *pluginv1.HookRequest) int { return 256 + len(r.GetObject()) + len(r.GetOld()) }
 
 // answerReads reads what calls ask for, each on its own, as reading may block.
 func answerReads(ctx context.Context, reads []*pluginv1.Read, kept func(uint64) (resource.Reader, bool), put func(uint64, *pluginv1.ReadResult)) {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"google.golang.org/grpc"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -48,31 +47,21 @@ func (s *server) Hooks(stream grpc.BidiStreamingServer[pluginv1.HooksRequest, pl
 			return m.GetCalls(), nil
 		},
 		Send: func(items []outgoing) error {
-			m := &pluginv1.HooksResponse{}
-			for _, i := range items {
-				if i.result != nil {
-					m.Results = append(m.Results, i.result)
-				} else {
-					m.Reads = append(m.Reads, i.read)
-				}
-			}
-			return stream.Send(m)
+			results, reads := calls.Split(items)
+			return stream.Send(&pluginv1.HooksResponse{Results: results, Reads: reads})
 		},
 		Handle: func(ctx context.Context, c *pluginv1.HookCall) outgoing {
-			return outgoing{result: h.call(ctx, c)}
+			return outgoing{Work: h.call(ctx, c)}
 		},
-		Size: func(o outgoing) int { return 64 + len(o.result.GetObject()) + len(o.result.GetParent()) },
+		Size: func(o outgoing) int { return 64 + len(o.Work.GetObject()) + len(o.Work.GetParent()) },
 	}
 	return calls.Serve(stream.Context(), service, func(out calls.Outbox[outgoing]) {
-		h.reads.Ask = func(r *pluginv1.Read) { out.Put(outgoing{read: r}) }
+		h.reads.Ask = func(r *pluginv1.Read) { out.Put(outgoing{Read: r}) }
 	})
 }
 
 // outgoing is one thing to be sent: a result or a read.
-type outgoing struct {
-	result *pluginv1.HookResult
-	read   *pluginv1.Read
-}
+type outgoing = calls.Item[pluginv1.HookResult, pluginv1.Read]
 
 // hookStream serves the calls of one Hooks stream.
 type hookStream struct {
@@ -82,11 +71,6 @@ type hookStream struct {
 
 func (h *hookStream) call(ctx context.Context, c *pluginv1.HookCall) *pluginv1.HookResult {
 	out := &pluginv1.HookResult{Id: c.GetId()}
-	if ms := c.GetTimeoutMs(); ms > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
-		defer cancel()
-	}
 	r, err := RequestFromWire(c.GetRequest())
 	if err != nil {
 		out.Error = err.Error()

@@ -20,6 +20,9 @@ type message struct {
 	size int
 }
 
+// GetTimeoutMs implements calls.Timed.
+func (message) GetTimeoutMs() int64 { return 0 }
+
 // pipe is a stream without gRPC: messages of calls one way, of results the other.
 type pipe struct {
 	calls, results chan []message
