@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/pintle-dev/pintle/core/admission/internal/denial"
 	"github.com/pintle-dev/pintle/core/admission/match"
 	"github.com/pintle-dev/pintle/core/internal/place"
 	"github.com/pintle-dev/pintle/sdk/admission"
@@ -128,15 +129,7 @@ func refusal(name string, status metav1.Status) error {
 		status.Code = http.StatusForbidden
 	}
 	status.Status = metav1.StatusFailure
-	denied := fmt.Sprintf("admission plugin %q denied the request", name)
-	switch {
-	case status.Message != "":
-		status.Message = denied + ": " + status.Message
-	case status.Reason != "":
-		status.Message = denied + ": " + string(status.Reason)
-	default:
-		status.Message = denied + " without explanation"
-	}
+	status.Message = denial.Message(fmt.Sprintf("plugin %q", name), &status)
 	return &apierrors.StatusError{ErrStatus: status}
 }
 

@@ -6,6 +6,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pintle-dev/pintle/core/admission/internal/denial"
 )
 
 // callError says that a webhook could not be asked, or did not answer as it has to. What that
@@ -42,15 +44,7 @@ func newRejection(name string, result *metav1.Status) *rejection {
 	if status.Status == "" || status.Status == metav1.StatusSuccess {
 		status.Status = metav1.StatusFailure
 	}
-	denied := fmt.Sprintf("admission webhook %q denied the request", name)
-	switch {
-	case status.Message != "":
-		status.Message = denied + ": " + status.Message
-	case status.Reason != "":
-		status.Message = denied + ": " + string(status.Reason)
-	default:
-		status.Message = denied + " without explanation"
-	}
+	status.Message = denial.Message(fmt.Sprintf("webhook %q", name), &status)
 	return &rejection{&apierrors.StatusError{ErrStatus: status}}
 }
 
