@@ -44,6 +44,8 @@ func Kinds() []Kind {
 		{"cloud", "a cloud provider: machines, load balancers, routes"},
 		{"authentication", "tells who sends a bearer token"},
 		{"authorization", "decides who may do what, beside RBAC"},
+		{"network", "connects the pods of a node"},
+		{"apiservice", "serves a version of an API group itself, from what is stored nowhere"},
 		{"kms", "a key manager for encryption at rest"},
 	}
 }
