@@ -103,6 +103,7 @@ func newSupervisor(h *Host, spec Spec) (*supervisor, error) {
 		protocol.PointResource:   newTypesHolder(s),
 		protocol.PointAPIService: newAPIServiceHolder(s),
 		protocol.PointCloud:      newCloudHolder(s),
+		protocol.PointStorage:    newStorageHolder(s),
 
 		protocol.PointAdmission:      &admissionHolder{supervisor: s},
 		protocol.PointAuthentication: newAuthenticationHolder(s),

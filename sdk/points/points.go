@@ -16,6 +16,7 @@ import (
 	"github.com/pintle-dev/pintle/sdk/resource"
 	"github.com/pintle-dev/pintle/sdk/scheduler"
 	"github.com/pintle-dev/pintle/sdk/scheduling"
+	"github.com/pintle-dev/pintle/sdk/storage"
 )
 
 // Of lists all extension points that impl implements.
@@ -53,6 +54,9 @@ func Of(impl plugin.Plugin) []plugin.Point {
 	}
 	if c, ok := impl.(cloud.Cloud); ok {
 		out = append(out, cloud.Point(c))
+	}
+	if s, ok := impl.(storage.Storage); ok {
+		out = append(out, storage.Point(s))
 	}
 	return out
 }

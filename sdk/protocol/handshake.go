@@ -50,6 +50,7 @@ const (
 	PointScheduling Point = "scheduling"
 	PointAPIService Point = "apiservice"
 	PointCloud      Point = "cloud"
+	PointStorage    Point = "storage"
 )
 
 // Extension points of the ways that requests take.
@@ -71,6 +72,7 @@ func PointVersions() map[Point][]int32 {
 		PointScheduling: {1},
 		PointAPIService: {1},
 		PointCloud:      {1},
+		PointStorage:    {1},
 
 		PointAdmission:      {1},
 		PointAuthentication: {1},
