@@ -51,6 +51,9 @@ func (i *instance) heldTo(m *manifest.Manifest) error {
 // checkTypes looks at the types that the plugin brings: its manifest must name them, and
 // nobody else may have them.
 func (i *instance) checkTypes(ctx context.Context) error {
+	if err := i.checkPlace(); err != nil {
+		return err
+	}
 	if !i.guest.offers(protocol.PointResource) {
 		return nil
 	}

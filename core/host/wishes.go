@@ -36,13 +36,17 @@ type wishes struct {
 
 	mu          sync.Mutex
 	restartedAt map[string]string // as last seen, by object
+
+	nodes *nodePlugins
 }
 
 func newWishes(h *Host, client dynamic.Interface) *wishes {
-	return &wishes{
+	w := &wishes{
 		host: h, client: client.Resource(Resource()), all: client, restartedAt: map[string]string{},
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](retryMin, retryMax)),
 	}
+	w.nodes = newNodePlugins(w)
+	return w
 }
 
 // run follows the objects until ctx is done.
@@ -50,6 +54,7 @@ func (w *wishes) run(ctx context.Context) {
 	informer := dynamicinformer.NewFilteredDynamicInformer(w.all, Resource(), "", 0, cache.Indexers{},
 		func(o *metav1.ListOptions) { o.LabelSelector = "!" + labelHost }).Informer()
 	w.store = informer.GetStore()
+	w.nodes.ctx = ctx
 	enqueue := func(o any) {
 		if d, ok := o.(cache.DeletedFinalStateUnknown); ok {
 			o = d.Obj
@@ -85,7 +90,7 @@ func (w *wishes) run(ctx context.Context) {
 
 // again looks at all wishes, as this host has begun to lead.
 func (w *wishes) again() {
-	for _, name := range w.host.wished() {
+	for _, name := range append(w.host.wished(), w.nodes.names()...) {
 		w.queue.Add(name)
 	}
 }
@@ -116,6 +121,7 @@ func (w *wishes) carryOut(ctx context.Context, name string) error {
 		return err
 	}
 	if !ok {
+		w.nodes.forget(name)
 		return w.forget(ctx, name)
 	}
 	u, ok := o.(*unstructured.Unstructured)
@@ -126,8 +132,10 @@ func (w *wishes) carryOut(ctx context.Context, name string) error {
 	switch {
 	case nodeScoped && w.host.config.Node == "":
 		return w.prepareNodes(ctx, u)
-	case !nodeScoped && w.host.config.Node != "":
-		return nil
+	case nodeScoped && u.GetDeletionTimestamp() != nil, !nodeScoped && w.host.config.Node != "":
+		return w.forget(ctx, name)
+	case nodeScoped && !isPrepared(u):
+		return nil // its status is heard of
 	case u.GetDeletionTimestamp() != nil:
 		return w.finalize(ctx, u)
 	}
@@ -244,42 +252,6 @@ func (w *wishes) forget(ctx context.Context, name string) error {
 		return nil
 	}
 	return RemovePermissions(ctx, config.Client, name)
-}
-
-// prepareNodes grants the permissions of a plugin that runs on nodes, whose hosts may not.
-func (w *wishes) prepareNodes(ctx context.Context, u *unstructured.Unstructured) error {
-	if !w.leads() || u.GetDeletionTimestamp() != nil {
-		return nil
-	}
-	e, err := w.host.entryOf(u)
-	if err != nil {
-		return w.refuse(ctx, u, err)
-	}
-	st := Status{Name: e.Name, Health: HealthHealthy, ObservedGeneration: u.GetGeneration(), Circuit: CircuitClosed, Placement: e.Placement}
-	st.History = historyOf(u.Object)
-	st.Reason = "runs on nodes: see the objects labelled " + labelPlugin + "=" + e.Name
-	st.Granted = e.Permissions
-	if e.Source != (Source{}) {
-		a, err := w.host.config.Fetcher.Fetch(ctx, e.Source)
-		if err != nil {
-			return errors.Join(err, w.refuse(ctx, u, fmt.Errorf("source: %w", err)))
-		}
-		st.SHA256, st.Digest, st.SignedBy, st.Version = a.SHA256, a.Digest, a.SignedBy, a.Version
-		if m := a.Manifest; m != nil {
-			st.Requested, st.Description = m.Permissions, m.Description
-			st.Granted, st.PendingPermissions = e.granted(m.Permissions)
-		}
-	}
-	st.setGranted(e.Name, st.PendingPermissions)
-	if w.host.config.ManagePermissions {
-		if err := EnsurePermissions(ctx, w.host.config.Client, e.Name, st.Granted); err != nil {
-			return err
-		}
-	}
-	if lookup(u.Object, "status", "observedGeneration") == st.ObservedGeneration {
-		return nil
-	}
-	return w.patch(ctx, u.GetName(), map[string]any{"status": statusTree(&st)}, "status")
 }
 
 func (w *wishes) patch(ctx context.Context, name string, patch map[string]any, sub ...string) error {
