@@ -107,15 +107,15 @@ func (w world) pod(name string) *v1.Pod {
 
 func (w world) phase(name string, phase v1.PodPhase, ready v1.ConditionStatus) {
 	w.Helper()
-	w.setPhase(w.pod(name), phase, ready)
+	p := w.pod(name)
+	setPhase(p, phase, ready)
+	controltest.UpdateStatus(w, w.Client.CoreV1().Pods("default"), p)
 	w.SettleLate()
 }
 
-func (w world) setPhase(p *v1.Pod, phase v1.PodPhase, ready v1.ConditionStatus) {
-	w.Helper()
+func setPhase(p *v1.Pod, phase v1.PodPhase, ready v1.ConditionStatus) {
 	p.Status.Phase = phase
 	p.Status.Conditions = []v1.PodCondition{{Type: v1.PodReady, Status: ready, LastTransitionTime: metav1.Now()}}
-	controltest.UpdateStatus(w, w.Client.CoreV1().Pods("default"), p)
 }
 
 func (w world) ready(names ...string) {

@@ -8,6 +8,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
@@ -75,12 +77,21 @@ func (w world) play(list []move, ordered bool) string {
 		}
 		for _, p := range w.Pods() {
 			if len(p.Status.Conditions) == 0 || p.Status.Conditions[0].Status != v1.ConditionTrue || p.Status.Phase != v1.PodRunning {
-				w.setPhase(&p, v1.PodRunning, v1.ConditionTrue)
+				w.recover(&p)
 			}
 		}
 		w.SettleLate()
 	}
 	return fmt.Sprintf("%v never came to rest: %s", list, problem)
+}
+
+// recover makes a pod run and ready, if it is still there: the controller works at the same
+// time, and may have taken it away since it was listed.
+func (w world) recover(p *v1.Pod) {
+	setPhase(p, v1.PodRunning, v1.ConditionTrue)
+	if _, err := w.Client.CoreV1().Pods("default").UpdateStatus(w.Ctx, p, metav1.UpdateOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		w.Fatal(err)
+	}
 }
 
 // unfinished returns what keeps a set from having what it asks for, "" for nothing.
