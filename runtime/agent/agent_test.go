@@ -14,8 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/runtime/driver/sim"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 func TestPodRunsAndGoes(t *testing.T) {

@@ -12,9 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/runtime/stats"
 	"github.com/pintle-dev/pintle/runtime/stream"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 // backend answers the kubelet API.
@@ -202,7 +202,8 @@ func (b backend) Stats(ctx context.Context) (*statsapi.Summary, error) {
 		}
 		in = append(in, sp)
 	}
-	return stats.Summary(ctx, b.a.cfg.NodeName, b.a.cfg.Dir, b.a.cfg.Driver, in)
+	src, _ := b.a.cfg.Driver.(driver.StatsReader) // a driver need not measure
+	return stats.Summary(ctx, b.a.cfg.NodeName, b.a.cfg.Dir, src, in)
 }
 
 // imageNames translates image ids to what a status shows, remembering the answers: an

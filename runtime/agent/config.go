@@ -14,9 +14,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/sdk/network"
 	"github.com/pintle-dev/pintle/sdk/plugin"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 // Network is what the agent asks of pod networking; any sdk/network.Network is one.

@@ -10,8 +10,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/runtime/probe"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 type targetOf = probe.Target

@@ -21,11 +21,11 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/pintle-dev/pintle/runtime/cgroup"
-	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/runtime/driver/containerd"
 	"github.com/pintle-dev/pintle/runtime/driver/containerd/daemon"
 	"github.com/pintle-dev/pintle/runtime/internal/testimage"
 	"github.com/pintle-dev/pintle/runtime/logs"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 const realImage = "docker.io/library/busybox:agent-test"

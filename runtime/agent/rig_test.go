@@ -17,10 +17,10 @@ import (
 	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/runtime/driver/sim"
 	"github.com/pintle-dev/pintle/sdk/network"
 	"github.com/pintle-dev/pintle/sdk/plugin"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 // fakeNet gives out addresses and remembers who has one.

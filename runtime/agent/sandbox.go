@@ -18,8 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pintle-dev/pintle/runtime/cgroup"
-	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/sdk/network"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 // attachment is what is remembered of a sandbox's connection.

@@ -13,7 +13,7 @@ import (
 	qos "k8s.io/component-helpers/resource"
 
 	"github.com/pintle-dev/pintle/runtime/cgroup"
-	"github.com/pintle-dev/pintle/runtime/driver"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 // maxHostname is what the kernel allows.

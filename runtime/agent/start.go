@@ -11,10 +11,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/runtime/image"
 	"github.com/pintle-dev/pintle/runtime/logs"
 	"github.com/pintle-dev/pintle/runtime/probe"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 // Bounds of a termination message.

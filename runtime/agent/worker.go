@@ -10,8 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/runtime/probe"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 // worker is the state machine of one pod. Its loop alone touches its state; everything

@@ -17,7 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 type execer func(ctx context.Context, cmd []string, out io.Writer) (int, error)

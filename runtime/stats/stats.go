@@ -11,13 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
-
-// Source measures containers.
-type Source interface {
-	ContainerStats(ctx context.Context, id string) (driver.Stats, error)
-}
 
 // Pod is a pod to measure.
 type Pod struct {
@@ -27,8 +22,9 @@ type Pod struct {
 	Containers []driver.Container
 }
 
-// Summary measures the node and its pods. Containers that end meanwhile are left out.
-func Summary(ctx context.Context, node, dir string, src Source, pods []Pod) (*statsapi.Summary, error) {
+// Summary measures the node and its pods. Containers that end meanwhile are left out, and all where
+// src is nil.
+func Summary(ctx context.Context, node, dir string, src driver.StatsReader, pods []Pod) (*statsapi.Summary, error) {
 	now := metav1.Now()
 	out := &statsapi.Summary{Node: statsapi.NodeStats{NodeName: node}, Pods: []statsapi.PodStats{}}
 	for _, p := range pods {
@@ -38,6 +34,9 @@ func Summary(ctx context.Context, node, dir string, src Source, pods []Pod) (*st
 		}
 		var cpu, usage, working uint64
 		for _, c := range p.Containers {
+			if src == nil {
+				break
+			}
 			s, err := src.ContainerStats(ctx, c.ID)
 			if err != nil {
 				if ctx.Err() != nil {

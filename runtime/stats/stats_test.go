@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 type source map[string]driver.Stats

@@ -23,8 +23,8 @@ import (
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/runtime/logs"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 // idle is how long a stream on which nothing happens is kept.
@@ -404,5 +404,10 @@ func (e execer) AttachContainer(ctx context.Context, _, _, id string, in io.Read
 
 // PortForward implements portforward.PortForwarder.
 func (e execer) PortForward(ctx context.Context, id, _ string, port int32, stream io.ReadWriteCloser) error {
-	return e.Streams.PortForward(ctx, id, port, stream)
+	f, ok := e.Streams.(driver.PortForwarder)
+	if !ok {
+		_ = stream.Close()
+		return fmt.Errorf("the node's container runtime forwards no ports: %w", errors.ErrUnsupported)
+	}
+	return f.PortForward(ctx, id, port, stream)
 }

@@ -32,8 +32,8 @@ import (
 	utilexec "k8s.io/client-go/util/exec"
 	statsapi "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/runtime/logs"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 type backend struct {

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/runtime/logs"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 func runToTheEnd(h *host) {

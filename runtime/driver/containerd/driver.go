@@ -15,8 +15,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/runtime/logs"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 // Config is what the driver needs.
@@ -62,7 +62,12 @@ type Driver struct {
 	oomMin int
 }
 
-var _ driver.Driver = (*Driver)(nil)
+var (
+	_ driver.Driver        = (*Driver)(nil)
+	_ driver.ImageImporter = (*Driver)(nil)
+	_ driver.PortForwarder = (*Driver)(nil)
+	_ driver.StatsReader   = (*Driver)(nil)
+)
 
 // New connects to containerd and takes over what an earlier driver with the same
 // directory left running.

@@ -16,11 +16,11 @@ import (
 	"github.com/moby/sys/mountinfo"
 
 	"github.com/pintle-dev/pintle/runtime/cgroup"
-	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/runtime/driver/containerd"
 	"github.com/pintle-dev/pintle/runtime/driver/containerd/daemon"
 	"github.com/pintle-dev/pintle/runtime/internal/testimage"
 	"github.com/pintle-dev/pintle/runtime/logs"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 const image = "docker.io/library/busybox:test"

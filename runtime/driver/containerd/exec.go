@@ -16,7 +16,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 var withStdinCloser containerd.IOCloserOpts = containerd.WithStdinCloser
@@ -157,7 +157,7 @@ func execIO(dir string, std driver.Stdio) cio.Creator {
 	}
 }
 
-// PortForward implements driver.Streams.
+// PortForward implements driver.PortForwarder.
 func (d *Driver) PortForward(ctx context.Context, sandboxID string, port int32, stream io.ReadWriteCloser) error {
 	s, err := d.sandbox(sandboxID)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/distribution/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 // imageInfo is what an image's configuration says.
@@ -205,7 +205,7 @@ func (d *Driver) ImageStatus(ctx context.Context, ref string) (driver.Image, err
 	return d.describe(ctx, []containerd.Image{img})
 }
 
-// ImportImages implements driver.Images.
+// ImportImages implements driver.ImageImporter.
 func (d *Driver) ImportImages(ctx context.Context, archive io.Reader) ([]driver.Image, error) {
 	ctx = d.in(ctx)
 	got, err := d.client.Import(ctx, archive, containerd.WithImportPlatform(platforms.Default()))

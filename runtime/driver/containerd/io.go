@@ -15,8 +15,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/fifo"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/runtime/logs"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 // drainTimeout is how long the last output of an ended container is waited for. A

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 // sandbox is what the containers of a pod share.

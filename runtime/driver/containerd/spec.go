@@ -19,7 +19,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/pintle-dev/pintle/runtime/cgroup"
-	"github.com/pintle-dev/pintle/runtime/driver"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 // specOpts builds a container's OCI specification.

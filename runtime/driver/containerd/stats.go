@@ -14,10 +14,10 @@ import (
 	"github.com/containerd/typeurl/v2"
 
 	"github.com/pintle-dev/pintle/runtime/cgroup"
-	"github.com/pintle-dev/pintle/runtime/driver"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
-// ContainerStats implements driver.Observer.
+// ContainerStats implements driver.StatsReader.
 func (d *Driver) ContainerStats(ctx context.Context, id string) (driver.Stats, error) {
 	c, err := d.container(id)
 	if err != nil {

@@ -18,9 +18,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
 	"github.com/pintle-dev/pintle/runtime/driver/containerd/daemon"
 	"github.com/pintle-dev/pintle/runtime/internal/testimage"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 func execIn(h *host) {

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/pintle-dev/pintle/runtime/driver"
+	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 // Options say how hollow containers behave. The zero value runs everything for ever.
@@ -45,7 +44,10 @@ type container struct {
 	done chan struct{}
 }
 
-var _ driver.Driver = (*Driver)(nil)
+var (
+	_ driver.Driver      = (*Driver)(nil)
+	_ driver.StatsReader = (*Driver)(nil)
+)
 
 // New makes a Driver.
 func New(o Options) *Driver {
@@ -239,12 +241,6 @@ func (d *Driver) Exec(_ context.Context, id string, cmd []string, _ driver.Stdio
 // Attach implements driver.Streams.
 func (d *Driver) Attach(context.Context, string, driver.Stdio) error { return errHollow }
 
-// PortForward implements driver.Streams.
-func (d *Driver) PortForward(_ context.Context, _ string, _ int32, s io.ReadWriteCloser) error {
-	_ = s.Close()
-	return errHollow
-}
-
 // PullImage implements driver.Images.
 func (d *Driver) PullImage(_ context.Context, ref string, _ *driver.RegistryAuth) (driver.Image, error) {
 	if d.opts.Pull != nil {
@@ -270,11 +266,6 @@ func (d *Driver) ImageStatus(_ context.Context, ref string) (driver.Image, error
 		return driver.Image{ID: "sha256:" + ref, RepoTags: []string{ref}}, nil
 	}
 	return driver.Image{}, fmt.Errorf("image %s: %w", ref, driver.ErrNotFound)
-}
-
-// ImportImages implements driver.Images.
-func (d *Driver) ImportImages(context.Context, io.Reader) ([]driver.Image, error) {
-	return nil, errHollow
 }
 
 // ListImages implements driver.Images.
@@ -332,7 +323,7 @@ func (d *Driver) publish(e driver.Event) {
 // Version implements driver.Observer.
 func (d *Driver) Version(context.Context) (string, error) { return "sim://1", nil }
 
-// ContainerStats implements driver.Observer.
+// ContainerStats implements driver.StatsReader.
 func (d *Driver) ContainerStats(_ context.Context, id string) (driver.Stats, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,90 +1,9 @@
-package driver
+package runtimedriver
 
 import (
-	"context"
-	"errors"
 	"io"
 	"time"
 )
-
-// ErrNotFound is wrapped by errors about a sandbox, container or image that the runtime
-// does not have.
-var ErrNotFound = errors.New("not found")
-
-// Driver is a container runtime on one node. All calls may be made concurrently.
-type Driver interface {
-	Sandboxes
-	Containers
-	Streams
-	Images
-	Observer
-}
-
-// Sandboxes makes and removes what the containers of a pod share.
-type Sandboxes interface {
-	// RunSandbox makes a sandbox with namespaces ready for the network to attach to. It
-	// is idempotent by SandboxConfig.ID.
-	RunSandbox(ctx context.Context, cfg SandboxConfig) (Sandbox, error)
-	// RemoveSandbox kills and removes the containers of a sandbox and then the sandbox
-	// itself. A sandbox that does not exist is no error.
-	RemoveSandbox(ctx context.Context, id string) error
-	// ListSandboxes returns every sandbox of this agent, broken ones too.
-	ListSandboxes(ctx context.Context) ([]Sandbox, error)
-}
-
-// Containers runs the processes of a pod.
-type Containers interface {
-	// CreateContainer prepares a container up to the point where its process only has to
-	// be let go, and returns its id. A process that cannot be made, as where its command
-	// does not exist, is StartContainer's error, and the container is then exited.
-	CreateContainer(ctx context.Context, sandboxID string, cfg ContainerConfig) (string, error)
-	// StartContainer lets the process of a created container go.
-	StartContainer(ctx context.Context, id string) error
-	// StopContainer sends the stop signal, waits up to grace, then kills, and returns
-	// when the process is gone. A container that does not run is no error.
-	StopContainer(ctx context.Context, id string, grace time.Duration) error
-	// RemoveContainer removes a container and its writable layer, killing it first if
-	// it runs. Its log files stay.
-	RemoveContainer(ctx context.Context, id string) error
-	// ListContainers returns every container of this agent.
-	ListContainers(ctx context.Context) ([]Container, error)
-}
-
-// Streams connects people to containers.
-type Streams interface {
-	// Exec runs a command in a running container and returns its exit code.
-	Exec(ctx context.Context, id string, cmd []string, io Stdio) (int, error)
-	// Attach connects to the main process of a running container until it exits, the
-	// context ends or the input and all outputs are closed.
-	Attach(ctx context.Context, id string, io Stdio) error
-	// PortForward copies between stream and a TCP port on the sandbox's loopback.
-	PortForward(ctx context.Context, sandboxID string, port int32, stream io.ReadWriteCloser) error
-}
-
-// Images keeps the images of the node.
-type Images interface {
-	// PullImage fetches and unpacks an image by its normalised reference.
-	PullImage(ctx context.Context, ref string, auth *RegistryAuth) (Image, error)
-	// ImageStatus returns the image that a reference or an image id names, or an error
-	// that wraps ErrNotFound.
-	ImageStatus(ctx context.Context, ref string) (Image, error)
-	// ImportImages reads an OCI or docker archive and returns what was in it.
-	ImportImages(ctx context.Context, archive io.Reader) ([]Image, error)
-	ListImages(ctx context.Context) ([]Image, error)
-	RemoveImage(ctx context.Context, id string) error
-}
-
-// Observer tells what happens in the runtime.
-type Observer interface {
-	// Events sends the starts and ends of containers until the context ends. The channel
-	// is closed when the stream to the runtime breaks; the caller subscribes again and
-	// relists, since events in between are lost.
-	Events(ctx context.Context) (<-chan Event, error)
-	// Version names the runtime as a node reports it, such as "containerd://1.6.20".
-	Version(ctx context.Context) (string, error)
-	// ContainerStats measures one running container.
-	ContainerStats(ctx context.Context, id string) (Stats, error)
-}
 
 // SandboxConfig says what sandbox to make.
 type SandboxConfig struct {
@@ -113,8 +32,12 @@ type Sandbox struct {
 	Attempt              int
 	// Ready is false where a part of it is gone, as after a reboot of the node.
 	Ready bool
-	// NetNS is the path of the network namespace, empty on the host network.
-	NetNS     string
+	// NetNS is the path of the network namespace, which the node's network plugin connects.
+	// Empty on the host network, and where the driver connects its pods by itself.
+	NetNS string
+	// IPs of a pod that the driver has connected by itself, the primary one first. A pod with
+	// neither NetNS nor IPs has the node's.
+	IPs       []string
 	CreatedAt time.Time
 	Labels    map[string]string
 }
