@@ -31,6 +31,9 @@ func (i *instance) limits() Limits {
 	if l.Processes <= 0 {
 		l.Processes = std.Processes
 	}
+	if l.DiskBytes <= 0 {
+		l.DiskBytes = std.DiskBytes
+	}
 	return l
 }
 

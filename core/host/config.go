@@ -83,6 +83,10 @@ type Spec struct {
 	// Network lets the plugin reach the machine's network. Without it, a third party's
 	// plugin has the API server's unix socket and nothing else. First-party plugins have it.
 	Network bool
+	// Files of the machine that a third party's plugin is given, beside its own, and
+	// Privileges that it has beyond a guest's.
+	Files      []PluginFile
+	Privileges []PluginPrivilege
 	// Disabled plugins are listed and not run.
 	Disabled bool
 	// NodeScoped plugins run on each node; their Plugin object carries the node's name.
@@ -140,6 +144,8 @@ type Limits struct {
 	MilliCPU int64
 	// Processes is the most processes and threads.
 	Processes int64
+	// DiskBytes is the most that may be kept in the plugin's private directory.
+	DiskBytes int64
 }
 
 // FirstParty reports whether the plugin is part of the host's own distribution.
@@ -231,7 +237,7 @@ type Config struct {
 	// Users is the range that third parties' plugins have their user ids from.
 	Users confine.Range
 	// Limits of a third party's plugin whose own say nothing. Where zero, 512 MiB of memory,
-	// half of the machine's cores, and 256 processes and threads. Where all want the CPU,
+	// half of the machine's cores, 256 processes and threads, and 1 GiB on the disk. Where all want the CPU,
 	// guests come last.
 	Limits Limits
 }
@@ -282,6 +288,9 @@ func (c *Config) complete() error {
 	}
 	if c.Limits.Processes <= 0 {
 		c.Limits.Processes = 256
+	}
+	if c.Limits.DiskBytes <= 0 {
+		c.Limits.DiskBytes = 1 << 30
 	}
 	c.Backoff.complete()
 	return nil

@@ -124,6 +124,7 @@ func pluginSchema() *schema.Schema {
 				"requestedPermissions": rules("Permissions that the plugin asks for."),
 				"grantedPermissions":   rules("Permissions that it was granted."),
 				"pendingPermissions":   rules("Permissions that it asks for and nobody has granted."),
+				"pendingMachine":       texts("Files and privileges that it asks for and nobody has granted."),
 				"sha256":               text("Checksum of the binary that runs."),
 				"digest":               text("Digest of the artifact that the binary came in."),
 				"signedBy":             text("Key that signed it."),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -126,9 +127,12 @@ func (s *supervisor) tellStarted() {
 }
 
 // tellPending says that a plugin asks for more than it was granted.
-func (s *supervisor) tellPending(rules int) {
+func (s *supervisor) tellPending(rules int, machine []string) {
 	if rules > 0 {
 		s.tell(corev1.EventTypeWarning, eventPending, fmt.Sprintf("It asks for permissions that nobody has granted, %d rules: see its status", rules))
+	}
+	if len(machine) > 0 {
+		s.tell(corev1.EventTypeWarning, eventPending, "It asks for what nobody has given it of the machine: "+strings.Join(machine, "; "))
 	}
 }
 

@@ -79,6 +79,9 @@ func (l Limits) or(r manifest.Resources) Limits {
 	if l.Processes == 0 && r.Processes != nil {
 		l.Processes = *r.Processes
 	}
+	if l.DiskBytes == 0 && r.Disk != nil {
+		l.DiskBytes = r.Disk.Value()
+	}
 	return l
 }
 

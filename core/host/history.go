@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -142,12 +143,18 @@ func (st *Status) Condition(kind string) (Condition, bool) {
 }
 
 func (st *Status) setGranted(name string, pending []policyRule) {
-	if len(pending) == 0 {
+	var missing []string
+	if len(pending) > 0 {
+		missing = append(missing, fmt.Sprintf("not granted: %s (`pintle plugin grant %s` grants them)", RulesText(pending), name))
+	}
+	if len(st.PendingMachine) > 0 {
+		missing = append(missing, "not given of the machine: "+strings.Join(st.PendingMachine, "; ")+" (files and privileges of its entry give them)")
+	}
+	if len(missing) == 0 {
 		st.setCondition(ConditionGranted, true, "Granted", "it has all permissions that it asks for")
 		return
 	}
-	st.setCondition(ConditionGranted, false, "Pending",
-		fmt.Sprintf("not granted: %s (`pintle plugin grant %s` grants them)", RulesText(pending), name))
+	st.setCondition(ConditionGranted, false, "Pending", strings.Join(missing, "; "))
 }
 
 // conclude notes that what is wanted runs.
@@ -165,6 +172,7 @@ func (st *Status) takeOver(from *Status) {
 	st.Points, st.Placement, st.SHA256 = from.Points, from.Placement, from.SHA256
 	st.Digest, st.SignedBy = from.Digest, from.SignedBy
 	st.Requested, st.Granted, st.PendingPermissions = from.Requested, from.Granted, from.PendingPermissions
+	st.PendingMachine = from.PendingMachine
 	if c, ok := from.Condition(ConditionGranted); ok {
 		st.setCondition(c.Type, c.Status, c.Reason, c.Message)
 	}

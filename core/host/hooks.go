@@ -76,17 +76,17 @@ func (h *pluginHooks) Admit(ctx context.Context, r *resource.Request) error {
 	if err := h.restrictNodes(r, r.Object); err != nil {
 		return err
 	}
-	grants := lookup(r.Object, "spec", "permissions")
-	if h.Authorize == nil || grants == nil || mustJSON(grants) == mustJSON(lookup(r.Old, "spec", "permissions")) {
+	granting := granting(r)
+	if h.Authorize == nil || granting == "" {
 		return nil
 	}
 	ok, err := h.Authorize(ctx, r.User, "escalate", "rbac.authorization.k8s.io", "clusterroles", "")
 	if err != nil {
-		return fmt.Errorf("spec.permissions: %w", err)
+		return fmt.Errorf("spec.%s: %w", granting, err)
 	}
 	if !ok {
 		return apierrors.NewForbidden(Resource().GroupResource(), r.Name,
-			field.Forbidden(field.NewPath("spec", "permissions"), fmt.Sprintf("user %q may not grant permissions to plugins: the verb \"escalate\" on clusterroles.rbac.authorization.k8s.io is needed", r.User.Name)))
+			field.Forbidden(field.NewPath("spec", granting), fmt.Sprintf("user %q may not grant "+granting+" to plugins: the verb \"escalate\" on clusterroles.rbac.authorization.k8s.io is needed", r.User.Name)))
 	}
 	return nil
 }
@@ -141,6 +141,9 @@ func validateWish(r *resource.Request) field.ErrorList {
 	}
 	if s.Node != "" {
 		errs = append(errs, field.Forbidden(root.Child("node"), "is set by the hosts on nodes; use nodeScoped"))
+	}
+	if len(s.Privileges) > 0 && !s.NodeScoped {
+		errs = append(errs, field.Forbidden(root.Child("privileges"), "only plugins that run on nodes may have them; use nodeScoped"))
 	}
 	if old, ok := r.Old["spec"].(map[string]any); ok {
 		if before, _ := old["nodeScoped"].(bool); before != s.NodeScoped {

@@ -23,14 +23,16 @@ func (i *instance) introduce(ctx context.Context) error {
 	}
 	var pending []policyRule
 	i.granted, pending = i.spec.granted(i.info.Permissions)
+	machine := i.spec.pendingMachine(i.artifact.Manifest)
 	i.update(func(st *Status) {
 		st.Version, st.Description, st.Points = i.info.Version, i.info.Description, g.points
 		st.Requested, st.Granted, st.PendingPermissions = i.info.Permissions, i.granted, pending
 		st.Placement = i.entry.Placement
 		st.SHA256, st.Digest, st.SignedBy = i.spec.SHA256, i.artifact.Digest, i.artifact.SignedBy
+		st.PendingMachine = machine
 		st.setGranted(i.spec.Name, pending)
 	})
-	i.supervisor.tellPending(len(pending))
+	i.supervisor.tellPending(len(pending), machine)
 	settings, err := remote.CheckSettings(ctx, g.base.ConfigSchema(), i.spec.Settings)
 	if err != nil {
 		return refuse("settings: %w", err)

@@ -329,6 +329,7 @@ func (h *Host) foresee(ctx context.Context, e *Spec) (Status, error) {
 			}
 			st.Requested, st.Description = m.Permissions, m.Description
 			st.Granted, st.PendingPermissions = e.granted(m.Permissions)
+			st.PendingMachine = e.pendingMachine(m)
 		}
 	}
 	return st, nil

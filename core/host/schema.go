@@ -50,8 +50,17 @@ func specSchema() *schema.Schema {
 			"memory":    quantity("Memory, such as 64Mi."),
 			"cpu":       quantity("CPU in cores, such as 500m."),
 			"processes": integer("Processes and threads."),
+			"disk":      quantity("What it may keep in its private directory, such as 1Gi."),
 		}),
 		"network": boolean("The plugin may reach the machine's network."),
+		"files": {
+			Type: "array", Description: "Files, directories and sockets of the machine that it is given.", ListType: "map", ListMapKeys: []string{"path"},
+			Items: &schema.Schema{Type: "object", Required: []string{"path"}, Properties: map[string]*schema.Schema{
+				"path":     text("Absolute path, the same for the machine and the plugin."),
+				"readOnly": boolean("It may not be written to; true where it is not set."),
+			}},
+		},
+		"privileges": texts("What it may beyond other plugins, such as SYS_ADMIN or MountPropagation."),
 		"replacement": object("How a new version, or new settings, take the place of what runs.", map[string]*schema.Schema{
 			"strategy":    enum("HandOver (the default) starts the new beside the old and hands over; Restart checks it beside the old, and stops that before it starts.", string(HandOver), string(RestartFirst)),
 			"watchPeriod": text("How long the new has to work before what ran before is given up, such as 1m."),

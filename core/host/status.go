@@ -72,6 +72,8 @@ type Status struct {
 	Requested, Granted []rbacv1.PolicyRule
 	// PendingPermissions are those that it asks for and nobody has granted.
 	PendingPermissions []rbacv1.PolicyRule
+	// PendingMachine are the files and privileges that it asks for and nobody has granted.
+	PendingMachine []string
 	// SHA256 of the binary that runs, Digest of the artifact that it came in, and the key
 	// that signed that.
 	SHA256, Digest, SignedBy string

@@ -40,6 +40,12 @@ func specTree(s *Spec, node string) map[string]any {
 	if s.SHA256 != "" {
 		out["sha256"] = s.SHA256
 	}
+	if len(s.Files) > 0 {
+		out["files"] = fileTrees(s.Files)
+	}
+	if len(s.Privileges) > 0 {
+		out["privileges"] = privilegeTrees(s.Privileges)
+	}
 	if s.NodeScoped && node != "" {
 		out["node"], out["nodeScoped"] = node, true
 	}
@@ -73,6 +79,7 @@ func statusTree(st *Status) map[string]any {
 		"requestedPermissions": ruleTrees(st.Requested),
 		"grantedPermissions":   ruleTrees(st.Granted),
 		"pendingPermissions":   ruleTrees(st.PendingPermissions),
+		"pendingMachine":       anys(st.PendingMachine),
 		"sha256":               orNull(st.SHA256),
 		"digest":               orNull(st.Digest),
 		"signedBy":             orNull(st.SignedBy),

@@ -37,7 +37,10 @@ type PluginSpec struct {
 	Permissions *PluginPermissions `json:"permissions,omitempty"`
 	Limits      *PluginLimits      `json:"limits,omitempty"`
 	// Network lets it reach the machine's network.
-	Network     bool               `json:"network,omitempty"`
+	Network bool `json:"network,omitempty"`
+	// Files and Privileges of the machine that it is given.
+	Files       []PluginFile       `json:"files,omitempty"`
+	Privileges  []PluginPrivilege  `json:"privileges,omitempty"`
 	Replacement *PluginReplacement `json:"replacement,omitempty"`
 	Admission   *PluginAdmission   `json:"admission,omitempty"`
 	Disabled    bool               `json:"disabled,omitempty"`
@@ -72,6 +75,7 @@ type PluginLimits struct {
 	Memory    *resource.Quantity `json:"memory,omitempty"`
 	CPU       *resource.Quantity `json:"cpu,omitempty"`
 	Processes *int64             `json:"processes,omitempty"`
+	Disk      *resource.Quantity `json:"disk,omitempty"`
 }
 
 // PluginReplacement is how a new version takes the place of the old.
@@ -138,6 +142,7 @@ func (s *PluginSpec) Validate(at *field.Path) field.ErrorList {
 	if l := s.Limits; l != nil {
 		l.validate(at.Child("limits"), &errs)
 	}
+	errs = append(errs, s.validateMachine(at)...)
 	if r := s.Replacement; r != nil {
 		errs = append(errs, oneOf(at.Child("replacement", "strategy"), r.Strategy, "", HandOver, RestartFirst)...)
 		if r.WatchPeriod != nil && r.WatchPeriod.Duration <= 0 {
@@ -199,7 +204,7 @@ func (p *PluginPermissions) validate(at *field.Path, errs *field.ErrorList) {
 }
 
 func (l *PluginLimits) validate(at *field.Path, errs *field.ErrorList) {
-	for name, q := range map[string]*resource.Quantity{"memory": l.Memory, "cpu": l.CPU} {
+	for name, q := range map[string]*resource.Quantity{"memory": l.Memory, "cpu": l.CPU, "disk": l.Disk} {
 		if q != nil && q.Sign() <= 0 {
 			*errs = append(*errs, field.Invalid(at.Child(name), q.String(), "must be more than nothing"))
 		}
@@ -236,6 +241,7 @@ func (s *PluginSpec) Entry(own func(name string, p Placement) (Spec, error)) (Sp
 	}
 	e.Args, e.Env, e.Settings = s.Args, s.Env, s.Settings
 	e.Network, e.Disabled = s.Network, s.Disabled
+	e.Files, e.Privileges = s.Files, s.Privileges
 	if p := s.Permissions; p != nil {
 		e.Grant, e.Permissions = p.Grant == GrantRequested, p.Rules
 	}
@@ -248,6 +254,9 @@ func (s *PluginSpec) Entry(own func(name string, p Placement) (Spec, error)) (Sp
 		}
 		if l.Processes != nil {
 			e.Limits.Processes = *l.Processes
+		}
+		if l.Disk != nil {
+			e.Limits.DiskBytes = l.Disk.Value()
 		}
 	}
 	if r := s.Replacement; r != nil {

@@ -51,6 +51,10 @@ type Manifest struct {
 	// Network says that it needs the machine's network. Without it, the API server, through
 	// its unix socket, is all that it reaches.
 	Network bool `json:"network,omitempty"`
+	// Files of the machine that it needs to see. It gets those that its entry gives it.
+	Files []File `json:"files,omitempty"`
+	// Privileges that it needs on a node. It gets those that its entry gives it.
+	Privileges []Privilege `json:"privileges,omitempty"`
 	// Binary is the file that is run, relative to the manifest; "plugin" where empty.
 	Binary string `json:"binary,omitempty"`
 }
@@ -70,6 +74,8 @@ type Resources struct {
 	CPU *resource.Quantity `json:"cpu,omitempty"`
 	// Processes and threads that it may have.
 	Processes *int64 `json:"processes,omitempty"`
+	// Disk is what it may keep in its private directory, such as "1Gi".
+	Disk *resource.Quantity `json:"disk,omitempty"`
 }
 
 // Parse reads a manifest. It is strict: unknown and repeated fields are errors. All that is
@@ -128,6 +134,11 @@ func (m *Manifest) Validate() field.ErrorList {
 	if r := m.Resources; r.CPU != nil && r.CPU.Sign() <= 0 {
 		errs = append(errs, field.Invalid(field.NewPath("resources", "cpu"), r.CPU.String(), "must be more than nothing"))
 	}
+	if r := m.Resources; r.Disk != nil && r.Disk.Sign() <= 0 {
+		errs = append(errs, field.Invalid(field.NewPath("resources", "disk"), r.Disk.String(), "must be more than nothing"))
+	}
+	errs = append(errs, ValidateFiles(m.Files, field.NewPath("files"))...)
+	errs = append(errs, ValidatePrivileges(m.Privileges, field.NewPath("privileges"))...)
 	if r := m.Resources; r.Processes != nil && *r.Processes < 1 {
 		errs = append(errs, field.Invalid(field.NewPath("resources", "processes"), *r.Processes, "must be at least 1"))
 	}

@@ -60,6 +60,8 @@ type Limits struct {
 	MilliCPU int64
 	// Processes counts threads as well.
 	Processes int64
+	// DiskBytes bounds what lies in the directories that are its own; see Cell.Disk.
+	DiskBytes int64
 }
 
 // Keeper confines the guests of one host.

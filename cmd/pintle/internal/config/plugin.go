@@ -21,6 +21,12 @@ type Origin struct {
 	Version string `json:"version"`
 	// AllowUnsigned accepts it without a signature.
 	AllowUnsigned bool `json:"allowUnsigned"`
+	// NodeScoped runs it on each node that has the entry in its configuration, and not beside
+	// the servers. Theirs must have the entry too: they grant its permissions.
+	NodeScoped bool `json:"nodeScoped"`
+	// Files and Privileges of the machine that it is given.
+	Files      []host.PluginFile      `json:"files,omitempty"`
+	Privileges []host.PluginPrivilege `json:"privileges,omitempty"`
 	// Limits of all its processes together.
 	Limits *host.PluginLimits `json:"limits,omitempty"`
 	// Replacement is how a new version takes the place of the old.
@@ -37,7 +43,8 @@ func (p *Plugin) Spec() host.PluginSpec {
 	s := host.PluginSpec{
 		Plugin: p.Name, Version: p.Version, AllowUnsigned: p.AllowUnsigned, Placement: host.Placement(p.Placement),
 		Args: p.Args, Env: p.Env, Settings: p.Settings, Limits: p.Limits, Network: p.Network,
-		Replacement: p.Replacement, Admission: p.Admission, Disabled: p.Disabled, SHA256: p.SHA256,
+		Files: p.Files, Privileges: p.Privileges, Replacement: p.Replacement, Admission: p.Admission, Disabled: p.Disabled, SHA256: p.SHA256,
+		NodeScoped: p.NodeScoped,
 	}
 	if p.ThirdParty() {
 		s.Source = &host.PluginSource{Path: p.Path, Directory: p.Directory, OCI: p.OCI}
@@ -58,6 +65,9 @@ func (p *Plugin) validate(at string) error {
 		s.SHA256 = "" // of no use, and always allowed
 	}
 	errs := s.Validate(field.NewPath(at))
+	if p.NodeScoped && !p.ThirdParty() {
+		errs = append(errs, field.Forbidden(field.NewPath(at, "nodeScoped"), "is for plugins of third parties: Pintle's own know where they run"))
+	}
 	if len(errs) == 0 {
 		return nil
 	}

@@ -50,8 +50,7 @@ func Own(name string, placement host.Placement) (host.Spec, error) {
 }
 
 // Specs turns the configuration's plugins into a host's catalogue: those that run on
-// nodes, or those that run beside the server. Third parties' plugins run beside the
-// server.
+// nodes, or those that run beside the server.
 func Specs(plugins []config.Plugin, nodeScoped bool) ([]host.Spec, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -59,7 +58,11 @@ func Specs(plugins []config.Plugin, nodeScoped bool) ([]host.Spec, error) {
 	}
 	var specs []host.Spec
 	for i, p := range plugins {
-		if (NodeScoped(p.Name) && !p.ThirdParty()) != nodeScoped {
+		onNodes := p.NodeScoped
+		if !p.ThirdParty() {
+			onNodes = NodeScoped(p.Name)
+		}
+		if onNodes != nodeScoped {
 			continue
 		}
 		if p.Directory != "" || p.OCI != "" {
@@ -77,6 +80,7 @@ func Specs(plugins []config.Plugin, nodeScoped bool) ([]host.Spec, error) {
 			Placement: host.Placement(p.Placement), Settings: p.Settings,
 			Grant: p.Grant, Permissions: p.Permissions, Env: p.Env,
 			MemoryLimit: int64(p.MemoryLimit), Network: p.Network, Disabled: p.Disabled, NodeScoped: nodeScoped,
+			Files: p.Files, Privileges: p.Privileges,
 		}
 		completed, err := (&host.PluginSpec{Plugin: p.Name, Limits: p.Limits, Replacement: p.Replacement, Admission: p.Admission}).Entry(
 			func(string, host.Placement) (host.Spec, error) { return s, nil })
