@@ -96,6 +96,8 @@ func nodePermissions(plugins []config.Plugin) []permission {
 		rules: []rbacv1.PolicyRule{{
 			APIGroups: []string{host.Group}, Resources: []string{"plugins", "plugins/status"},
 			Verbs: []string{"get", "list", "watch", "create", "update", "patch", "delete"},
+		}, {
+			APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"create", "update", "patch"},
 		}},
 	}}
 	for _, p := range plugins {

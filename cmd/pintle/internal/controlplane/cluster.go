@@ -274,6 +274,7 @@ func (s *Server) followLead(ctx context.Context, admin *rest.Config, h *host.Hos
 		leading, end := context.WithCancel(ctx)
 		if leads {
 			go s.lead(leading, admin)
+			s.permitOnNodes(leading, h)
 		}
 		select {
 		case <-changed:

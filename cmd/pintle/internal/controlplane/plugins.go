@@ -84,6 +84,16 @@ func (s *Server) newPluginHost(admin *rest.Config) (*host.Host, error) {
 	return h, nil
 }
 
+// permitOnNodes grants plugins of the configuration that run on nodes their permissions.
+func (s *Server) permitOnNodes(ctx context.Context, h *host.Host) {
+	specs, err := firstparty.Specs(s.cfg.Plugins, true)
+	if err != nil {
+		s.log.Error("permissions of plugins on nodes", "error", err)
+		return
+	}
+	h.PermitOnNodes(ctx, specs)
+}
+
 // installBundle takes the resource types of a plugin.
 func (s *Server) installBundle(name string, b resource.Bundle) error {
 	s.log.Info("resource types of a plugin", "plugin", name)

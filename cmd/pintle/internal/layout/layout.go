@@ -91,6 +91,9 @@ func (d Dir) Lock(process string) string { return filepath.Join(d.Run(), process
 // APISocket is the API server's unix socket.
 func (d Dir) APISocket() string { return filepath.Join(d.Run(), "api.sock") }
 
+// NodeAPISocket is the API on a node, for plugins of third parties.
+func (d Dir) NodeAPISocket() string { return filepath.Join(d.Run(), "node-api.sock") }
+
 // Host is the plugin host's directory of one process, "server" or "node"; it holds sockets
 // too.
 func (d Dir) Host(process string) string {

@@ -24,6 +24,7 @@ import (
 	"github.com/pintle-dev/pintle/plugins/network"
 	"github.com/pintle-dev/pintle/plugins/serviceproxy"
 	"github.com/pintle-dev/pintle/runtime/agent"
+	"github.com/pintle-dev/pintle/runtime/apisocket"
 	"github.com/pintle-dev/pintle/runtime/driver/containerd"
 	"github.com/pintle-dev/pintle/runtime/driver/containerd/daemon"
 )
@@ -69,7 +70,12 @@ func run(ctx context.Context, cfg config.Config, dir layout.Dir, authority *pki.
 	if cfg.Node.Containerd.Address == "" {
 		group.Go(func() error { daemon.Keep(ctx, daemonConfig(cfg, dir, log)); return nil })
 	}
-	h, err := pluginHost(cfg, dir, conf.NodeName, authority, api, log)
+	socket, err := apisocket.Listen(dir.NodeAPISocket(), api.url, log)
+	if err != nil {
+		return err
+	}
+	group.Go(func() error { return socket.Serve(ctx) })
+	h, err := pluginHost(cfg, dir, conf.NodeName, &identities{authority: authority, api: api, socket: socket}, log)
 	if err != nil {
 		return err
 	}
@@ -147,15 +153,14 @@ func hasNetwork(plugins []config.Plugin) bool {
 	return slices.ContainsFunc(plugins, func(p config.Plugin) bool { return p.Name == network.Name && !p.Disabled })
 }
 
-// pluginHost runs the node's plugins. Each gets a client certificate of its own; the
-// permissions behind it are the server's to grant.
-func pluginHost(cfg config.Config, dir layout.Dir, name string, authority *pki.Authority, api *access, log *slog.Logger) (*host.Host, error) {
-	own, err := authority.Client("plugin-host-"+name, controlplane.PluginHostUser(name), controlplane.PluginHostsGroup)
+// pluginHost runs the node's plugins. The permissions of each are the server's to grant.
+func pluginHost(cfg config.Config, dir layout.Dir, name string, ids *identities, log *slog.Logger) (*host.Host, error) {
+	own, err := ids.authority.Client("plugin-host-"+name, controlplane.PluginHostUser(name), controlplane.PluginHostsGroup)
 	if err != nil {
 		return nil, err
 	}
-	client := restConfig(cfg.API.URL(), authority, own)
-	api.apply(client)
+	client := restConfig(cfg.API.URL(), ids.authority, own)
+	ids.api.apply(client)
 	var h *host.Host
 	fetcher, err := pluginsource.New(cfg.PluginTrust, dir, func() []string { return h.InUse() }, log)
 	if err != nil {
@@ -166,12 +171,7 @@ func pluginHost(cfg config.Config, dir layout.Dir, name string, authority *pki.A
 		Dir: dir.Host("node"), Hide: []string{string(dir), dir.Run()},
 		Users: firstparty.GuestUsers(cfg.Guests), Limits: firstparty.GuestLimits(cfg.Guests), Node: name, Version: release.Version, Logger: log, Client: client,
 		API: func(_ context.Context, plugin string) (host.Connection, func(), error) {
-			id := host.Identity(plugin)
-			pair, err := authority.Client("plugin-"+plugin, id.Name, id.Groups...)
-			if err != nil {
-				return host.Connection{}, nil, err
-			}
-			return host.Connection{Server: api.url, CA: authority.CAPEM(), Cert: pair.CertPEM, Key: pair.KeyPEM}, func() {}, nil
+			return ids.of(plugin, h.IsGuest(plugin))
 		},
 	})
 	if err != nil {
