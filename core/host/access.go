@@ -15,8 +15,8 @@ type Seat[T any] interface {
 	// Attach seats a plugin. The channel is closed when the calls of the one before have
 	// ended.
 	Attach(impl T) (drained <-chan struct{})
-	// Detach says that the plugin is away.
-	Detach()
+	// Detach says that the plugin is away. The channel is closed when its calls have ended.
+	Detach() (drained <-chan struct{})
 }
 
 // seatHolder lets a plugin be asked for which the configuration has a seat. Others that offer
@@ -62,6 +62,13 @@ func (h *seatHolder[T]) attach(ctx context.Context, g *guest, failed chan<- erro
 	}
 	h.lines.follow(line, h.seat.Attach(impl), failed, fmt.Sprintf("its %s can no longer be called", h.point))
 	return nil
+}
+
+// leave implements leaver.
+func (h *seatHolder[T]) leave(bool) {
+	if h.seat != nil {
+		h.lines.leave(h.seat.Detach())
+	}
 }
 
 func (h *seatHolder[T]) detach() {

@@ -114,6 +114,17 @@ func (h *admissionHolder) profile(impl admission.Admission) (plugins.Profile, er
 	return plugins.Profile{Declaration: d, Mutates: mutates, Validates: validates, ExemptNamespaces: spec.Admission.ExemptNamespaces}, nil
 }
 
+// leave implements leaver.
+func (h *admissionHolder) leave(forGood bool) {
+	switch {
+	case h.plugins() == nil:
+	case forGood:
+		h.lines.leave(h.plugins().Remove(h.supervisor.spec.Name))
+	default:
+		h.lines.leave(h.plugins().Detach(h.supervisor.spec.Name))
+	}
+}
+
 func (h *admissionHolder) detach() {
 	if h.plugins() != nil {
 		h.plugins().Detach(h.supervisor.spec.Name)
@@ -211,6 +222,16 @@ func (l *lines) follow(line *remote.Line, drained <-chan struct{}, failed chan<-
 			<-line.Gone
 			failed <- errors.New(what)
 		}()
+	}
+}
+
+// leave makes the current line one of those before, whose calls have ended when drained is
+// closed.
+func (l *lines) leave(drained <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.current != nil {
+		l.before, l.current = append(l.before, fading{l.current, drained}), nil
 	}
 }
 

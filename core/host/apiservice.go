@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/pintle-dev/pintle/sdk/apiservice"
 	"github.com/pintle-dev/pintle/sdk/protocol"
@@ -31,8 +32,14 @@ type apiServiceHolder struct {
 
 	mu      sync.Mutex
 	dial    func(context.Context) (net.Conn, error) // nil where the plugin is away
+	calls   *underway                               // connections made by dial
+	before  []*underway                             // those of earlier ones
 	changed chan struct{}
 }
+
+// serviceDrain bounds the time in which connections to an API service may end that gets no more
+// of them, as watches last longer than any grace. Clients take those up again.
+const serviceDrain = 3 * time.Second
 
 // serving is what one instance of the plugin serves, and the way to it.
 type serving struct {
@@ -107,15 +114,40 @@ func openAPIService(ctx context.Context, g *guest) (serving, <-chan struct{}, er
 	return serving{versions, server.Dial}, gone, nil
 }
 
+// leave implements leaver. Callers give back connections on which nothing is asked when they
+// learn of it.
+func (a *apiServiceHolder) leave(bool) { a.set(nil) }
+
 func (a *apiServiceHolder) detach() {
 	a.set(nil)
 	a.open.detach()
 }
 
+// drain implements drainer.
+func (a *apiServiceHolder) drain(ctx context.Context) {
+	a.mu.Lock()
+	before := a.before
+	a.before = nil
+	a.mu.Unlock()
+	if len(before) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, serviceDrain)
+	defer cancel()
+	for _, calls := range before {
+		calls.drain(ctx)
+	}
+}
+
 func (a *apiServiceHolder) set(dial func(context.Context) (net.Conn, error)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.dial = dial
+	if a.calls != nil {
+		a.before, a.calls = append(a.before, a.calls), nil
+	}
+	if a.dial = dial; dial != nil {
+		a.calls = &underway{}
+	}
 	close(a.changed)
 	a.changed = make(chan struct{})
 }
@@ -123,16 +155,32 @@ func (a *apiServiceHolder) set(dial func(context.Context) (net.Conn, error)) {
 // Dial implements APIService.
 func (a *apiServiceHolder) Dial(ctx context.Context) (net.Conn, error) {
 	a.mu.Lock()
-	dial := a.dial
+	dial, calls := a.dial, a.calls
+	if dial != nil {
+		calls.begin()
+	}
 	a.mu.Unlock()
 	if dial == nil {
 		return nil, a.away()
 	}
 	conn, err := dial(ctx)
 	if err != nil {
+		calls.end()
 		return nil, fmt.Errorf("plugin %s: %w", a.supervisor.spec.Name, err)
 	}
-	return conn, nil
+	return &countedConn{Conn: conn, closed: sync.OnceFunc(calls.end)}, nil
+}
+
+// countedConn is a connection that is waited for.
+type countedConn struct {
+	net.Conn
+	closed func()
+}
+
+// Close implements net.Conn.
+func (c *countedConn) Close() error {
+	defer c.closed()
+	return c.Conn.Close()
 }
 
 // State implements APIService.

@@ -71,8 +71,8 @@ func (s *supervisor) want(spec Spec) {
 	s.update(func(st *Status) {
 		// Within the status' lock, by which conclude knows what is wanted.
 		s.plan.want(spec)
-		if !quiet && (st.Health == HealthHealthy || st.Health == HealthStandby) {
-			st.setCondition(ConditionUpgraded, false, "InProgress", "about to try "+entry{Spec: spec}.origin()+" beside what runs")
+		if !quiet {
+			s.expectTrial(st, &spec)
 		}
 	})
 }

@@ -220,6 +220,9 @@ type Config struct {
 	CallTimeout time.Duration
 	// StopTimeout is how long a plugin may take to stop before it is killed. 5 s where zero.
 	StopTimeout time.Duration
+	// DrainTimeout bounds the time in which calls under way may end on an instance that gets no
+	// more of them. 15 s where zero.
+	DrainTimeout time.Duration
 	// HookTimeout bounds one hook call of a process plugin. 10 s where zero.
 	HookTimeout time.Duration
 	// PingInterval is the time between health checks. 5 s where zero.
@@ -270,6 +273,7 @@ func (c *Config) complete() error {
 		{&c.StartTimeout, 10 * time.Second},
 		{&c.CallTimeout, 10 * time.Second},
 		{&c.StopTimeout, 5 * time.Second},
+		{&c.DrainTimeout, 15 * time.Second},
 		{&c.HookTimeout, 10 * time.Second},
 		{&c.PingInterval, 5 * time.Second},
 	} {

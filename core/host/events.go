@@ -126,6 +126,19 @@ func (s *supervisor) tellStarted() {
 	s.host.events.send(st.Object, corev1.EventTypeNormal, eventStarted, note)
 }
 
+// tellTakeOver says that an instance has taken over from another.
+func (s *supervisor) tellTakeOver(before, after *Status) {
+	what := fmt.Sprintf("ersion %s has taken over from version %s", after.Version, before.Version)
+	if after.Version == before.Version {
+		what = fmt.Sprintf("ersion %s goes on as process %d", after.Version, after.PID)
+		if after.SHA256 != before.SHA256 {
+			what += ", from another binary"
+		}
+	}
+	s.out.note("v%s", what)
+	s.tell(corev1.EventTypeNormal, eventUpgraded, "V"+what)
+}
+
 // tellPending says that a plugin asks for more than it was granted.
 func (s *supervisor) tellPending(rules int, machine []string) {
 	if rules > 0 {

@@ -151,7 +151,8 @@ func (h *Host) Logs(name string, n int) ([]string, error) {
 	return lines, nil
 }
 
-// Restart stops a plugin and starts it again at once, also one that was refused or waits.
+// Restart runs another instance of a plugin in place of the one that runs, as its Replacement
+// says, and starts one that was refused or waits at once.
 func (h *Host) Restart(name string) error {
 	s, err := h.plugin(name)
 	if err != nil {
@@ -172,7 +173,7 @@ func (h *Host) SetLeading(leading bool) {
 		for _, s := range h.List() { // Another host has published until now.
 			h.publisher.notify(s.Name)
 		}
-		h.wishes.again()
+		h.wishes.lookAgain()
 	}
 }
 

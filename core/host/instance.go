@@ -37,6 +37,10 @@ type instance struct {
 	failed chan error
 	// work is what it has under way, nil where that was not begun.
 	work *work
+	// goes says that it ends and none will follow it.
+	goes bool
+	// calls to its process that have no answer yet.
+	calls underway
 
 	mu   sync.Mutex
 	cell *confine.Cell // of the process, where it has one
@@ -135,29 +139,34 @@ func (i *instance) fetch(ctx context.Context) error {
 	}
 	reason := fmt.Sprintf("fetching %s", i.spec.Source)
 	i.update(func(st *Status) { st.Reason = reason })
-	source := i.spec.Source
-	if digest := i.pins.get(i.entry.serial); digest != "" && source.OCI != "" {
-		source.OCI = AtDigest(source.OCI, digest)
-	}
-	a, err := i.host.config.Fetcher.Fetch(ctx, source)
+	a, err := i.held(ctx)
 	if err != nil {
 		return fetchError(err)
 	}
 	i.artifact, i.spec.Path, i.spec.SHA256 = a, a.Path, a.SHA256
-	if a.Digest != "" {
-		i.pins.set(i.entry.serial, a.Digest)
-	}
+	i.entry.held = &a
+	i.plan.hold(i.entry)
 	if m := a.Manifest; m != nil {
 		i.spec.Limits = i.spec.Limits.or(m.Resources)
 	}
 	return i.fits(a.Manifest)
 }
 
-// end stops the instance: its work, its calls, itself.
-func (i *instance) end() {
-	i.stopWork()
-	i.detachAll()
-	i.discard()
+// held are the files of the instance's source: those that it held when the entry was first
+// run, where they can still be had.
+func (i *instance) held(ctx context.Context) (Artifact, error) {
+	source := i.spec.Source
+	if before := i.entry.held; before != nil {
+		switch {
+		case source.OCI != "" && before.Digest != "":
+			source.OCI = AtDigest(source.OCI, before.Digest)
+		case source.Directory != "" && before.Path != "":
+			if _, err := os.Stat(before.Path); err == nil {
+				return *before, nil
+			}
+		}
+	}
+	return i.host.config.Fetcher.Fetch(ctx, source) //nolint:wrapcheck // fetchError does
 }
 
 // discard ends an instance that nobody is connected with.
@@ -170,7 +179,7 @@ func (i *instance) discard() {
 // it fails those that were reached stay connected.
 func (i *instance) attachAll(ctx context.Context) error {
 	if i.withdraw == nil {
-		i.withdraw = i.host.relay.offer(i.guest)
+		i.withdraw = i.host.relay.offer(i.guest, &i.calls)
 	}
 	for _, point := range i.guest.points {
 		h, ok := i.holders[point]

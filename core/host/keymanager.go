@@ -63,6 +63,9 @@ func (k *keyManagerProxy) attach(_ context.Context, g *guest, _ chan<- error) er
 	return nil
 }
 
+// leave implements leaver.
+func (k *keyManagerProxy) leave(bool) { k.detach() }
+
 func (k *keyManagerProxy) detach() { k.set(nil) }
 
 func (k *keyManagerProxy) set(m kms.KeyManager) {

@@ -47,7 +47,7 @@ func (i *instance) launch(ctx context.Context, dir string, env protocol.Environm
 		Stderr:           i.out,
 		SyncStdout:       i.out,
 		SyncStderr:       i.out,
-		GRPCDialOptions:  append(remote.DialOptions(), i.meter.options()...),
+		GRPCDialOptions:  append(append(remote.DialOptions(), i.calls.option()), i.meter.options()...),
 		RunnerFunc: func(_ hclog.Logger, handshake *exec.Cmd, sockets string) (runner.Runner, error) {
 			cmd.Env = append(append(cmd.Env, handshake.Env...), identity.Env)
 			from, after, err := i.starter(cmd, env, sockets)

@@ -68,6 +68,9 @@ func (n *networkProxy) attach(ctx context.Context, g *guest, _ chan<- error) err
 	return nil
 }
 
+// leave implements leaver.
+func (n *networkProxy) leave(bool) { n.detach() }
+
 func (n *networkProxy) detach() {
 	n.set(func() { n.current, n.ready = nil, false })
 }

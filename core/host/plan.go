@@ -19,6 +19,8 @@ type plan struct {
 	// yet.
 	onTrial *entry
 	removed bool
+	// round counts the restarts that were asked for.
+	round   int64
 	changed chan struct{} // closed at each change
 }
 
@@ -27,10 +29,27 @@ type entry struct {
 	Spec
 	// serial counts the entries of a plugin.
 	serial int64
+	// round is how many restarts had been asked for when it was to be run.
+	round int64
+	// held is what its source turned out to hold, nil where that is not known: what is started
+	// again is the same, though its tag may have moved, and what is gone back to what it was.
+	held *Artifact
+}
+
+// content names what an entry's source held.
+func (e *entry) content() string {
+	switch {
+	case e.held == nil:
+		return ""
+	case e.held.Digest != "":
+		return e.held.Digest
+	default:
+		return e.held.SHA256
+	}
 }
 
 func newPlan(s Spec) *plan {
-	return &plan{wanted: entry{s, 1}, changed: make(chan struct{})}
+	return &plan{wanted: entry{Spec: s, serial: 1}, changed: make(chan struct{})}
 }
 
 // want makes s the wanted entry, and reports whether it is another than before.
@@ -40,13 +59,40 @@ func (p *plan) want(s Spec) bool {
 	if same(&p.wanted.Spec, &s) {
 		return false
 	}
-	p.wanted = entry{s, p.wanted.serial + 1}
-	if p.good != nil && alike(&p.good.Spec, &s) {
-		p.good = &entry{s, p.wanted.serial} // with what changes without another process
+	next := entry{Spec: s, serial: p.wanted.serial + 1, round: p.round}
+	if alike(&p.wanted.Spec, &s) {
+		next.held = p.wanted.held
 	}
+	if p.good != nil && alike(&p.good.Spec, &s) { // with what changes without another process
+		next.held = p.good.held
+		p.good = &next
+	}
+	p.wanted = next
 	p.rejected = 0
 	p.notify()
 	return true
+}
+
+// again asks for another instance of what is wanted, also where that was found not to work
+// before: it is as good as another entry, which finds what its source holds now.
+func (p *plan) again() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.round++
+	p.wanted = entry{Spec: p.wanted.Spec, serial: p.wanted.serial + 1, round: p.round}
+	p.rejected = 0
+	p.notify()
+}
+
+// hold records what the source of an entry held.
+func (p *plan) hold(e entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, known := range []*entry{&p.wanted, p.good, p.onTrial} {
+		if known != nil && known.serial == e.serial {
+			known.held = e.held
+		}
+	}
 }
 
 // refuse records that the wanted entry e can't take over from running, which goes on.
@@ -87,7 +133,7 @@ func (p *plan) next() (e entry, removed bool, changed <-chan struct{}) {
 		case p.good != nil:
 			e = *p.good
 		}
-		e.Disabled = p.wanted.Disabled
+		e.Disabled, e.round = p.wanted.Disabled, p.round
 	}
 	return e, p.removed, p.changed
 }
@@ -104,7 +150,8 @@ func (p *plan) current() entry {
 func (p *plan) isWanted(e entry) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.wanted.serial == e.serial || alike(&p.wanted.Spec, &e.Spec)
+	return p.wanted.serial == e.serial ||
+		p.rejected != p.wanted.serial && p.wanted.round == e.round && alike(&p.wanted.Spec, &e.Spec)
 }
 
 // prove records that an entry works.
@@ -127,7 +174,7 @@ func (p *plan) proven(e entry) (it, anything bool) {
 	if p.good == nil {
 		return false, false
 	}
-	return p.good.serial == e.serial || alike(&p.good.Spec, &e.Spec), true
+	return p.good.serial == e.serial || p.good.content() == e.content() && alike(&p.good.Spec, &e.Spec), true
 }
 
 // reject records that an entry does not work. It reports whether there is another to go
@@ -149,10 +196,10 @@ func (p *plan) reject(e entry) bool {
 
 // restore takes over what an earlier host has found out: that good worked, and that the
 // wanted entry did not.
-func (p *plan) restore(good Spec) {
+func (p *plan) restore(good Spec, held *Artifact) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.good, p.rejected = &entry{good, 0}, p.wanted.serial
+	p.good, p.rejected = &entry{Spec: good, held: held}, p.wanted.serial
 }
 
 // isRejected reports whether the wanted entry was found not to work.

@@ -60,7 +60,11 @@ func play(kind, name string) {
 	case "types":
 		serveAll(&testTypes{base: base})
 	case "upgradable":
-		serveAll(&upgradable{testTypes: testTypes{base}, version: os.Getenv("TEST_VERSION")})
+		version := os.Getenv("TEST_VERSION")
+		if _, file, ok := strings.Cut(filepath.Base(os.Args[0]), "@"); ok { // see tag
+			version = file
+		}
+		serveAll(&upgradable{testTypes: testTypes{base}, version: version})
 	case "keys":
 		serveAll(&testKeyManager{base: base})
 	case "network":
@@ -178,6 +182,12 @@ type widgetHooks struct{}
 func (widgetHooks) Validate(_ context.Context, r *resource.Request) field.ErrorList {
 	if r.Name == "die" {
 		os.Exit(7)
+	}
+	if r.Name == "slow" { // until the test says so
+		_ = os.WriteFile("slow-began", nil, 0o600)
+		for _, err := os.Stat("slow-end"); err != nil; _, err = os.Stat("slow-end") {
+			time.Sleep(5 * time.Millisecond)
+		}
 	}
 	if r.Name == "bad" {
 		return field.ErrorList{field.Invalid(field.NewPath("spec", "size"), int64(-1), "must not be negative")}

@@ -68,6 +68,7 @@ type offer struct {
 	version string
 	points  []plugin.Point // only names and capabilities
 	conn    func() (grpc.ClientConnInterface, error)
+	calls   *underway
 }
 
 func (o *offer) point(name protocol.Point) *plugin.Point {
@@ -149,10 +150,10 @@ func (r *relay) close() {
 }
 
 // offer makes a plugin that has been configured callable; withdraw ends that. A call that is
-// under way then goes on for as long as the plugin does.
-func (r *relay) offer(g *guest) (withdraw func()) {
+// under way then goes on for as long as the plugin does, and is among its calls.
+func (r *relay) offer(g *guest, calls *underway) (withdraw func()) {
 	info := g.base.Info()
-	o := &offer{name: info.Name, version: info.Version}
+	o := &offer{name: info.Name, version: info.Version, calls: calls}
 	var closeConn func()
 	if g.client != nil {
 		for _, p := range g.points {

@@ -32,6 +32,7 @@ func (r *relay) forward(_ any, in grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
+	defer to.calls.relayed(method)()
 	conn, err := to.conn()
 	if err != nil {
 		return status.Errorf(codes.Unavailable, "plugin %s can't be reached: %v", to.name, err)

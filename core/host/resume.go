@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -23,8 +22,8 @@ func (s *supervisor) resume(e Spec, history []Revision, own func(string, Placeme
 		}
 		if r.State == RevisionRefused || r.State == RevisionRolledBack {
 			s.resumeBefore(history, r, own)
-		} else if r.Digest != "" {
-			s.pins.set(1, r.Digest)
+		} else {
+			s.plan.hold(entry{serial: 1, held: r.held()})
 		}
 		return
 	}
@@ -42,11 +41,18 @@ func (s *supervisor) resumeBefore(history []Revision, failed Revision, own func(
 		if len(errs) > 0 || err != nil || good.Validate() != nil {
 			continue
 		}
-		s.plan.restore(good)
-		s.pins.set(0, r.Digest)
+		s.plan.restore(good, r.held())
 		s.status.setCondition(ConditionUpgraded, false, string(failed.State), failed.Reason)
 		return
 	}
+}
+
+// held is what the revision's source held.
+func (r *Revision) held() *Artifact {
+	if r.Digest == "" && r.SHA256 == "" {
+		return nil
+	}
+	return &Artifact{Digest: r.Digest, SHA256: r.SHA256, Version: r.Version}
 }
 
 func (h *Host) wishFile(name string) string {
@@ -84,40 +90,12 @@ func (h *Host) Recall() {
 			err = u.UnmarshalJSON(b)
 		}
 		if err == nil && strings.TrimSuffix(filepath.Base(file), ".json") == u.GetName() {
-			err = h.wish(u)
+			err = h.wish(u, false)
 		}
 		if err != nil {
 			h.config.Logger.Warn("a plugin of an earlier run starts later", "file", file, "error", err)
 		}
 	}
-}
-
-// pins are the digests that references turned out to mean, by the serial of the entry: a
-// plugin that is started again is the same, though its tag may have moved.
-type pins struct {
-	mu sync.Mutex
-	of map[int64]string
-}
-
-func (p *pins) set(serial int64, digest string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.of == nil {
-		p.of = map[int64]string{}
-	}
-	p.of[serial] = digest
-}
-
-func (p *pins) get(serial int64) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.of[serial]
-}
-
-func (p *pins) clear() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.of = nil
 }
 
 // AtDigest is a reference to an OCI artifact with a digest in place of its tag.

@@ -27,32 +27,23 @@ func (e *hungError) Unwrap() error { return e.err }
 func (s *supervisor) session(ctx context.Context, e entry) (last entry, healthyFor time.Duration, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	over := make(chan struct{})
-	defer close(over)
-	go func() {
-		select {
-		case <-s.restarts:
-			cancel(errRestart)
-		case <-over:
-		}
-	}()
 	i := s.newInstance(e)
 	s.serving.Store(i)
 	stopLooking := s.endWhenReplaced(ctx, e, cancel)
 	err = i.prepare(ctx)
 	stopLooking()
 	if err != nil {
-		return e, 0, causeOr(ctx, err)
+		return i.entry, 0, causeOr(ctx, err)
 	}
 	if err := i.attachAll(ctx); err != nil {
-		err = i.orDeath(ctx, err)
-		i.end()
-		return e, 0, causeOr(ctx, err)
+		err = causeOr(ctx, i.orDeath(ctx, err))
+		i.end(ctx, err)
+		return i.entry, 0, err
 	}
 	for {
 		next, healthyFor, err := i.live(ctx)
 		if next == nil {
-			i.end()
+			i.end(ctx, err)
 			return i.entry, healthyFor, causeOr(ctx, err)
 		}
 		i = next
@@ -231,6 +222,11 @@ func (i *instance) orDeath(ctx context.Context, err error) error {
 	case <-patience.C:
 		return err
 	}
+}
+
+// goesForGood reports whether a session ended because nothing is to follow.
+func goesForGood(why error) bool {
+	return errors.Is(why, errRemoved) || errors.Is(why, errDisabled)
 }
 
 func setHealth(st *Status, h Health, reason string) { st.Health, st.Reason = h, reason }

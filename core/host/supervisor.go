@@ -45,9 +45,7 @@ type supervisor struct {
 	dropped   int64
 	droppedAt time.Time
 
-	pins     pins
-	restarts chan struct{} // a restart was asked for
-	stopped  chan struct{} // closed when supervise has returned
+	stopped chan struct{} // closed when supervise has returned
 
 	mu      sync.Mutex
 	status  Status
@@ -86,7 +84,6 @@ func newSupervisor(h *Host, spec Spec) (*supervisor, error) {
 		out:      out,
 		meter:    &meter{metrics: h.metrics, plugin: spec.Name},
 		attached: map[protocol.Point]*instance{},
-		restarts: make(chan struct{}, 1),
 		stopped:  make(chan struct{}),
 		changed:  make(chan struct{}),
 		status: Status{
@@ -235,8 +232,6 @@ func (s *supervisor) pause(ctx context.Context, e entry, err error, failures int
 		select {
 		case <-timer:
 			return true
-		case <-s.restarts:
-			return true
 		case <-changed:
 		case <-ctx.Done():
 			return false
@@ -244,11 +239,20 @@ func (s *supervisor) pause(ctx context.Context, e entry, err error, failures int
 	}
 }
 
-// restart asks for a new session.
+// restart asks for another instance of what is wanted.
 func (s *supervisor) restart() {
-	select {
-	case s.restarts <- struct{}{}:
-	default: // one is asked for already
+	s.update(func(st *Status) {
+		s.plan.again()
+		e := s.plan.current()
+		s.expectTrial(st, &e.Spec)
+	})
+}
+
+// expectTrial says that a plugin that runs is about to be tried in another instance, so that
+// who has asked for that does not take what runs for the outcome.
+func (s *supervisor) expectTrial(st *Status, spec *Spec) {
+	if st.Health == HealthHealthy || st.Health == HealthStandby || st.Health == HealthUnhealthy {
+		st.setCondition(ConditionUpgraded, false, "InProgress", "about to try "+entry{Spec: *spec}.origin()+" beside what runs")
 	}
 }
 

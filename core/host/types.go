@@ -99,6 +99,9 @@ func (t *typesHolder) forget() error {
 	return errors.Join(t.withdraw(types), t.forgetFile())
 }
 
+// leave implements leaver.
+func (t *typesHolder) leave(bool) { t.bundle.Leave() }
+
 func (t *typesHolder) detach() { t.bundle.Detach() }
 
 // drain implements drainer.

@@ -9,17 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// drainTimeout bounds the time in which calls under way may end on an instance that
-// another has taken over from.
-const drainTimeout = 15 * time.Second
-
-// drainer is a holder that knows of calls under way on instances that are no longer the
-// current one.
-type drainer interface {
-	// drain returns when all calls on earlier instances have ended, or with ctx.
-	drain(ctx context.Context)
-}
-
 // candidate is an instance that is tried beside the one that serves.
 type candidate struct {
 	*instance
@@ -37,24 +26,29 @@ func (c *candidate) ready() <-chan error {
 
 // consider starts a trial where another entry is wanted than the one that is served.
 func (w *watcher) consider(ctx context.Context, wanted entry) error {
-	if w.candidate != nil && w.candidate.entry.serial != wanted.serial {
+	if c := w.candidate; c != nil && (c.entry.serial != wanted.serial || c.entry.round != wanted.round) {
 		w.dropCandidate()
 	}
 	switch {
-	case w.entry.serial == wanted.serial || w.candidate != nil:
+	case w.candidate != nil, w.entry.serial == wanted.serial && w.entry.round == wanted.round:
 		return nil
-	case alike(&w.entry.Spec, &wanted.Spec):
+	case w.entry.round == wanted.round && alike(&w.entry.Spec, &wanted.Spec):
 		return w.adopt(ctx, wanted)
-	case wanted.Placement == Builtin || w.entry.Placement == Builtin:
-		return errReplaced // one implementation can't be two
+	case wanted.Placement != Process || w.entry.Placement != Process: // one that is there can't be two
+		if w.entry.round != wanted.round {
+			return errRestart
+		}
+		return errReplaced
 	}
 	w.log.Info("trying another entry of the plugin beside the one that serves", "source", wanted.origin())
 	ctx, cancel := context.WithCancel(ctx)
 	c := &candidate{instance: w.newInstance(wanted), cancel: cancel, done: make(chan error, 1)}
 	w.candidate = c
-	w.update(func(st *Status) {
-		st.setCondition(ConditionUpgraded, false, "InProgress", "trying "+wanted.origin()+" beside what runs")
-	})
+	if !w.plan.isRejected() { // else what was found stays true: this one is like what runs
+		w.update(func(st *Status) {
+			st.setCondition(ConditionUpgraded, false, "InProgress", "trying "+wanted.origin()+" beside what runs")
+		})
+	}
 	old := w.instance
 	go func() { c.done <- c.tryOut(ctx, old) }()
 	return nil
@@ -98,7 +92,7 @@ func (w *watcher) decide(ctx context.Context, err error) (*instance, error) {
 		if err = w.handOver(ctx, c.instance); err == nil {
 			return c.instance, nil
 		}
-		c.end()
+		c.end(ctx, err) // calls that had begun on it have their time
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -127,10 +121,17 @@ func (w *watcher) handOver(ctx context.Context, next *instance) error {
 		}
 		return err
 	}
-	old.detachAll() // from what next does not offer
+	old.leaveAll() // what next does not offer
+	// Calls under way end where they began, while work stops.
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		old.drain(ctx)
+	}()
 	// Work: old has stopped before next begins, so that nothing is done by both.
 	if working := old.work != nil; working {
 		if !old.stopWork() {
+			<-drained
 			old.guest.kill()
 			if old.guest.ended != nil {
 				<-old.guest.ended
@@ -140,25 +141,24 @@ func (w *watcher) handOver(ctx context.Context, next *instance) error {
 	}
 	before := old.snapshot()
 	after := next.snapshot()
+	restarted := next.entry.round != old.entry.round
+	lines, _ := old.out.tail(statusLines)
 	w.serving.Store(next)
 	w.supervisor.update(func(st *Status) {
 		st.takeOver(&after)
+		if restarted {
+			st.Restarts++
+			st.LastReason, st.LastOutput = errRestart.Error(), lines
+		}
 		if w.plan.isWanted(next.entry) {
 			st.conclude(before.Version)
 		}
 		st.record(next.revision(RevisionServing, ""))
 	})
 	w.log.Info("another instance has taken over", "from", before.Version, "to", after.Version)
-	w.out.note("version %s has taken over from version %s", after.Version, before.Version)
-	w.tell(corev1.EventTypeNormal, eventUpgraded, fmt.Sprintf("Version %s has taken over from version %s", after.Version, before.Version))
-	// Calls under way end where they began.
-	drain, cancel := context.WithTimeout(ctx, drainTimeout)
-	for _, h := range w.holders {
-		if d, ok := h.(drainer); ok {
-			d.drain(drain)
-		}
-	}
-	cancel()
+	w.tellTakeOver(&before, &after)
+	<-drained
+	old.detachAll()
 	old.guest.stop()
 	old.revoke()
 	if err := next.grant(ctx, next.granted); err != nil && ctx.Err() == nil {
@@ -169,7 +169,9 @@ func (w *watcher) handOver(ctx context.Context, next *instance) error {
 
 // adopt takes over what has changed in an entry without a new process: permissions.
 func (w *watcher) adopt(ctx context.Context, wanted entry) error {
+	wanted.held = w.entry.held
 	w.entry = wanted
+	w.plan.hold(wanted)
 	w.spec.Grant, w.spec.Permissions = wanted.Grant, wanted.Permissions
 	w.spec.Replacement, w.spec.Wish = wanted.Replacement, wanted.Wish
 	granted, pending := w.spec.granted(w.info.Permissions)

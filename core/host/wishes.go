@@ -88,8 +88,8 @@ func (w *wishes) run(ctx context.Context) {
 	}
 }
 
-// again looks at all wishes, as this host has begun to lead.
-func (w *wishes) again() {
+// lookAgain looks at all wishes, as this host has begun to lead.
+func (w *wishes) lookAgain() {
 	for _, name := range append(w.host.wished(), w.nodes.names()...) {
 		w.queue.Add(name)
 	}
@@ -139,10 +139,10 @@ func (w *wishes) carryOut(ctx context.Context, name string) error {
 	case u.GetDeletionTimestamp() != nil:
 		return w.finalize(ctx, u)
 	}
-	if err := w.host.wish(u); err != nil {
+	if err := w.host.wish(u, w.again(u)); err != nil {
 		return w.refuse(ctx, u, err)
 	}
-	w.restart(u)
+	w.note(u)
 	return w.protect(ctx, u)
 }
 
@@ -167,20 +167,22 @@ func (w *wishes) leads() bool {
 	return leading && w.host.config.Node == ""
 }
 
-// restart restarts the plugin where spec.restartedAt has another value than before.
-func (w *wishes) restart(u *unstructured.Unstructured) {
+// again reports whether the plugin is to be restarted: spec.restartedAt has another value than
+// when it was last asked.
+func (w *wishes) again(u *unstructured.Unstructured) bool {
 	at, _, _ := unstructured.NestedString(u.Object, "spec", "restartedAt")
 	w.mu.Lock()
 	before, known := w.restartedAt[u.GetName()]
-	w.restartedAt[u.GetName()] = at
 	w.mu.Unlock()
-	if !known || at == "" || at == before {
-		return
-	}
-	if s, err := w.host.plugin(u.GetName()); err == nil {
-		s.pins.clear() // what a tag means now is asked for again
-		s.restart()
-	}
+	return known && at != "" && at != before
+}
+
+// note keeps when a restart was last asked for, once that was carried out.
+func (w *wishes) note(u *unstructured.Unstructured) {
+	at, _, _ := unstructured.NestedString(u.Object, "spec", "restartedAt")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.restartedAt[u.GetName()] = at
 }
 
 // protect gives the object of a plugin that brings types the finalizer by which those are
@@ -247,6 +249,9 @@ func (w *wishes) forget(ctx context.Context, name string) error {
 	if err := w.host.unwish(ctx, name); err != nil {
 		return err
 	}
+	w.mu.Lock()
+	delete(w.restartedAt, name)
+	w.mu.Unlock()
 	config := &w.host.config
 	if !config.ManagePermissions || config.Client == nil || !w.leads() {
 		return nil
@@ -291,8 +296,9 @@ func wishOf(tree map[string]any) map[string]any {
 	return out
 }
 
-// wish puts what an object says into the catalogue.
-func (h *Host) wish(u *unstructured.Unstructured) error {
+// wish puts what an object says into the catalogue, and has the plugin restarted where again
+// is set.
+func (h *Host) wish(u *unstructured.Unstructured, again bool) error {
 	e, err := h.entryOf(u)
 	if err != nil {
 		return err
@@ -313,6 +319,9 @@ func (h *Host) wish(u *unstructured.Unstructured) error {
 		if s, err = h.plugin(e.Name); err != nil {
 			return err
 		}
+	}
+	if again { // before who waits learns that the object was seen
+		s.restart()
 	}
 	if s.snapshot().ObservedGeneration != u.GetGeneration() {
 		s.update(func(st *Status) { st.ObservedGeneration = u.GetGeneration() })
@@ -339,7 +348,7 @@ func (h *Host) unwish(ctx context.Context, name string) error {
 	if err != nil || s.spec.Wish == nil {
 		return nil // it is not there, which is what is wanted
 	}
-	ctx, cancel := context.WithTimeout(ctx, 4*h.config.StopTimeout+drainTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 4*h.config.StopTimeout+h.config.DrainTimeout)
 	defer cancel()
 	if err := h.Remove(ctx, name); err != nil {
 		return err

@@ -92,25 +92,37 @@ func (p *Plugins) Attach(name string, profile Profile, impl admission.Admission)
 	return m.place.Set(now), nil
 }
 
-// Detach says that a plugin is away.
-func (p *Plugins) Detach(name string) {
+// Detach says that a plugin is away. The channel is closed when its calls have ended.
+func (p *Plugins) Detach(name string) (drained <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if m := p.members[name]; m != nil {
-		m.place.Leave()
+	m := p.members[name]
+	if m == nil {
+		return ended
 	}
+	return m.place.Leave()
 }
 
-// Remove forgets a plugin: it is not asked any more, and not missed.
-func (p *Plugins) Remove(name string) {
+// Remove forgets a plugin: it is not asked any more, and not missed. The channel is closed when
+// its calls have ended.
+func (p *Plugins) Remove(name string) (drained <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if m := p.members[name]; m != nil {
-		delete(p.members, name)
-		m.place.Close()
-		p.publish()
+	m := p.members[name]
+	if m == nil {
+		return ended
 	}
+	delete(p.members, name)
+	p.publish()
+	return m.place.Close()
 }
+
+// ended is the channel of calls of which there are none.
+var ended = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 // place gives a plugin its place, or another profile to the one that it has. mu is held.
 func (p *Plugins) place(name string, profile Profile) (*member, error) {

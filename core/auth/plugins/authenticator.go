@@ -74,8 +74,8 @@ func (a *Authenticator) Attach(impl authentication.Authenticator) (drained <-cha
 	return a.place.Set(impl)
 }
 
-// Detach says that the plugin is away.
-func (a *Authenticator) Detach() { a.place.Leave() }
+// Detach says that the plugin is away. The channel is closed when its calls have ended.
+func (a *Authenticator) Detach() (drained <-chan struct{}) { return a.place.Leave() }
 
 // tokenPlugin asks about each token.
 type tokenPlugin struct {

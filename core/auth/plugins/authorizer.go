@@ -73,8 +73,8 @@ func (p *Authorizer) Attach(impl authorization.Authorizer) (drained <-chan struc
 	return p.place.Set(impl)
 }
 
-// Detach says that the plugin is away.
-func (p *Authorizer) Detach() { p.place.Leave() }
+// Detach says that the plugin is away. The channel is closed when its calls have ended.
+func (p *Authorizer) Detach() (drained <-chan struct{}) { return p.place.Leave() }
 
 // Authorize implements auth.Authorizer.
 func (p *Authorizer) Authorize(ctx context.Context, a auth.Attributes) (bool, string, error) {

@@ -47,12 +47,12 @@ func (p *Place[T]) Set(v T) (drained <-chan struct{}) {
 // Leave empties the place. Calls under way go on.
 func (p *Place[T]) Leave() (drained <-chan struct{}) { return p.swap(nil).retire() }
 
-// Close empties the place for good.
-func (p *Place[T]) Close() {
+// Close empties the place for good. Calls under way go on.
+func (p *Place[T]) Close() (drained <-chan struct{}) {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
-	p.Leave()
+	return p.Leave()
 }
 
 func (p *Place[T]) swap(s *Seat[T]) *Seat[T] {
