@@ -14,6 +14,7 @@ import (
 	"github.com/pintle-dev/pintle/sdk/network"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/resource"
+	"github.com/pintle-dev/pintle/sdk/runtimedriver"
 	"github.com/pintle-dev/pintle/sdk/scheduler"
 	"github.com/pintle-dev/pintle/sdk/scheduling"
 	"github.com/pintle-dev/pintle/sdk/storage"
@@ -57,6 +58,9 @@ func Of(impl plugin.Plugin) []plugin.Point {
 	}
 	if s, ok := impl.(storage.Storage); ok {
 		out = append(out, storage.Point(s))
+	}
+	if d, ok := impl.(runtimedriver.RuntimeDriver); ok {
+		out = append(out, runtimedriver.Point(d))
 	}
 	return out
 }

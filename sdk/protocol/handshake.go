@@ -51,6 +51,8 @@ const (
 	PointAPIService Point = "apiservice"
 	PointCloud      Point = "cloud"
 	PointStorage    Point = "storage"
+
+	PointRuntimeDriver Point = "runtimedriver"
 )
 
 // Extension points of the ways that requests take.
@@ -73,6 +75,8 @@ func PointVersions() map[Point][]int32 {
 		PointAPIService: {1},
 		PointCloud:      {1},
 		PointStorage:    {1},
+
+		PointRuntimeDriver: {1},
 
 		PointAdmission:      {1},
 		PointAuthentication: {1},
