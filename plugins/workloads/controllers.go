@@ -30,6 +30,7 @@ import (
 	"github.com/pintle-dev/pintle/plugins/workloads/servicecidrs"
 	"github.com/pintle-dev/pintle/plugins/workloads/statefulset"
 	"github.com/pintle-dev/pintle/plugins/workloads/ttlafterfinished"
+	"github.com/pintle-dev/pintle/plugins/workloads/volumes"
 )
 
 // parts is what controllers are made from.
@@ -37,6 +38,7 @@ type parts struct {
 	control.Kit
 	meta     metadata.Interface
 	config   *rest.Config
+	storages *volumes.Plugins
 	settings Settings
 }
 
@@ -79,6 +81,10 @@ func makers() []maker {
 		{"horizontal-pod-autoscaler-controller", func(p parts) (runner, error) { return podautoscaler.New(p.Kit, podautoscaler.Options{}) }},
 		{"persistentvolumeclaim-protection-controller", func(p parts) (runner, error) { return protection.NewClaims(p.Kit) }},
 		{"persistentvolume-protection-controller", func(p parts) (runner, error) { return protection.NewVolumes(p.Kit) }},
+		{"persistentvolume-binder-controller", func(p parts) (runner, error) { return volumes.NewBinder(p.Kit, p.storages) }},
+		{"persistentvolume-expander-controller", func(p parts) (runner, error) { return volumes.NewExpander(p.Kit, p.storages) }},
+		{"persistentvolume-attach-detach-controller", func(p parts) (runner, error) { return volumes.NewAttacher(p.Kit, p.storages) }},
+		{"ephemeral-volume-controller", func(p parts) (runner, error) { return volumes.NewEphemeral(p.Kit) }},
 		{"certificatesigningrequest-approving-controller", func(p parts) (runner, error) { return certificates.NewApprover(p.Kit) }},
 		{"certificatesigningrequest-cleaner-controller", func(p parts) (runner, error) { return certificates.NewCleaner(p.Kit) }},
 		{"token-cleaner-controller", func(p parts) (runner, error) { return bootstrap.NewCleaner(p.Kit) }},

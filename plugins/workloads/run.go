@@ -23,6 +23,7 @@ import (
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
 	"github.com/pintle-dev/pintle/plugins/workloads/defaults"
+	"github.com/pintle-dev/pintle/plugins/workloads/volumes"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 )
 
@@ -67,7 +68,7 @@ func (w *Workloads) Run(ctx context.Context, env plugin.Env) error {
 		},
 		Log: log,
 	}
-	runners, err := w.build(kit, meta, config)
+	runners, err := w.build(kit, meta, config, volumes.NewPlugins(env, log))
 	if err != nil {
 		return err
 	}
@@ -83,13 +84,13 @@ func (w *Workloads) Run(ctx context.Context, env plugin.Env) error {
 }
 
 // build makes the controllers that are not disabled.
-func (w *Workloads) build(kit control.Kit, meta metadata.Interface, config *rest.Config) ([]runner, error) {
+func (w *Workloads) build(kit control.Kit, meta metadata.Interface, config *rest.Config, storages *volumes.Plugins) ([]runner, error) {
 	var out []runner
 	for _, m := range makers() {
 		if !w.settings.enabled(m.name) {
 			continue
 		}
-		r, err := m.make(parts{Kit: kit, meta: meta, config: config, settings: w.settings})
+		r, err := m.make(parts{Kit: kit, meta: meta, config: config, storages: storages, settings: w.settings})
 		if err != nil {
 			return nil, fmt.Errorf("controller %s: %w", m.name, err)
 		}

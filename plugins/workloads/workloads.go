@@ -24,7 +24,7 @@ func (w *Workloads) Info() plugin.Info {
 	return plugin.Info{
 		Name:        "workloads",
 		Version:     "v0.1.0",
-		Description: "Deployments, ReplicaSets, ReplicationControllers, StatefulSets, DaemonSets, garbage collection, namespaces, service accounts, endpoints and node life cycle.",
+		Description: "Deployments, ReplicaSets, ReplicationControllers, StatefulSets, DaemonSets, garbage collection, namespaces, service accounts, endpoints, volumes of claims and node life cycle.",
 		Permissions: permissions(),
 	}
 }
@@ -38,7 +38,8 @@ func permissions() []rbacv1.PolicyRule {
 		// are, also those that do not exist yet.
 		{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"get", "list", "watch", "patch", "update", "delete", "deletecollection"}},
 		{NonResourceURLs: []string{"/api", "/api/*", "/apis", "/apis/*"}, Verbs: []string{"get"}},
-		rule("", []string{"pods", "serviceaccounts", "configmaps", "endpoints", "events", "persistentvolumeclaims"}, "create"),
+		rule("", []string{"pods", "serviceaccounts", "configmaps", "endpoints", "events", "persistentvolumeclaims", "persistentvolumes"}, "create"),
+		rule("storage.k8s.io", []string{"volumeattachments"}, "create"),
 		rule("apps", []string{"replicasets", "controllerrevisions"}, "create"),
 		rule("discovery.k8s.io", []string{"endpointslices"}, "create"),
 		rule("batch", []string{"jobs"}, "create"),

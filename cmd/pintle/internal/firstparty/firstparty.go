@@ -25,7 +25,7 @@ type entry struct {
 func catalogue() map[string]entry {
 	return map[string]entry{
 		"scheduler":    {new: func() plugin.Plugin { return scheduler.New() }, uses: []protocol.Point{protocol.PointScheduling}},
-		"workloads":    {new: func() plugin.Plugin { return workloads.New() }},
+		"workloads":    {new: func() plugin.Plugin { return workloads.New() }, uses: []protocol.Point{protocol.PointStorage}},
 		"cloud":        {new: func() plugin.Plugin { return cloud.New() }, uses: []protocol.Point{protocol.PointCloud}},
 		"network":      {new: func() plugin.Plugin { return network.New() }, nodeScoped: true},
 		"serviceproxy": {new: func() plugin.Plugin { return serviceproxy.New() }, nodeScoped: true},
