@@ -9,6 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// mappedOfFiles is how many bytes of files, which are nearly all of the executable, are mapped.
+func mappedOfFiles() (int, error) {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, fmt.Errorf("reading how much is mapped: %w", err)
+	}
+	var size, resident, shared int
+	if _, err := fmt.Sscan(string(b), &size, &resident, &shared); err != nil {
+		return 0, fmt.Errorf("how much is mapped: %q: %w", b, err)
+	}
+	return shared * os.Getpagesize(), nil
+}
+
 func dropExecutablePages() error {
 	exe, err := os.Readlink("/proc/self/exe")
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/config"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
+	_ "github.com/pintle-dev/pintle/cmd/pintle/internal/translations" // before kubectl's packages
 )
 
 // newKubectl embeds kubectl. Without --kubeconfig and $KUBECONFIG it is the administrator

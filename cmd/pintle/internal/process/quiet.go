@@ -3,9 +3,13 @@ package process
 import (
 	"runtime/metrics"
 	"time"
+
+	"github.com/pintle-dev/pintle/sdk/serve"
 )
 
 const (
+	// started is when a process has done what it does only when it starts.
+	started = 3 * time.Second
 	// quietInterval is how often TrimWhenQuiet looks.
 	quietInterval = 15 * time.Second
 	// quietBytes allocated in an interval are what a process with little to do needs.
@@ -17,13 +21,18 @@ const (
 // TrimWhenQuiet gives memory back, as TrimAfterStart does, when the work that needed it is over. The garbage
 // collector keeps as much as it was last allowed to use, since it can't know that nothing
 // more comes, and collects a quiet heap every two minutes at the latest without giving
-// that back.
+// that back. The pages of the program that were mapped for what is done now and then are given
+// back in every quiet interval.
 func TrimWhenQuiet() {
 	go func() {
-		var q quiet
+		time.Sleep(started)
+		q := quiet{last: readUsage()}
 		for range time.Tick(quietInterval) {
-			if q.trim(readUsage()) {
+			switch calm, gain := q.look(readUsage()); {
+			case gain:
 				giveBack()
+			case calm:
+				serve.Unmap()
 			}
 		}
 	}()
@@ -50,9 +59,10 @@ func readUsage() usage {
 // quiet tells when there has been nothing to do for a while.
 type quiet struct{ last usage }
 
-// trim looks at the usage an interval after the last time.
-func (q *quiet) trim(u usage) bool {
-	calm := u.allocated-q.last.allocated < quietBytes
+// look looks at the usage an interval after the last time: whether there was little to do in it,
+// and whether giving back what it left behind is worth a garbage collection.
+func (q *quiet) look(u usage) (calm, gain bool) {
+	calm = u.allocated-q.last.allocated < quietBytes
 	q.last = u
-	return calm && u.held > u.live+max(worthTrimming, u.live/4)
+	return calm, calm && u.held > u.live+max(worthTrimming, u.live/4)
 }

@@ -8,17 +8,18 @@ func TestQuiet(t *testing.T) {
 		name   string
 		before uint64
 		now    usage
-		want   bool
+		calm   bool
+		gain   bool
 	}{
-		{"busy", 0, usage{allocated: 100 * mib, live: 40 * mib, held: 90 * mib}, false},
-		{"done with much", 100 * mib, usage{allocated: 101 * mib, live: 40 * mib, held: 90 * mib}, true},
-		{"nothing to gain", 100 * mib, usage{allocated: 101 * mib, live: 40 * mib, held: 50 * mib}, false},
-		{"little to gain for a large heap", 100 * mib, usage{allocated: 101 * mib, live: 400 * mib, held: 450 * mib}, false},
+		{"busy", 0, usage{allocated: 100 * mib, live: 40 * mib, held: 90 * mib}, false, false},
+		{"done with much", 100 * mib, usage{allocated: 101 * mib, live: 40 * mib, held: 90 * mib}, true, true},
+		{"nothing to gain", 100 * mib, usage{allocated: 101 * mib, live: 40 * mib, held: 50 * mib}, true, false},
+		{"little to gain for a large heap", 100 * mib, usage{allocated: 101 * mib, live: 400 * mib, held: 450 * mib}, true, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			q := quiet{last: usage{allocated: tc.before}}
-			if got := q.trim(tc.now); got != tc.want {
-				t.Errorf("trim = %v, want %v", got, tc.want)
+			if calm, gain := q.look(tc.now); calm != tc.calm || gain != tc.gain {
+				t.Errorf("calm %v, gain %v, want %v, %v", calm, gain, tc.calm, tc.gain)
 			}
 		})
 	}
