@@ -102,6 +102,7 @@ func newAgent(cfg Config, client kubernetes.Interface) *Agent {
 	a.runtime = newRuntimeCache(cfg.Driver, a.log, a.runtimeChanged, a.ends.live)
 	a.objects = newObjects(client, a.refreshVolumes)
 	a.volumes = volume.NewManager(filepath.Join(cfg.Dir, "pods"), a.objects)
+	a.volumes.Persist(volume.Persistent{Claims: a.objects, Storages: cfg.Storages, Node: cfg.NodeName})
 	a.services = newServices(client)
 	a.network = newNodeNetwork(a)
 	a.node = newNodeStatus(a)
@@ -251,7 +252,7 @@ func (a *Agent) Teardown(ctx context.Context) error {
 			wg.Go(func() {
 				err := a.teardownSandbox(ctx, sb.ID)
 				if err == nil {
-					err = a.volumes.Teardown(string(uid))
+					err = a.volumes.Abandon(string(uid))
 				}
 				mu.Lock()
 				errs = append(errs, err)
@@ -262,7 +263,7 @@ func (a *Agent) Teardown(ctx context.Context) error {
 	wg.Wait()
 	if uids, err := a.volumes.Pods(); err == nil {
 		for _, uid := range uids {
-			errs = append(errs, a.volumes.Teardown(uid))
+			errs = append(errs, a.volumes.Abandon(uid))
 		}
 	}
 	if !a.cfg.NoCgroups {

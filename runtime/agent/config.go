@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 
+	"github.com/pintle-dev/pintle/runtime/volume"
 	"github.com/pintle-dev/pintle/sdk/network"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
@@ -41,6 +42,9 @@ type Config struct {
 	Network Network
 	// NetworkEnv is handed to Network.Setup.
 	NetworkEnv plugin.Env
+	// Storages mount volumes of claims; without them, claims that are bound to local volumes
+	// can be used.
+	Storages volume.Storages
 
 	// Dir holds the agent's state: volumes and logs of pods. Absolute. Required.
 	Dir string

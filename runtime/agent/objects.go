@@ -8,6 +8,7 @@ import (
 
 	authv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -223,6 +224,21 @@ func (o *objects) Secret(ctx context.Context, namespace, name string) (*corev1.S
 		return nil, err
 	}
 	return s, nil
+}
+
+// Claim implements volume.Claims.
+func (o *objects) Claim(ctx context.Context, namespace, name string) (*corev1.PersistentVolumeClaim, error) {
+	return o.client.CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
+}
+
+// PersistentVolume implements volume.Claims.
+func (o *objects) PersistentVolume(ctx context.Context, name string) (*corev1.PersistentVolume, error) {
+	return o.client.CoreV1().PersistentVolumes().Get(ctx, name, metav1.GetOptions{})
+}
+
+// Attachment implements volume.Claims.
+func (o *objects) Attachment(ctx context.Context, name string) (*storagev1.VolumeAttachment, error) {
+	return o.client.StorageV1().VolumeAttachments().Get(ctx, name, metav1.GetOptions{})
 }
 
 // Token implements volume.Source.

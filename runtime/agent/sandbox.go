@@ -260,7 +260,7 @@ func (a *Agent) clean(ctx context.Context, uid types.UID, namespace, name string
 			return err
 		}
 	}
-	if err := a.volumes.Teardown(string(uid)); err != nil {
+	if err := a.volumes.Teardown(ctx, string(uid)); err != nil {
 		return err
 	}
 	for _, qos := range []corev1.PodQOSClass{corev1.PodQOSGuaranteed, corev1.PodQOSBurstable, corev1.PodQOSBestEffort} {
@@ -281,4 +281,11 @@ func (w *worker) setupVolumes(ctx context.Context, pod *corev1.Pod, podIPs []str
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	return w.a.volumes.Setup(ctx, pod, w.a.downwardFacts(podIPs))
+}
+
+// releaseVolumes unmounts what a pod that has ended has of claims.
+func (w *worker) releaseVolumes(ctx context.Context) error {
+	w.a.volumeLocks.lock(w.uid)
+	defer w.a.volumeLocks.unlock(w.uid)
+	return w.a.volumes.Release(ctx, string(w.uid))
 }

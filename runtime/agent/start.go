@@ -14,6 +14,7 @@ import (
 	"github.com/pintle-dev/pintle/runtime/image"
 	"github.com/pintle-dev/pintle/runtime/logs"
 	"github.com/pintle-dev/pintle/runtime/probe"
+	"github.com/pintle-dev/pintle/runtime/volume"
 	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
@@ -73,7 +74,9 @@ func (w *worker) startOp(act Action) func(ctx context.Context) (func(), error) {
 		}
 		paths, err := w.setupVolumes(ctx, pod, facts.podIPs)
 		if err != nil {
-			a.recorder.Event(pod, corev1.EventTypeWarning, "FailedMount", err.Error())
+			for _, one := range volume.Failures(err) {
+				a.recorder.Event(pod, corev1.EventTypeWarning, "FailedMount", one.Error())
+			}
 			return nil, err
 		}
 		if joined != nil && asksForPodIP(spec) {

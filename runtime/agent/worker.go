@@ -281,6 +281,9 @@ func (w *worker) act(act Action) {
 			if err := w.detach(ctx, sb); err != nil {
 				return nil, err
 			}
+			if err := w.releaseVolumes(ctx); err != nil {
+				return nil, err
+			}
 			return func() { w.obs.Released = true }, nil
 		})
 	case ActRemove:

@@ -25,11 +25,13 @@ type Source interface {
 }
 
 // Manager makes the volumes of the pods of one node. Calls for different pods may be made
-// concurrently, calls for one pod may not.
+// concurrently, calls for one pod may not, and Setup must not follow Release.
 type Manager struct {
 	dir    string
 	src    Source
 	tokens *tokens
+
+	persistent Persistent
 }
 
 // NewManager makes a Manager that keeps everything below dir, one directory per pod UID.
@@ -54,7 +56,7 @@ func (m *Manager) Setup(ctx context.Context, pod *corev1.Pod, f downward.Facts) 
 		v := &pod.Spec.Volumes[i]
 		p, err := m.setup(ctx, pod, v, f)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("MountVolume.SetUp failed for volume %q : %w", v.Name, err))
+			errs = append(errs, err)
 			continue
 		}
 		paths[v.Name] = p
@@ -62,7 +64,27 @@ func (m *Manager) Setup(ctx context.Context, pod *corev1.Pod, f downward.Facts) 
 	return paths, errors.Join(errs...)
 }
 
+// Failures are the errors of the volumes that Setup could not make, each for itself.
+func Failures(err error) []error {
+	if all, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // as Setup returned it
+		return all.Unwrap()
+	}
+	return []error{err}
+}
+
 func (m *Manager) setup(ctx context.Context, pod *corev1.Pod, v *corev1.Volume, f downward.Facts) (string, error) {
+	if claim, _ := claimOf(pod, v); claim != "" {
+		return m.claimed(ctx, pod, v)
+	}
+	p, err := m.make(ctx, pod, v, f)
+	if err != nil {
+		return "", setUpError(v.Name, err)
+	}
+	return p, nil
+}
+
+// make makes a volume that lives as long as its pod.
+func (m *Manager) make(ctx context.Context, pod *corev1.Pod, v *corev1.Volume, f downward.Facts) (string, error) {
 	dir := m.volumeDir(string(pod.UID), v.Name)
 	switch {
 	case v.EmptyDir != nil:
@@ -156,10 +178,13 @@ func hostPath(h *corev1.HostPathVolumeSource) error {
 	return nil
 }
 
-// Teardown removes all volumes of a pod. What is mounted is unmounted first; a pod that
-// has none is no error.
-func (m *Manager) Teardown(uid string) error {
+// Teardown removes all volumes of a pod. What is mounted is unmounted first, by its storage
+// where it has one; a pod that has none is no error.
+func (m *Manager) Teardown(ctx context.Context, uid string) error {
 	m.tokens.forget(uid)
+	if err := m.Release(ctx, uid); err != nil {
+		return err
+	}
 	return removeAll(m.PodDir(uid))
 }
 
@@ -177,6 +202,17 @@ func (m *Manager) Pods() ([]string, error) {
 }
 
 func removeAll(dir string) error {
+	if err := unmountBelow(dir); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove volumes: %w", err)
+	}
+	return nil
+}
+
+// unmountBelow unmounts all that is mounted in a directory.
+func unmountBelow(dir string) error {
 	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
 	if err != nil {
 		return fmt.Errorf("remove volumes: %w", err)
@@ -192,9 +228,6 @@ func removeAll(dir string) error {
 	}
 	if len(left) > 0 { // never walk into a file system that is not ours
 		return fmt.Errorf("%s is still mounted", left[0].Mountpoint)
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove volumes: %w", err)
 	}
 	return nil
 }

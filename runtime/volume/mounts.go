@@ -19,9 +19,11 @@ import (
 // expand resolves $(VAR) in subPathExpr.
 func (m *Manager) Mounts(pod *corev1.Pod, c *corev1.Container, paths map[string]string, expand func(string) (string, error)) ([]driver.Mount, error) {
 	readOnly := map[string]bool{}
-	for _, v := range pod.Spec.Volumes {
+	for i := range pod.Spec.Volumes {
+		v := &pod.Spec.Volumes[i]
 		// What is written by the agent is not for containers to write.
-		readOnly[v.Name] = v.ConfigMap != nil || v.Secret != nil || v.DownwardAPI != nil || v.Projected != nil
+		_, claimReadOnly := claimOf(pod, v)
+		readOnly[v.Name] = claimReadOnly || v.ConfigMap != nil || v.Secret != nil || v.DownwardAPI != nil || v.Projected != nil
 	}
 	out := make([]driver.Mount, 0, len(c.VolumeMounts))
 	for i, vm := range c.VolumeMounts {

@@ -130,7 +130,7 @@ func TestVolumesFromObjects(t *testing.T) {
 	if got := contents(t, filepath.Join(paths["all"], "token")); got != "token-2" {
 		t.Errorf("token is %q", got)
 	}
-	if err := m.Teardown("uid"); err != nil {
+	if err := m.Teardown(context.Background(), "uid"); err != nil {
 		t.Error(err)
 	}
 	if left, _ := m.Pods(); len(left) > 0 {
@@ -200,7 +200,7 @@ func TestEmptyDir(t *testing.T) {
 			t.Errorf("a second Setup emptied %s", p)
 		}
 	}
-	if err := m.Teardown("uid"); err != nil {
+	if err := m.Teardown(context.Background(), "uid"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(m.PodDir("uid")); !os.IsNotExist(err) {
@@ -215,7 +215,7 @@ func TestSubPath(t *testing.T) {
 		vol("v", corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}),
 		vol("cm", corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "cm"}}}),
 	)
-	defer m.Teardown("uid")
+	defer m.Teardown(context.Background(), "uid")
 	paths, err := m.Setup(context.Background(), pod, downward.Facts{})
 	if err != nil {
 		t.Fatal(err)
