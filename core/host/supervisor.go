@@ -102,6 +102,8 @@ func newSupervisor(h *Host, spec Spec) (*supervisor, error) {
 		protocol.PointCloud:      newCloudHolder(s),
 		protocol.PointStorage:    newStorageHolder(s),
 
+		protocol.PointRuntimeDriver: newDriverHolder(s),
+
 		protocol.PointAdmission:      &admissionHolder{supervisor: s},
 		protocol.PointAuthentication: newAuthenticationHolder(s),
 		protocol.PointAuthorization:  newAuthorizationHolder(s),

@@ -113,6 +113,7 @@ func TestDriver(t *testing.T) {
 	part("restart of the agent", restartOfTheAgent)
 	part("end of containerd", endOfContainerd)
 	part("pull", func(h *host) { pull(h, busybox) })
+	part("contract", contract)
 	part("errors", errorsOfCreation)
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/pintle-dev/pintle/runtime/driver/containerd/daemon"
 	"github.com/pintle-dev/pintle/runtime/internal/testimage"
+	"github.com/pintle-dev/pintle/sdk/plugintest"
 	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
@@ -157,6 +158,24 @@ func pull(h *host, busybox interface{}) {
 	if _, err := h.d.PullImage(ctx, strings.Replace(ref, ":v1", ":v2", 1), nil); err == nil || !strings.Contains(err.Error(), "not found") {
 		h.Errorf("an image that does not exist gave %v", err)
 	}
+}
+
+// contract holds the driver to what is asked of those that are plugins.
+func contract(h *host) {
+	srv := httptest.NewServer(registry.New())
+	defer srv.Close()
+	ref := strings.TrimPrefix(srv.URL, "http://") + "/team/contract:v1"
+	r, err := name.ParseReference(ref)
+	if err != nil {
+		h.Fatal(err)
+	}
+	if err := remote.Write(r, testimage.Busybox(h.T)); err != nil {
+		h.Fatal(err)
+	}
+	plugintest.ExploreRuntimeDriver(h.T, h.d, plugintest.Containers{
+		Image: ref, Sleep: []string{"sleep", "1000"}, Print: []string{"sh", "-c", "echo some words; exit 3"}, Printed: "some words",
+		Copy: []string{"cat"}, Fail: []string{"sh", "-c", "exit 7"}, Cgroup: h.cgroup,
+	})
 }
 
 func errorsOfCreation(h *host) {

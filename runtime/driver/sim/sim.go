@@ -24,6 +24,8 @@ type Options struct {
 	Ignore func(cfg driver.ContainerConfig) bool
 	// Create may fail a creation.
 	Create func(cfg driver.ContainerConfig) error
+	// NoNetwork makes sandboxes that need no network plugin: pods have the node's address.
+	NoNetwork bool
 }
 
 // Driver is a driver.Driver.
@@ -67,7 +69,7 @@ func (d *Driver) RunSandbox(_ context.Context, cfg driver.SandboxConfig) (driver
 			ID: cfg.ID, Namespace: cfg.Namespace, Name: cfg.Name, UID: cfg.UID, Attempt: cfg.Attempt,
 			Ready: true, CreatedAt: time.Now(), Labels: cfg.Labels,
 		}
-		if !cfg.HostNetwork {
+		if !cfg.HostNetwork && !d.opts.NoNetwork {
 			s.NetNS = "/sim/" + cfg.ID
 		}
 		d.sandboxes[cfg.ID] = s
@@ -232,6 +234,9 @@ var errHollow = errors.New("containers of this node are simulated: there is no p
 
 // Exec implements driver.Streams.
 func (d *Driver) Exec(_ context.Context, id string, cmd []string, _ driver.Stdio) (int, error) {
+	if _, ok := d.Config(id); !ok {
+		return 0, fmt.Errorf("container %s: %w", id, driver.ErrNotFound)
+	}
 	if d.opts.Exec != nil {
 		return d.opts.Exec(id, cmd)
 	}
@@ -239,7 +244,12 @@ func (d *Driver) Exec(_ context.Context, id string, cmd []string, _ driver.Stdio
 }
 
 // Attach implements driver.Streams.
-func (d *Driver) Attach(context.Context, string, driver.Stdio) error { return errHollow }
+func (d *Driver) Attach(_ context.Context, id string, _ driver.Stdio) error {
+	if _, ok := d.Config(id); !ok {
+		return fmt.Errorf("container %s: %w", id, driver.ErrNotFound)
+	}
+	return errHollow
+}
 
 // PullImage implements driver.Images.
 func (d *Driver) PullImage(_ context.Context, ref string, _ *driver.RegistryAuth) (driver.Image, error) {
@@ -259,8 +269,10 @@ func (d *Driver) PullImage(_ context.Context, ref string, _ *driver.RegistryAuth
 func (d *Driver) ImageStatus(_ context.Context, ref string) (driver.Image, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if i, ok := d.images[ref]; ok {
-		return i, nil
+	for name, i := range d.images {
+		if name == ref || i.ID == ref {
+			return i, nil
+		}
 	}
 	if d.opts.Pull == nil {
 		return driver.Image{ID: "sha256:" + ref, RepoTags: []string{ref}}, nil
