@@ -70,7 +70,8 @@ type Spec struct {
 	// asks for beyond them is only listed in its status.
 	Permissions []rbacv1.PolicyRule
 	// Uses are the points of other plugins that it may call, such as a scheduler's
-	// "scheduling".
+	// "scheduling". A third party's plugin may call those of them that its manifest asks for,
+	// or with Grant all of these.
 	Uses []protocol.Point
 	// Env is the plugin's environment beside the few variables the host sets itself (PATH,
 	// HOME, TMPDIR and those of the handshake). Nothing is inherited.

@@ -58,7 +58,9 @@ func TestRestartHandsOverWithoutAFailedCall(t *testing.T) {
 		if err := r.Restart("up"); err != nil {
 			t.Fatal(err)
 		}
-		st := r.wait(t, "up", func(st host.Status) bool { return st.Restarts == i+1 && upgraded("Serving")(st) || st.Restarts == i+1 && upgraded("Proven")(st) })
+		st := r.wait(t, "up", func(st host.Status) bool {
+			return st.Restarts == i+1 && upgraded("Serving")(st) || st.Restarts == i+1 && upgraded("Proven")(st)
+		})
 		if st.PID == before.PID {
 			t.Error("it is the same process")
 		}
@@ -231,7 +233,9 @@ func TestATagThatMovedIsAnUpgrade(t *testing.T) {
 	if err := r.Restart("up"); err != nil {
 		t.Fatal(err)
 	}
-	st = r.wait(t, "up", func(now host.Status) bool { return upgraded("Refused")(now) && now.Restarts == st.Restarts+1 && serves("1.0.0")(now) })
+	st = r.wait(t, "up", func(now host.Status) bool {
+		return upgraded("Refused")(now) && now.Restarts == st.Restarts+1 && serves("1.0.0")(now)
+	})
 	source.move("3.0.0")
 	if err := r.Restart("up"); err != nil {
 		t.Fatal(err)

@@ -147,6 +147,9 @@ func (st *Status) setGranted(name string, pending []policyRule) {
 	if len(pending) > 0 {
 		missing = append(missing, fmt.Sprintf("not granted: %s (`pintle plugin grant %s` grants them)", RulesText(pending), name))
 	}
+	if len(st.PendingUses) > 0 {
+		missing = append(missing, usesText(st.PendingUses, name))
+	}
 	if len(st.PendingMachine) > 0 {
 		missing = append(missing, "not given of the machine: "+strings.Join(st.PendingMachine, "; ")+" (files and privileges of its entry give them)")
 	}
@@ -173,6 +176,7 @@ func (st *Status) takeOver(from *Status) {
 	st.Digest, st.SignedBy = from.Digest, from.SignedBy
 	st.Requested, st.Granted, st.PendingPermissions = from.Requested, from.Granted, from.PendingPermissions
 	st.PendingMachine = from.PendingMachine
+	st.Uses, st.PendingUses, st.Requires = from.Uses, from.PendingUses, from.Requires
 	if c, ok := from.Condition(ConditionGranted); ok {
 		st.setCondition(c.Type, c.Status, c.Reason, c.Message)
 	}

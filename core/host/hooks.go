@@ -107,7 +107,7 @@ func (h *pluginHooks) restrictNodes(r *resource.Request, object map[string]any) 
 }
 
 // Validate implements resource.Validator.
-func (h *pluginHooks) Validate(_ context.Context, r *resource.Request) field.ErrorList {
+func (h *pluginHooks) Validate(ctx context.Context, r *resource.Request) field.ErrorList {
 	if r.Subresource != "" {
 		return nil
 	}
@@ -121,9 +121,13 @@ func (h *pluginHooks) Validate(_ context.Context, r *resource.Request) field.Err
 	}
 	if !kept { // what is kept by a host it puts right itself
 		errs = append(errs, validateWish(r)...)
+		errs = append(errs, keepEnabled(ctx, r)...)
 		if slices.Contains(h.Configured, r.Name) {
 			errs = append(errs, field.Forbidden(field.NewPath("metadata", "name"), fmt.Sprintf("plugin %q is in the configuration (plugins), which counts: change it there", r.Name)))
 		}
+	}
+	if v, ok := lookup(r.Object, "metadata", "annotations", DependentsAnnotation).(string); ok {
+		errs = append(errs, oneOf(field.NewPath("metadata", "annotations").Key(DependentsAnnotation), v, "", DependentsIgnore)...)
 	}
 	if v, ok := lookup(r.Object, "metadata", "annotations", RemovalAnnotation).(string); ok {
 		errs = append(errs, oneOf(field.NewPath("metadata", "annotations").Key(RemovalAnnotation), v, "", RemovalPurge, RemovalOrphan)...)
@@ -159,8 +163,11 @@ func (h *pluginHooks) GracePeriod(ctx context.Context, r *resource.Request, _ *i
 	if err := h.restrictNodes(r, r.Old); err != nil {
 		return 0, err
 	}
-	if _, kept := lookup(r.Old, "metadata", "labels", labelHost).(string); kept || h.Count == nil {
+	if _, kept := lookup(r.Old, "metadata", "labels", labelHost).(string); kept {
 		return 0, nil
+	}
+	if err := keepRequired(ctx, r); err != nil || h.Count == nil {
+		return 0, err
 	}
 	if v, _ := lookup(r.Old, "metadata", "annotations", RemovalAnnotation).(string); v != "" {
 		return 0, nil

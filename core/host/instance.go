@@ -148,6 +148,7 @@ func (i *instance) fetch(ctx context.Context) error {
 	i.plan.hold(i.entry)
 	if m := a.Manifest; m != nil {
 		i.spec.Limits = i.spec.Limits.or(m.Resources)
+		i.spec.Uses, _ = i.entry.usesOf(m)
 	}
 	return i.fits(a.Manifest)
 }

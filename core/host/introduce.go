@@ -23,6 +23,7 @@ func (i *instance) introduce(ctx context.Context) error {
 	}
 	var pending []policyRule
 	i.granted, pending = i.spec.granted(i.info.Permissions)
+	_, uses := i.entry.usesOf(i.artifact.Manifest)
 	machine := i.spec.pendingMachine(i.artifact.Manifest)
 	i.update(func(st *Status) {
 		st.Version, st.Description, st.Points = i.info.Version, i.info.Description, g.points
@@ -30,6 +31,7 @@ func (i *instance) introduce(ctx context.Context) error {
 		st.Placement = i.entry.Placement
 		st.SHA256, st.Digest, st.SignedBy = i.spec.SHA256, i.artifact.Digest, i.artifact.SignedBy
 		st.PendingMachine = machine
+		st.Uses, st.PendingUses = i.spec.Uses, uses
 		st.setGranted(i.spec.Name, pending)
 	})
 	i.supervisor.tellPending(len(pending), machine)

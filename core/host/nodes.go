@@ -330,6 +330,8 @@ func (h *Host) foresee(ctx context.Context, e *Spec) (Status, error) {
 			st.Requested, st.Description = m.Permissions, m.Description
 			st.Granted, st.PendingPermissions = e.granted(m.Permissions)
 			st.PendingMachine = e.pendingMachine(m)
+			st.Uses, st.PendingUses = e.usesOf(m)
+			st.Requires = m.Requires
 		}
 	}
 	return st, nil

@@ -221,6 +221,9 @@ func same(a, b *Spec) bool {
 func alike(a, b *Spec) bool {
 	x, y := *a, *b
 	for _, s := range []*Spec{&x, &y} {
+		if !s.FirstParty() {
+			s.Uses = nil // usesAsNow tells
+		}
 		s.Grant, s.Permissions, s.Disabled, s.Replacement = false, nil, false, Replacement{}
 		s.Source.AllowUnsigned = false
 	}

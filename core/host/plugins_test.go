@@ -65,6 +65,8 @@ func play(kind, name string) {
 			version = file
 		}
 		serveAll(&upgradable{testTypes: testTypes{base}, version: version})
+	case "caller":
+		serveAll(&testCaller{base: base})
 	case "keys":
 		serveAll(&testKeyManager{base: base})
 	case "network":

@@ -3,9 +3,11 @@ package host
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -120,6 +122,9 @@ func (r *relay) listen() error {
 	l, err := net.Listen("unix", r.socket) //nolint:noctx // listening on a unix socket does not wait
 	if err != nil {
 		return fmt.Errorf("socket for calls from plugin to plugin: %w", err)
+	}
+	if err := os.Chmod(r.socket, 0o666); err != nil { //nolint:gosec // guests are users of their own; who calls shows a token
+		return errors.Join(fmt.Errorf("socket for calls from plugin to plugin: %w", err), l.Close())
 	}
 	r.server = grpc.NewServer(
 		grpc.ForceServerCodecV2(frameCodec{}), grpc.UnknownServiceHandler(r.forward),

@@ -97,6 +97,7 @@ func (i *instance) awaitRequired(ctx context.Context) error {
 	if m := i.artifact.Manifest; m != nil {
 		list = m.Requires
 	}
+	i.update(func(st *Status) { st.Requires = list })
 	r := i.host.requirements
 	if i.serving.Load() == i {
 		r.set(i.spec.Name, list)

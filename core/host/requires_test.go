@@ -20,11 +20,12 @@ type manifests struct {
 }
 
 func (m manifests) Fetch(_ context.Context, s host.Source) (host.Artifact, error) {
-	found, ok := m.of[s.OCI]
+	name, _, _ := strings.Cut(s.OCI, "@")
+	found, ok := m.of[name]
 	if !ok {
 		return host.Artifact{}, fmt.Errorf("there is no %s", s.OCI)
 	}
-	return host.Artifact{Path: m.path, Version: found.Version, Manifest: &found, Digest: "sha256:" + s.OCI}, nil
+	return host.Artifact{Path: m.path, Version: found.Version, Manifest: &found, Digest: "sha256:" + name}, nil
 }
 
 func fetched(t *testing.T, list ...manifest.Manifest) func(*host.Config) {

@@ -45,6 +45,7 @@ func specSchema() *schema.Schema {
 		"permissions": object("What it is granted of the permissions that it asks for.", map[string]*schema.Schema{
 			"grant": enum("Requested grants all that it asks for; Listed, the default, what rules cover.", GrantRequested, GrantListed),
 			"rules": rules("Permissions that are granted where the plugin asks for them."),
+			"uses":  texts("Points of other plugins that it may call, such as cloud, where it asks for them."),
 		}),
 		"limits": object("Limits of all its processes together.", map[string]*schema.Schema{
 			"memory":    quantity("Memory, such as 64Mi."),

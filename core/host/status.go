@@ -8,6 +8,7 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 
+	"github.com/pintle-dev/pintle/sdk/manifest"
 	"github.com/pintle-dev/pintle/sdk/protocol"
 )
 
@@ -72,6 +73,11 @@ type Status struct {
 	Requested, Granted []rbacv1.PolicyRule
 	// PendingPermissions are those that it asks for and nobody has granted.
 	PendingPermissions []rbacv1.PolicyRule
+	// Uses are the points of other plugins that it may call, PendingUses those that it asks for
+	// and nobody has granted.
+	Uses, PendingUses []protocol.Point
+	// Requires are the plugins that have to run before it.
+	Requires []manifest.Requirement
 	// PendingMachine are the files and privileges that it asks for and nobody has granted.
 	PendingMachine []string
 	// SHA256 of the binary that runs, Digest of the artifact that it came in, and the key
@@ -102,6 +108,8 @@ type Exit struct {
 	Signal string
 	// MemoryLimit in bytes is set where it was killed for wanting more.
 	MemoryLimit int64
+	// DiskLimit in bytes is set where it was killed for keeping more on the disk.
+	DiskLimit int64
 
 	cpu time.Duration // that it took
 }
@@ -109,6 +117,9 @@ type Exit struct {
 func (e Exit) String() string {
 	if e.MemoryLimit > 0 {
 		return "killed by its memory limit of " + mebibytes(e.MemoryLimit)
+	}
+	if e.DiskLimit > 0 {
+		return "killed, as it kept more than its limit of " + mebibytes(e.DiskLimit) + " on the disk"
 	}
 	if e.Signal != "" {
 		return "signal: " + e.Signal

@@ -5,6 +5,8 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pintle-dev/pintle/sdk/manifest"
 )
 
 // maxLine bounds a line of output in an object.
@@ -80,6 +82,9 @@ func statusTree(st *Status) map[string]any {
 		"grantedPermissions":   ruleTrees(st.Granted),
 		"pendingPermissions":   ruleTrees(st.PendingPermissions),
 		"pendingMachine":       anys(st.PendingMachine),
+		"uses":                 anys(pointNames(st.Uses)),
+		"pendingUses":          anys(pointNames(st.PendingUses)),
+		"requires":             requirementTrees(st.Requires),
 		"sha256":               orNull(st.SHA256),
 		"digest":               orNull(st.Digest),
 		"signedBy":             orNull(st.SignedBy),
@@ -155,6 +160,18 @@ func ruleTrees(rules []rbacv1.PolicyRule) []any {
 			if len(v) > 0 {
 				m[k] = anys(v)
 			}
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+func requirementTrees(list []manifest.Requirement) []any {
+	out := make([]any, 0, len(list))
+	for _, q := range list {
+		m := map[string]any{"plugin": q.Plugin}
+		if q.Version != "" {
+			m["version"] = q.Version
 		}
 		out = append(out, m)
 	}

@@ -32,7 +32,7 @@ func (w *watcher) consider(ctx context.Context, wanted entry) error {
 	switch {
 	case w.candidate != nil, w.entry.serial == wanted.serial && w.entry.round == wanted.round:
 		return nil
-	case w.entry.round == wanted.round && alike(&w.entry.Spec, &wanted.Spec):
+	case w.entry.round == wanted.round && alike(&w.entry.Spec, &wanted.Spec) && w.usesAsNow(&wanted.Spec):
 		return w.adopt(ctx, wanted)
 	case wanted.Placement != Process || w.entry.Placement != Process: // one that is there can't be two
 		if w.entry.round != wanted.round {
@@ -181,6 +181,7 @@ func (w *watcher) adopt(ctx context.Context, wanted entry) error {
 	w.granted = granted
 	w.update(func(st *Status) {
 		st.Granted, st.PendingPermissions = granted, pending
+		_, st.PendingUses = wanted.usesOf(w.artifact.Manifest)
 		st.setGranted(w.spec.Name, pending)
 		st.conclude(st.Version)
 	})

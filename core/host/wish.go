@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	kjson "sigs.k8s.io/json"
+
+	"github.com/pintle-dev/pintle/sdk/protocol"
 )
 
 // PluginSpec is the spec of a Plugin object. On an object that somebody applied it is a wish,
@@ -62,6 +64,8 @@ type PluginPermissions struct {
 	// Grant is Requested (all it asks for) or Listed (what Rules cover), the default.
 	Grant string              `json:"grant,omitempty"`
 	Rules []rbacv1.PolicyRule `json:"rules,omitempty"`
+	// Uses are points of other plugins that it may call, where it asks for them.
+	Uses []protocol.Point `json:"uses,omitempty"`
 }
 
 // The kinds of grants.
@@ -138,6 +142,7 @@ func (s *PluginSpec) Validate(at *field.Path) field.ErrorList {
 	}
 	if p := s.Permissions; p != nil {
 		p.validate(at.Child("permissions"), &errs)
+		errs = append(errs, p.validateUses(at.Child("permissions", "uses"))...)
 	}
 	if l := s.Limits; l != nil {
 		l.validate(at.Child("limits"), &errs)
@@ -244,6 +249,9 @@ func (s *PluginSpec) Entry(own func(name string, p Placement) (Spec, error)) (Sp
 	e.Files, e.Privileges = s.Files, s.Privileges
 	if p := s.Permissions; p != nil {
 		e.Grant, e.Permissions = p.Grant == GrantRequested, p.Rules
+		if !e.FirstParty() {
+			e.Uses = p.Uses
+		}
 	}
 	if l := s.Limits; l != nil {
 		if l.Memory != nil {

@@ -44,6 +44,9 @@ type Manifest struct {
 	Types []string `json:"types,omitempty"`
 	// Permissions that it asks for. It may ask for no others when it runs.
 	Permissions []rbacv1.PolicyRule `json:"permissions,omitempty"`
+	// Uses are the extension points of other plugins that it wants to call, through sdk/peers,
+	// such as "cloud". It may once that was granted, as permissions are.
+	Uses []string `json:"uses,omitempty"`
 	// Requires names plugins that have to run before this one.
 	Requires []Requirement `json:"requires,omitempty"`
 	// Resources that it needs at most.
@@ -125,6 +128,14 @@ func (m *Manifest) Validate() field.ErrorList {
 	for i, r := range m.Permissions {
 		if len(r.Verbs) == 0 || len(r.Resources)+len(r.NonResourceURLs) == 0 {
 			errs = append(errs, field.Invalid(field.NewPath("permissions").Index(i), r, "allows nothing: verbs, and resources or nonResourceURLs, are needed"))
+		}
+	}
+	for i, p := range m.Uses {
+		for _, msg := range validation.IsDNS1123Label(p) {
+			errs = append(errs, field.Invalid(field.NewPath("uses").Index(i), p, msg))
+		}
+		if slices.Contains(m.Uses[:i], p) {
+			errs = append(errs, field.Duplicate(field.NewPath("uses").Index(i), p))
 		}
 	}
 	errs = append(errs, m.validateRequires()...)

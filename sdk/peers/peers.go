@@ -22,7 +22,7 @@ import (
 const bufferBytes = 4 << 10
 
 // ErrNone says that the plugin may call no others: its entry names no points that it uses.
-var ErrNone = errors.New("this plugin was given no way to other plugins")
+var ErrNone = errors.New("this plugin was given no way to other plugins: it has to ask for points in its manifest (uses), and be granted them")
 
 // Peer is a plugin that offers a point.
 type Peer struct {

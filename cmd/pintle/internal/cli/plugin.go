@@ -14,6 +14,7 @@ import (
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/firstparty"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/process"
+	"github.com/pintle-dev/pintle/sdk/manifest"
 	"github.com/pintle-dev/pintle/sdk/points"
 	"github.com/pintle-dev/pintle/sdk/serve"
 )
@@ -73,7 +74,13 @@ type PluginStatus struct {
 	Granted    []rbacv1.PolicyRule `json:"grantedPermissions"`
 	Pending    []rbacv1.PolicyRule `json:"pendingPermissions"`
 	Conditions []metav1.Condition  `json:"conditions"`
-	History    []pluginRevision    `json:"history"`
+
+	Uses           []string               `json:"uses"`
+	PendingUses    []string               `json:"pendingUses"`
+	PendingMachine []string               `json:"pendingMachine"`
+	Requires       []manifest.Requirement `json:"requires"`
+
+	History []pluginRevision `json:"history"`
 }
 
 // pluginRevision is an entry of a plugin's history.

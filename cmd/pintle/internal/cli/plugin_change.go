@@ -145,19 +145,20 @@ func newPluginGrant() *cobra.Command {
 				return err
 			}
 			if all {
-				_, err = c.patch(cmd.Context(), v.Name, map[string]any{"spec": map[string]any{"permissions": map[string]any{"grant": host.GrantRequested, "rules": nil}}})
+				_, err = c.patch(cmd.Context(), v.Name, map[string]any{"spec": map[string]any{"permissions": map[string]any{"grant": host.GrantRequested, "rules": nil, "uses": nil}}})
 			} else {
-				if len(v.Pending) == 0 {
+				if len(v.Pending)+len(v.PendingUses) == 0 {
 					cmd.Printf("plugin %s has all permissions that it asks for\n", v.Name)
 					return nil
 				}
 				rules := append(append([]rbacv1.PolicyRule{}, v.Granted...), v.Pending...)
-				_, err = c.patch(cmd.Context(), v.Name, map[string]any{"spec": map[string]any{"permissions": map[string]any{"grant": host.GrantListed, "rules": rules}}})
+				uses := append(append([]string{}, v.Uses...), v.PendingUses...)
+				_, err = c.patch(cmd.Context(), v.Name, map[string]any{"spec": map[string]any{"permissions": map[string]any{"grant": host.GrantListed, "rules": rules, "uses": uses}}})
 			}
 			if err != nil {
 				return err
 			}
-			cmd.Printf("plugin %s was granted: %s\n", v.Name, host.RulesText(v.Pending))
+			cmd.Printf("plugin %s was granted: %s\n", v.Name, v.pendingText())
 			return nil
 		},
 	}
@@ -166,24 +167,43 @@ func newPluginGrant() *cobra.Command {
 	return cmd
 }
 
+// pendingText says what a plugin asks for and has not been granted.
+func (v *pluginView) pendingText() string {
+	var out []string
+	if len(v.Pending) > 0 {
+		out = append(out, host.RulesText(v.Pending))
+	}
+	if len(v.PendingUses) > 0 {
+		out = append(out, "to call the points "+strings.Join(v.PendingUses, ", ")+" of other plugins")
+	}
+	return strings.Join(out, "; ")
+}
+
 func newPluginRemove() *cobra.Command {
 	var c pluginCluster
-	var purge, orphan bool
+	var purge, orphan, force bool
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use: "remove NAME", Short: "Remove a plugin, and the types that it brings", Args: cobra.ExactArgs(1),
-		Long: "A plugin whose types have objects is not removed, unless --purge deletes them, or --orphan leaves them in the store for a plugin that brings the types back.",
+		Long: "A plugin whose types have objects is not removed, unless --purge deletes them, or --orphan leaves them in the store for a plugin that brings the types back. " +
+			"One that others require is not removed, unless --force leaves those without it.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			v, err := c.wish(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			if purge || orphan {
-				what := host.RemovalOrphan
-				if purge {
-					what = host.RemovalPurge
-				}
-				if _, err := c.patch(cmd.Context(), v.Name, map[string]any{"metadata": map[string]any{"annotations": map[string]any{host.RemovalAnnotation: what}}}); err != nil {
+			words := map[string]any{}
+			switch {
+			case purge:
+				words[host.RemovalAnnotation] = host.RemovalPurge
+			case orphan:
+				words[host.RemovalAnnotation] = host.RemovalOrphan
+			}
+			if force {
+				words[host.DependentsAnnotation] = host.DependentsIgnore
+			}
+			if len(words) > 0 {
+				if _, err := c.patch(cmd.Context(), v.Name, map[string]any{"metadata": map[string]any{"annotations": words}}); err != nil {
 					return err
 				}
 			}
@@ -193,6 +213,7 @@ func newPluginRemove() *cobra.Command {
 	c.register(cmd)
 	cmd.Flags().BoolVar(&purge, "purge", false, "delete the objects of its types first")
 	cmd.Flags().BoolVar(&orphan, "orphan", false, "leave the objects of its types in the store, where nobody sees them")
+	cmd.Flags().BoolVar(&force, "force", false, "leave plugins that require it without it")
 	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "how long to wait until it is gone")
 	cmd.MarkFlagsMutuallyExclusive("purge", "orphan")
 	return cmd

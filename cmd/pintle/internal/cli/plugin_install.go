@@ -245,8 +245,8 @@ func (f *installFlags) report(cmd *cobra.Command, v pluginView, done string) err
 		return err
 	}
 	cmd.Printf("plugin %s %s is %s: %s\n", v.Name, v.Version, done, strings.TrimSpace(v.Health+" "+v.Reason))
-	if len(v.Pending) > 0 {
-		cmd.Printf("It asks for permissions that it has not: %s\n`pintle plugin grant %s` grants them.\n", host.RulesText(v.Pending), v.Name)
+	if pending := v.pendingText(); pending != "" {
+		cmd.Printf("It asks for permissions that it has not: %s\n`pintle plugin grant %s` grants them.\n", pending, v.Name)
 	}
 	return nil
 }

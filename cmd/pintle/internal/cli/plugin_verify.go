@@ -144,6 +144,7 @@ func (r *pluginReport) print(out io.Writer, i catalogue.Inspection) error {
 		for _, p := range m.Permissions {
 			row("Asks for", ruleText(p))
 		}
+		row("Asks to call", strings.Join(m.Uses, ", "))
 		if q := m.Resources.Memory; q != nil {
 			row("Memory", q.String())
 		}
