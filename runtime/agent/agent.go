@@ -99,7 +99,7 @@ func newAgent(cfg Config, client kubernetes.Interface) *Agent {
 	a.recorder = a.events.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubelet", Host: cfg.NodeName})
 	a.puller = image.NewPuller(cfg.Driver, nil)
 	a.prober = probe.New(cfg.Driver)
-	a.runtime = newRuntimeCache(cfg.Driver, a.log, a.runtimeChanged, a.ends.live)
+	a.runtime = newRuntimeCache(cfg.Driver, a.log, a.runtimeChanged, a.ends.live, func() { a.node.poke() })
 	a.objects = newObjects(client, a.refreshVolumes)
 	a.volumes = volume.NewManager(filepath.Join(cfg.Dir, "pods"), a.objects)
 	a.volumes.Persist(volume.Persistent{Claims: a.objects, Storages: cfg.Storages, Node: cfg.NodeName})
@@ -145,7 +145,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	if err := a.runtime.refresh(ctx); err != nil {
-		return fmt.Errorf("agent: ask the container runtime what it has: %w", err)
+		a.log.Warn("the container runtime does not answer; until it does the node is not ready, and its pods stay as they are", "err", err)
 	}
 	a.objects.start(ctx)
 	a.wg.Go(func() { a.runtime.run(ctx, a.cfg.ResyncInterval) })
@@ -160,7 +160,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.wg.Go(func() { a.node.run(ctx) })
 	a.wg.Go(func() { a.watchNode(ctx) })
 	a.services.wait(ctx)
-	a.wg.Go(func() { a.watchPods(ctx) })
+	a.wg.Go(func() {
+		// What runs must not be started again.
+		if a.runtime.wait(ctx) {
+			a.watchPods(ctx)
+		}
+	})
 	a.wg.Go(func() { a.collectImages(ctx) })
 	a.wg.Go(func() { a.refreshAllVolumes(ctx) })
 	select {

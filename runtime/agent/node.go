@@ -240,6 +240,9 @@ func (n *nodeStatus) status(ctx context.Context, have *corev1.Node) (corev1.Node
 		st.Allocatable[r] = q
 	}
 	version, verr := n.a.cfg.Driver.Version(ctx)
+	if verr != nil {
+		version = have.Status.NodeInfo.ContainerRuntimeVersion // it is away
+	}
 	st.NodeInfo = nodeInfo(n.a.cfg.Version, version)
 	now := metav1.NewTime(time.Now().Truncate(time.Second))
 	set := func(t corev1.NodeConditionType, bad bool, badReason, badMsg, okReason, okMsg string) {

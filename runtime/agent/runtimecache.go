@@ -19,7 +19,12 @@ type runtimeCache struct {
 	changed func(uid types.UID)
 	// listed is told which containers run, after every list.
 	listed func(running func(id string) bool)
+	// turned is called when the runtime stops to answer, and when it does again.
+	turned func()
 
+	// known is closed with the first list.
+	known      chan struct{}
+	knows      sync.Once
 	refreshing sync.Mutex
 	mu         sync.RWMutex
 	pods       map[types.UID]*podRuntime
@@ -30,8 +35,21 @@ type podRuntime struct {
 	containers []driver.Container
 }
 
-func newRuntimeCache(d driver.Driver, log *slog.Logger, changed func(types.UID), listed func(func(string) bool)) *runtimeCache {
-	return &runtimeCache{d: d, log: log, changed: changed, listed: listed, pods: map[types.UID]*podRuntime{}}
+func newRuntimeCache(d driver.Driver, log *slog.Logger, changed func(types.UID), listed func(func(string) bool), turned func()) *runtimeCache {
+	return &runtimeCache{
+		d: d, log: log, changed: changed, listed: listed, turned: turned,
+		known: make(chan struct{}), pods: map[types.UID]*podRuntime{},
+	}
+}
+
+// wait returns true when it is known what the runtime has, and false with the context's end.
+func (r *runtimeCache) wait(ctx context.Context) bool {
+	select {
+	case <-r.known:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // containers returns a copy of what there is of a pod, oldest first.
@@ -100,6 +118,7 @@ func (r *runtimeCache) refresh(ctx context.Context) error {
 	old := r.pods
 	r.pods = next
 	r.mu.Unlock()
+	r.knows.Do(func() { close(r.known) })
 	alive := make(map[string]bool, len(containers))
 	for i := range containers {
 		alive[containers[i].ID] = containers[i].State == driver.ContainerRunning
@@ -136,8 +155,16 @@ func (p *podRuntime) same(q *podRuntime) bool {
 	return true
 }
 
-// run follows the runtime's events until the context ends.
+// run follows the runtime's events until the context ends. What is known of pods stays so while
+// the runtime does not answer.
 func (r *runtimeCache) run(ctx context.Context, resync time.Duration) {
+	away := false
+	turn := func(now bool) {
+		if away != now {
+			away = now
+			r.turned()
+		}
+	}
 	for delay := 100 * time.Millisecond; ctx.Err() == nil; delay = min(2*delay, 5*time.Second) {
 		sub, cancel := context.WithCancel(ctx)
 		events, err := r.d.Events(sub)
@@ -146,8 +173,10 @@ func (r *runtimeCache) run(ctx context.Context, resync time.Duration) {
 		}
 		if err == nil {
 			delay = 50 * time.Millisecond
+			turn(false)
 			r.follow(ctx, events, resync)
 		} else if ctx.Err() == nil {
+			turn(true)
 			r.log.Warn("the container runtime does not answer", "err", err)
 		}
 		cancel()

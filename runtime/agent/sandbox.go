@@ -37,13 +37,22 @@ func (a *Agent) attachmentFile(sandboxID string) string {
 // savedNetwork tells the addresses of a sandbox that is connected.
 func (a *Agent) savedNetwork(sb *driver.Sandbox) ([]string, bool) {
 	if sb.NetNS == "" {
-		return []string{a.cfg.NodeIP}, true
+		return a.unattached(sb), true
 	}
 	at, err := a.loadAttachment(sb.ID)
 	if err != nil || !at.Done {
 		return nil, false
 	}
 	return at.IPs, true
+}
+
+// unattached tells the addresses of a sandbox without a network namespace for the network plugin
+// to connect: those that the driver gave it, or, as on the host network, the node's.
+func (a *Agent) unattached(sb *driver.Sandbox) []string {
+	if len(sb.IPs) > 0 {
+		return sb.IPs
+	}
+	return []string{a.cfg.NodeIP}
 }
 
 func (a *Agent) loadAttachment(sandboxID string) (attachment, error) {
@@ -165,7 +174,7 @@ func (w *worker) sandboxFailed(pod *corev1.Pod, err error) error {
 
 func (w *worker) attach(ctx context.Context, pod *corev1.Pod, sb driver.Sandbox) ([]string, error) {
 	if sb.NetNS == "" {
-		return []string{w.a.cfg.NodeIP}, nil
+		return w.a.unattached(&sb), nil
 	}
 	if err := w.a.network.wait(ctx); err != nil {
 		return nil, err
