@@ -226,7 +226,7 @@ func (e *engine) conclude(batch []asked) []decision {
 		switch {
 		case node != "":
 			e.cache.Assume(a.pod.On(node))
-			decided = append(decided, decision{item: a.item, pod: a.pod, node: node, steps: steps(a.extensions), raw: a.ask.Raw})
+			decided = append(decided, e.withClaims(decision{item: a.item, pod: a.pod, node: node, steps: steps(a.extensions), raw: a.ask.Raw}))
 		case unasked:
 			e.consulting.asked = append(e.consulting.asked, asked{item: a.item, pod: a.pod, extensions: a.extensions})
 		default:

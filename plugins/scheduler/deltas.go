@@ -102,7 +102,7 @@ func causesOf(old, n *model.Node) fit.Cause {
 		c |= fit.Resources
 	}
 	if !maps.Equal(old.Labels, n.Labels) {
-		c |= fit.NodeAffinity | fit.PodAffinity | fit.Spread
+		c |= fit.NodeAffinity | fit.PodAffinity | fit.Spread | fit.Volumes
 	}
 	same := *old
 	same.Allocatable, same.AllowedPods, same.Labels = n.Allocatable, n.AllowedPods, n.Labels

@@ -29,6 +29,8 @@ type binder interface {
 	// Refuse records that a pod was not scheduled, with the reason of its condition. It does
 	// not block on the network.
 	Refuse(pod *model.Pod, reason, message string)
+	// SelectNode writes into a claim, at a version of it, for which node its volume is to be.
+	SelectNode(ctx context.Context, namespace, name, version, node string) error
 	// Read returns the JSON of a pod as it is now.
 	Read(ctx context.Context, pod *model.Pod) ([]byte, error)
 }
@@ -55,6 +57,7 @@ type engine struct {
 	nodes      map[string]types.UID
 	namespaces map[string]bool
 	consulting consulting
+	claims     claims
 }
 
 func newEngine(s Settings, b binder, log *slog.Logger) *engine {
@@ -71,7 +74,9 @@ func newEngine(s Settings, b binder, log *slog.Logger) *engine {
 		pods:       map[types.UID]*model.Pod{},
 		nodes:      map[string]types.UID{},
 		namespaces: map[string]bool{},
+		claims:     newClaims(),
 	}
+	e.chooser.ConsiderVolumes(e.volumesOf)
 	for _, name := range s.SchedulerNames {
 		e.serves[name] = true
 	}
@@ -106,7 +111,7 @@ func (e *engine) run(ctx context.Context) {
 // carryOut binds pods, many at a time. It returns when all bindings are under way.
 func (e *engine) carryOut(ctx context.Context, decided []decision) {
 	for _, d := range decided {
-		if len(d.steps) > 0 {
+		if len(d.steps) > 0 || len(d.claims) > 0 {
 			e.work.Go(func() { e.carryOutWith(ctx, d) })
 			continue
 		}
@@ -131,6 +136,10 @@ type decision struct {
 	// them.
 	steps []*extend.Extension
 	raw   []byte
+	// claims of the pod are those whose volumes are made for the node; revoked is how often that
+	// had been given up for each.
+	claims  []string
+	revoked map[string]int
 }
 
 // decide takes a batch of pods from the queue. It returns those for which it found a
@@ -146,6 +155,10 @@ func (e *engine) decide() ([]decision, time.Time) {
 			break
 		}
 		pod := item.Pod
+		if len(pod.Claims) > 0 && e.claims.await() {
+			e.queue.Wait(item, uint16(fit.Volumes))
+			continue
+		}
 		if extensions := e.extensions.For(pod); extensions != nil {
 			e.consulting.asked = append(e.consulting.asked, asked{item: item, pod: pod, extensions: extensions})
 			continue
@@ -156,7 +169,7 @@ func (e *engine) decide() ([]decision, time.Time) {
 			continue
 		}
 		e.cache.Assume(pod.On(node))
-		decided = append(decided, decision{item: item, pod: pod, node: node})
+		decided = append(decided, e.withClaims(decision{item: item, pod: pod, node: node}))
 	}
 	if now, _, _ := e.queue.Len(); now > 0 {
 		return decided, time.Time{}
@@ -230,5 +243,5 @@ func (e *engine) freed(n *cache.NodeInfo) {
 		return
 	}
 	e.queue.Move(uint16(fit.Resources), func(p *model.Pod) bool { return fit.HasRoom(p, n) })
-	e.queue.Move(uint16(fit.Ports|fit.PodAffinity|fit.Spread|fit.Extension), nil)
+	e.queue.Move(uint16(fit.Ports|fit.PodAffinity|fit.Spread|fit.Extension|fit.VolumeInUse), nil)
 }

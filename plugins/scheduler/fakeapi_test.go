@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -107,17 +108,19 @@ func (f *fakeAPI) serve(w http.ResponseWriter, r *http.Request) {
 	path := strings.Split(strings.TrimPrefix(r.URL.Path, "/api/v1/"), "/")
 	switch {
 	case r.Method == http.MethodGet && r.URL.Query().Get("watch") == "true":
-		f.watch(w, r, path[0])
+		f.watch(w, r, path[len(path)-1])
 	case r.Method == http.MethodGet && len(path) == 4:
 		f.get(w, path[2], path[1]+"/"+path[3])
 	case r.Method == http.MethodGet:
-		f.list(w, path[0])
+		f.list(w, path[len(path)-1])
 	case r.Method == http.MethodPost && len(path) == 5 && path[4] == "binding":
 		f.binding(w, r, path[1]+"/"+path[3])
 	case path[len(path)-1] == "events" || (len(path) == 4 && path[2] == "events"):
 		f.event(w, r)
 	case r.Method == http.MethodPatch && len(path) == 5 && path[4] == "status":
 		f.status(w, r, path[1]+"/"+path[3])
+	case r.Method == http.MethodPatch && len(path) == 4 && path[2] == "persistentvolumeclaims":
+		f.patchClaim(w, r, path[1]+"/"+path[3])
 	default:
 		http.Error(w, r.Method+" "+r.URL.Path, http.StatusNotFound)
 	}
@@ -234,6 +237,27 @@ func (f *fakeAPI) event(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusCreated)
 	}
 	f.cond.Broadcast()
+}
+
+// patchClaim merges annotations into a claim of the version that it is for.
+func (f *fakeAPI) patchClaim(w http.ResponseWriter, r *http.Request, key string) {
+	var p v1.PersistentVolumeClaim
+	if err := json.NewDecoder(r.Body).Decode(&p); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	o := f.objects["persistentvolumeclaims"][key]
+	if o == nil || o["metadata"].(map[string]any)["resourceVersion"] != p.ResourceVersion {
+		w.WriteHeader(http.StatusConflict)
+		_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Conflict","code":409}`)
+		return
+	}
+	meta := maps.Clone(o["metadata"].(map[string]any))
+	meta["annotations"] = p.Annotations
+	f.put("persistentvolumeclaims", map[string]any{"metadata": meta, "spec": o["spec"], "status": o["status"]})
+	_ = json.NewEncoder(w).Encode(o)
 }
 
 func (f *fakeAPI) status(w http.ResponseWriter, r *http.Request, pod string) {

@@ -41,6 +41,9 @@ func (s *Scheduler) Info() plugin.Info {
 		Permissions: []rbacv1.PolicyRule{
 			{APIGroups: []string{""}, Resources: []string{"pods", "nodes", "namespaces"}, Verbs: []string{"list", "watch"}},
 			{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get"}},
+			{APIGroups: []string{""}, Resources: []string{"persistentvolumeclaims", "persistentvolumes"}, Verbs: []string{"list", "watch"}},
+			{APIGroups: []string{""}, Resources: []string{"persistentvolumeclaims"}, Verbs: []string{"patch"}},
+			{APIGroups: []string{"storage.k8s.io"}, Resources: []string{"storageclasses"}, Verbs: []string{"list", "watch"}},
 			{APIGroups: []string{""}, Resources: []string{"pods/binding"}, Verbs: []string{"create"}},
 			{APIGroups: []string{""}, Resources: []string{"pods/status"}, Verbs: []string{"patch"}},
 			{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
@@ -87,6 +90,7 @@ func (s *Scheduler) Schedule(ctx context.Context, env plugin.Env) error {
 	}
 	defer closePeers()
 	wg.Go(func() { out.run(ctx) })
+	e.watchVolumes(ctx, &wg, c)
 	// Nodes and namespaces first: pods are placed on what is known.
 	nodes := reflect(ctx, &wg, &source[*model.Node]{c, "/api/v1/nodes", model.DecodeNode},
 		newSink(e.setNode, e.removeNode, e.replaceNodes))

@@ -40,6 +40,9 @@ func (e *engine) carryOutWith(ctx context.Context, d decision) {
 	if err == nil {
 		err = permit(podCtx, d, placed)
 	}
+	if err == nil {
+		err = e.bindClaims(podCtx, d)
+	}
 	if err != nil {
 		unreserve(ctx, reserved, placed)
 		e.takeBack(d, err)
@@ -185,5 +188,7 @@ func (e *engine) takeBack(d decision, err error) {
 		e.binder.Refuse(d.pod, v1.PodReasonUnschedulable, refused.Reason)
 	case errors.As(err, &failure):
 		e.binder.Refuse(d.pod, v1.PodReasonSchedulerError, failure.Error())
+	default:
+		e.notBound(d, err)
 	}
 }

@@ -3,6 +3,8 @@ package fit
 import (
 	"fmt"
 
+	v1 "k8s.io/api/core/v1"
+
 	"github.com/pintle-dev/pintle/plugins/scheduler/cache"
 	"github.com/pintle-dev/pintle/plugins/scheduler/model"
 )
@@ -22,6 +24,7 @@ type Chooser struct {
 	percentage int
 	classes    map[string]*class
 	clock      uint64
+	volumes    func(*model.Pod) (VolumeDemand, string)
 	// start is where the next search begins, so that all nodes get their turn.
 	start int
 }
@@ -31,6 +34,18 @@ type Chooser struct {
 func NewChooser(snapshot *cache.Cache, percentage int) *Chooser {
 	return &Chooser{snapshot: snapshot, percentage: percentage, classes: map[string]*class{}}
 }
+
+// VolumeDemand is what the claims of a pod ask of its node.
+type VolumeDemand interface {
+	// Misfit says why a node will not do, and nothing where it does.
+	Misfit(n *v1.Node) string
+	// InUse reports whether another pod has to go first, whatever the node.
+	InUse() bool
+}
+
+// ConsiderVolumes has pods with claims placed where their volumes are: of says for a pod what its
+// claims ask, or why no node would do. Without it such pods are refused.
+func (c *Chooser) ConsiderVolumes(of func(*model.Pod) (VolumeDemand, string)) { c.volumes = of }
 
 // Choose returns the name of the best node for a pod. It fails with *Error where no node
 // fits, with another error where the pod's own rules can't be read.
@@ -57,14 +72,11 @@ func (c *Chooser) check(p *model.Pod) error {
 
 // alone reports whether each node's fit can be told from that node alone.
 func (c *Chooser) alone(p *model.Pod) bool {
-	return p.Simple() && (len(c.snapshot.Anti()) == 0 || len(existingAnti(p, c.snapshot)) == 0)
+	return p.Simple() && len(p.Claims) == 0 && (len(c.snapshot.Anti()) == 0 || len(existingAnti(p, c.snapshot)) == 0)
 }
 
 // refuse names what a pod asks for that must not be ignored.
 func refuse(p *model.Pod) string {
-	if len(p.Claims) > 0 {
-		return fmt.Sprintf("persistentvolumeclaim %q not found", p.Claims[0])
-	}
 	if p.DeviceClaims {
 		return "resource claims of spec.resourceClaims can't be allocated by this scheduler"
 	}
@@ -124,9 +136,10 @@ func (c *Chooser) class(p *model.Pod) (*class, error) {
 
 // search looks at nodes one by one.
 type search struct {
-	demand *demand
-	rules  *podRules
-	spread []spreadRule
+	demand  *demand
+	rules   *podRules
+	spread  []spreadRule
+	volumes VolumeDemand // nil for a pod without claims
 }
 
 func (c *Chooser) search(p *model.Pod) (*search, error) {
@@ -142,11 +155,38 @@ func (c *Chooser) search(p *model.Pod) (*search, error) {
 	if err != nil {
 		return nil, fmt.Errorf("topology spread constraints: %w", err)
 	}
-	return &search{demand: d, rules: rules, spread: spread}, nil
+	s := &search{demand: d, rules: rules, spread: spread}
+	if len(p.Claims) > 0 {
+		refusal := fmt.Sprintf("persistentvolumeclaim %q not found", p.Claims[0])
+		if c.volumes != nil {
+			s.volumes, refusal = c.volumes(p)
+		}
+		if refusal != "" {
+			return nil, &Error{Nodes: c.snapshot.Nodes(), Cause: Volumes, Refusal: refusal}
+		}
+	}
+	return s, nil
 }
 
 func (s *search) fits(n *cache.NodeInfo, why *report) bool {
-	return s.demand.fits(n, why) && spreadFits(s.spread, n, why) && s.rules.fits(n, why)
+	return s.demand.fits(n, why) && s.reaches(n, why) && spreadFits(s.spread, n, why) && s.rules.fits(n, why)
+}
+
+// reaches reports whether the pod's volumes can be had at a node.
+func (s *search) reaches(n *cache.NodeInfo, why *report) bool {
+	if s.volumes == nil {
+		return true
+	}
+	reason := s.volumes.Misfit(n.API)
+	if reason == "" {
+		return true
+	}
+	if s.volumes.InUse() {
+		why.add(VolumeInUse, reason)
+	} else {
+		why.add(Volumes, reason)
+	}
+	return false
 }
 
 func (s *search) score(n *cache.NodeInfo) int64 {

@@ -100,7 +100,7 @@ func TestChoose(t *testing.T) {
 			"0/2 nodes are available: 1 node(s) didn't match pod topology spread constraints, 1 node(s) were unschedulable."},
 		{"spread needs the label", func(t *testing.T) []*model.Node { return []*model.Node{node(t, "n1", `{}`, "", "")} }, nil, `{"app":"a"}`, zoneSpread,
 			"0/1 nodes are available: 1 node(s) didn't match pod topology spread constraints (missing required label)."},
-		{"a volume claim is refused", two, nil, "", `{"containers":[{}],"volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"data"}}]}`, `0/2 nodes are available: persistentvolumeclaim "data" not found.`},
+		{"a volume claim that nobody knows", two, nil, "", `{"containers":[{}],"volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"data"}}]}`, `0/2 nodes are available: persistentvolumeclaim "data" not found.`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

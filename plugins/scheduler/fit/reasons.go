@@ -24,9 +24,13 @@ const (
 	Refused
 	// Extension says that a plugin with a part in scheduling had a say.
 	Extension
+	// Volumes says that the pod's claims have no volume that the node could have.
+	Volumes
+	// VolumeInUse says that another pod has a claim of the pod's that only one may have.
+	VolumeInUse
 
 	// Any is all of them.
-	Any = Resources | NodeAffinity | Taints | Ports | PodAffinity | Spread | NoNodes | Refused | Extension
+	Any = Resources | NodeAffinity | Taints | Ports | PodAffinity | Spread | NoNodes | Refused | Extension | Volumes | VolumeInUse
 )
 
 // What users see, in the words that they know from Kubernetes.

@@ -41,6 +41,8 @@ type Constraints struct {
 	Gated bool
 	// Claims are the names of persistent volume claims.
 	Claims []string
+	// EphemeralClaims are those of them that are made for the pod.
+	EphemeralClaims []string
 	// DeviceClaims says that the pod asks for devices by resource claims.
 	DeviceClaims bool
 }

@@ -226,7 +226,8 @@ func (r *specReader) volumes(list gjson.Result) {
 		case v.Get("persistentVolumeClaim").Exists():
 			r.c.Claims = append(r.c.Claims, cloned(v.Get("persistentVolumeClaim.claimName")))
 		case v.Get("ephemeral").Exists():
-			r.c.Claims = append(r.c.Claims, r.pod.Name+"-"+v.Get("name").Str)
+			name := r.pod.Name + "-" + v.Get("name").Str
+			r.c.Claims, r.c.EphemeralClaims = append(r.c.Claims, name), append(r.c.EphemeralClaims, name)
 		default:
 			return true
 		}
