@@ -77,8 +77,8 @@ func (s *supervisor) want(spec Spec) {
 	})
 }
 
-// Remove stops a plugin and takes it out of the catalogue. Its types are served no longer;
-// what it has in its private directory stays.
+// Remove stops a plugin and takes it out of the catalogue. Its types are served no longer, and
+// what a third party's has kept in its directory is removed.
 func (h *Host) Remove(ctx context.Context, name string) error {
 	s, err := h.plugin(name)
 	if err != nil {
@@ -103,7 +103,7 @@ func (h *Host) Remove(ctx context.Context, name string) error {
 	s.out.close()
 	h.requirements.set(name, nil)
 	h.relay.forget(name)
-	if err := errors.Join(s.types().forget(), s.apiService().forget(), s.admission().forget()); err != nil {
+	if err := errors.Join(s.types().forget(), s.apiService().forget(), s.admission().forget(), s.forgetData()); err != nil {
 		return fmt.Errorf("plugin %q: %w", name, err)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pintle-dev/pintle/core/host/confine"
@@ -61,6 +62,10 @@ func (i *instance) starter(cmd *exec.Cmd, env protocol.Environment, sockets stri
 		Name: i.spec.Name, Limits: confine.Limits(i.limits()), Network: i.spec.Network,
 		Write: []string{env.Dir, sockets}, Read: []string{i.around(program)},
 	}
+	i.spec.give(&g)
+	if err := roomLeft(&g, env.Dir); err != nil {
+		return nil, nil, err
+	}
 	for _, socket := range []string{env.API.Socket, env.Peers.Socket} {
 		if _, err := os.Stat(socket); err == nil {
 			g.Read = append(g.Read, socket)
@@ -83,8 +88,15 @@ func (i *instance) starter(cmd *exec.Cmd, env protocol.Environment, sockets stri
 		cell.Close()
 		return nil, nil, refuse("the plugin runs as user %d, which may not run %s: make its mode 0755", r.UserID, program)
 	}
+	if slices.Contains(r.Measures, confine.OwnView) {
+		cmd.Env = append(cmd.Env, "TMPDIR="+os.TempDir()) // it has that for itself
+	}
 	i.setCell(cell)
+	disk := watchDisk(cell, g.Limits.DiskBytes, i.log)
 	return cell, func(e *Exit) {
+		if over := disk.stop(); over && e != nil {
+			e.DiskLimit = g.Limits.DiskBytes
+		}
 		if u, ok := cell.Usage(); ok && e != nil {
 			e.cpu = u.CPU
 			if e.Signal != "" && u.OOMKills > 0 {

@@ -23,6 +23,7 @@ const (
 	eventDied       = "Died"
 	eventPanicked   = "Panicked"
 	eventOOMKilled  = "OOMKilled"
+	eventDiskLimit  = "DiskLimit"
 	eventHungKilled = "HungKilled"
 	eventFailed     = "Failed"
 	eventRefused    = "Refused"
@@ -180,6 +181,8 @@ func endReason(err error, st *Status) string {
 		return eventFailed
 	case dead.exit != nil && dead.exit.MemoryLimit > 0:
 		return eventOOMKilled
+	case dead.exit != nil && dead.exit.DiskLimit > 0:
+		return eventDiskLimit
 	case st.Panic != "":
 		return eventPanicked
 	default:

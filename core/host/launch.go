@@ -108,7 +108,7 @@ func (i *instance) command(dir string) (*exec.Cmd, error) {
 	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // the supervisor ends it: asks first, kills later
 	cmd.Dir = dir
 	cmd.Env = []string{
-		"PATH=" + searchPath, "HOME=" + dir, "TMPDIR=" + dir, protocol.LifelineEnv + "=stdin",
+		"PATH=" + searchPath, "HOME=" + dir, "TMPDIR=" + dir, protocol.DataEnv + "=" + dir, protocol.LifelineEnv + "=stdin",
 	}
 	if soft := i.softMemoryLimit(); soft > 0 {
 		cmd.Env = append(cmd.Env, "GOMEMLIMIT="+strconv.FormatInt(soft, 10))

@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/pintle-dev/pintle/core/host/confine"
 	"github.com/pintle-dev/pintle/sdk/manifest"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
@@ -59,6 +60,23 @@ func (s *Spec) pendingMachine(m *manifest.Manifest) []string {
 		}
 	}
 	return out
+}
+
+// give adds what the entry gives of the machine to what a guest has.
+func (s *Spec) give(g *confine.Guest) {
+	for _, f := range s.Files {
+		g.Given = append(g.Given, confine.Given{Path: f.Path, Write: f.Writable()})
+	}
+	for _, p := range s.Privileges {
+		switch p {
+		case manifest.Root:
+			g.Root = true
+		case manifest.MountPropagation:
+			g.Propagate = true
+		default:
+			g.Capabilities = append(g.Capabilities, string(p))
+		}
+	}
 }
 
 func fileTrees(files []PluginFile) []any {

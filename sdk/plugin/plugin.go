@@ -38,7 +38,9 @@ type Env struct {
 	Log *slog.Logger
 	// Node is the name of the node for plugins that run on each node, else empty.
 	Node string
-	// Dir is a private directory that outlives restarts of the plugin.
+	// Dir is a directory of the plugin's own, also $PINTLE_DATA: it outlives restarts and upgrades,
+	// and is removed with the plugin. On each node there is another. What is kept in it is
+	// bounded (limits.disk); what need not last belongs into os.TempDir, which is memory.
 	Dir string
 	// Peers is where other plugins are reached, for package peers. It is empty for a plugin
 	// that may call none.

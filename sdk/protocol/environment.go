@@ -38,6 +38,9 @@ type Environment struct {
 	Peers plugin.PeersAddress
 }
 
+// DataEnv names the plugin's directory, which Env.Dir is too, for what runs before that is there.
+const DataEnv = "PINTLE_DATA"
+
 // Limits on requests of one client: the server has its own.
 const (
 	clientQPS   = 1000

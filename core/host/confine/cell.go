@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -16,18 +17,22 @@ import (
 // oomScore of guests: where the machine has no memory left, they go before their host.
 const oomScore = "500"
 
+// openFiles that one process of a guest may have.
+const openFiles = 4096
+
 // Cell is where one process of a guest is started.
 type Cell struct {
 	guest  Guest
 	thread *thread
-	group  group // nil where there is none
-	forkTo int   // directory of the group to fork into, or -1
+	group  group               // nil where there is none
+	mover  func(pid int) error // puts a process into the group; nil where it is forked into it
 	report Report
 	spaces uintptr // namespaces that the process is forked into
 
 	closing sync.Once
 	mu      sync.Mutex
-	last    Usage // when the group was removed
+	first   *os.Process // once it was started
+	last    Usage       // when the group was removed
 	closed  bool
 }
 
@@ -35,9 +40,12 @@ type Cell struct {
 // (a directory is missing); measures that the machine does not allow are in the report.
 func (k *Keeper) Open(g Guest) (*Cell, error) {
 	user, userErr := k.users.of(g.Name)
-	want := []Measure{OwnGroup, OwnView, OwnUser, OwnProcesses, OwnNetwork, NoPrivileges}
-	if g.Network {
-		want = slices.DeleteFunc(want, func(m Measure) bool { return m == OwnNetwork })
+	want := []Measure{OwnGroup, OwnView, OwnUser, OwnProcesses, OwnNetwork, FileLimits, NoPrivileges, FilteredCalls}
+	want = slices.DeleteFunc(want, func(m Measure) bool {
+		return g.Network && m == OwnNetwork || g.Root && m == OwnUser
+	})
+	if err := k.prepare(&g); err != nil {
+		return nil, err
 	}
 	var skipped []string
 	skip := func(m Measure, err error) {
@@ -70,7 +78,7 @@ func (k *Keeper) Open(g Guest) (*Cell, error) {
 	}
 	name := filepath.Join(k.parent, fmt.Sprintf("%s-%d", g.Name, k.cells.Add(1)))
 	for {
-		c := &Cell{guest: g, forkTo: -1, report: Report{UserID: uint32(os.Geteuid())}}
+		c := &Cell{guest: g, report: Report{UserID: uint32(os.Geteuid())}}
 		if slices.Contains(want, OwnUser) {
 			c.report.UserID = user
 			if err := openSockets(g.Read); err != nil {
@@ -93,6 +101,11 @@ func (k *Keeper) Open(g Guest) (*Cell, error) {
 		c.thread = newThread()
 		err := c.thread.do(func() error { return c.enter(k, want) })
 		var f *failure
+		var missing *givenError
+		if errors.As(err, &missing) {
+			c.Close()
+			return nil, missing
+		}
 		if errors.As(err, &f) {
 			// A thread with half of it can't be used for anything.
 			c.Close()
@@ -100,6 +113,10 @@ func (k *Keeper) Open(g Guest) (*Cell, error) {
 			continue
 		}
 		c.report.Measures, c.report.Skipped = want, skipped
+		if i := slices.Index(want, NoPrivileges); i >= 0 && len(g.Capabilities) > 0 {
+			c.report.Measures = slices.Clone(want)
+			c.report.Measures[i] = NoPrivileges + Measure(" but "+strings.Join(g.Capabilities, ", "))
+		}
 		return c, nil
 	}
 }
@@ -164,14 +181,16 @@ func (c *Cell) enter(k *Keeper, want []Measure) error {
 		measure Measure
 		take    func() error
 	}{
-		{OwnGroup, func() (err error) { c.forkTo, err = c.group.join(c.thread.tid); return err }},
+		{OwnGroup, func() (err error) { c.mover, err = c.group.join(c.thread.tid); return err }},
 		{OwnView, func() error { return newView(c.guest, c.report.UserID, k.config.Hide) }},
 		{OwnProcesses, c.ownProcesses},
 		{OwnNetwork, ownNetwork},
 		{OwnUser, func() error { return nil }}, // when it is forked
-		{NoPrivileges, noPrivileges},
+		{FileLimits, func() error { return mayLimit(c.report.UserID) }},
+		{NoPrivileges, func() error { return noPrivileges(c.guest.Capabilities) }},
 		{LandlockFiles, func() error { return landlockFiles(c.guest) }},
 		{LandlockNetwork, landlockNetwork},
+		{FilteredCalls, func() error { return filterCalls(&c.guest) }},
 	} {
 		if !slices.Contains(want, step.measure) {
 			continue
@@ -217,29 +236,6 @@ func ownNetwork() error {
 	return nil
 }
 
-// noPrivileges empties the set of capabilities that a program could have, where there is one
-// to empty, and forbids to gain any by running a program.
-func noPrivileges() error {
-	if os.Geteuid() == 0 {
-		for c := uintptr(0); ; c++ {
-			err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
-			if errors.Is(err, unix.EINVAL) {
-				break // the kernel knows no more
-			}
-			if err != nil {
-				return fmt.Errorf("capability %d: %w", c, err)
-			}
-		}
-		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
-			return fmt.Errorf("ambient capabilities: %w", err)
-		}
-	}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("no new privileges: %w", err)
-	}
-	return nil
-}
-
 // Start starts the guest. It sets what it needs in cmd.SysProcAttr and leaves the rest. The
 // guest is killed when its cell is closed or its host ends.
 func (c *Cell) Start(cmd *exec.Cmd) error {
@@ -250,21 +246,112 @@ func (c *Cell) Start(cmd *exec.Cmd) error {
 	}
 	attr.Pdeathsig = syscall.SIGKILL
 	attr.Cloneflags |= c.spaces
-	if c.forkTo >= 0 {
-		attr.UseCgroupFD, attr.CgroupFD = true, c.forkTo
-	}
 	if id := c.report.UserID; id != uint32(os.Geteuid()) {
 		attr.Credential = &syscall.Credential{Uid: id, Gid: id}
+		attr.AmbientCaps = capabilityNumbers(c.guest.Capabilities)
 	}
-	if err := c.thread.do(cmd.Start); err != nil {
+	// It is stopped before it does anything, until it is where it belongs and has its limits.
+	attr.Ptrace = mayStop() == nil
+	if err := c.thread.do(func() error {
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		err := c.settle(cmd.Process.Pid, attr)
+		if err == nil && attr.Ptrace {
+			err = letGo(cmd.Process.Pid)
+		}
+		if err != nil {
+			return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+		}
+		return nil
+	}); err != nil {
 		return err //nolint:wrapcheck // names the program
 	}
-	pid := cmd.Process.Pid
-	// Both are for the machine's sake, and not there in every container.
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.first = cmd.Process
+	return nil
+}
+
+// Kill ends the guest, where it was started, with all its descendants.
+func (c *Cell) Kill() {
+	c.mu.Lock()
+	first := c.first
+	c.mu.Unlock()
+	if first != nil {
+		_ = first.Kill() // it may have ended
+	}
+}
+
+// settle puts a process into its group and sets its limits.
+func (c *Cell) settle(pid int, attr *syscall.SysProcAttr) error {
+	if attr.Ptrace {
+		if err := awaitStop(pid); err != nil {
+			return err
+		}
+	}
+	if c.mover != nil {
+		if err := c.mover(pid); err != nil {
+			return err
+		}
+	}
+	// All of these are for the machine's sake, and not there in every container.
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(oomScore), 0)
-	_ = unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil)
-	if n := uint64(c.guest.Limits.Processes); n > 0 && c.group == nil && attr.Credential != nil {
-		_ = unix.Prlimit(pid, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: n, Max: n}, nil)
+	limit := func(resource int, n uint64) { _ = unix.Prlimit(pid, resource, &unix.Rlimit{Cur: n, Max: n}, nil) }
+	limit(unix.RLIMIT_CORE, 0)
+	if slices.Contains(c.report.Measures, FileLimits) {
+		limit(unix.RLIMIT_NOFILE, openFiles)
+	}
+	if n := c.guest.Limits.DiskBytes; n > 0 {
+		limit(unix.RLIMIT_FSIZE, uint64(n))
+	}
+	if n := c.guest.Limits.Processes; n > 0 && c.group == nil && attr.Credential != nil {
+		limit(unix.RLIMIT_NPROC, uint64(n))
+	}
+	return nil
+}
+
+// mayStop says why processes can't be started stopped, nil where they can.
+func mayStop() error {
+	if b, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); err == nil && strings.TrimSpace(string(b)) == "3" {
+		return errors.New("processes can't be started stopped, as kernel.yama.ptrace_scope is 3")
+	}
+	return nil
+}
+
+// mayLimit says why the limits of a process of a user can't be set, nil where they can.
+func mayLimit(user uint32) error {
+	if user == uint32(os.Geteuid()) {
+		return nil
+	}
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&head, &data[0]); err != nil {
+		return fmt.Errorf("capabilities: %w", err)
+	}
+	if data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) == 0 {
+		return errors.New("the host lacks CAP_SYS_RESOURCE")
+	}
+	return nil
+}
+
+// awaitStop waits until a process that was started stopped is, letGo lets it run. Both are for
+// the thread that has started it.
+func awaitStop(pid int) error {
+	for {
+		_, err := unix.Wait4(pid, nil, unix.WALL, nil)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("wait for the stopped guest: %w", err)
+		}
+	}
+}
+
+func letGo(pid int) error {
+	if err := unix.PtraceDetach(pid); err != nil {
+		return fmt.Errorf("let the guest go: %w", err)
 	}
 	return nil
 }

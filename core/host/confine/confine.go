@@ -3,6 +3,7 @@ package confine
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync/atomic"
@@ -51,6 +52,22 @@ type Guest struct {
 	Write []string
 	// Read are files, directories and sockets that it must reach.
 	Read []string
+	// Given are files, directories and sockets of the machine that it may use as their owner
+	// does, whoever that is.
+	Given []Given
+	// Root makes it run as the host's user.
+	Root bool
+	// Capabilities that it has, such as SYS_ADMIN; see capabilities(7).
+	Capabilities []string
+	// Propagate makes what it mounts below the directories that it was given to write to
+	// appear on the machine, and the other way.
+	Propagate bool
+}
+
+// Given is something of the machine that a guest sees at its own path.
+type Given struct {
+	Path  string
+	Write bool
 }
 
 // Limits of a guest. Zero means no limit.
@@ -70,6 +87,7 @@ type Keeper struct {
 	users  *users
 	parent string // of the guests' groups, below the cgroup file systems
 	cells  atomic.Uint64
+	shared shared
 }
 
 // New returns a keeper, and ends what guests of an earlier host with the same Dir have left.
@@ -91,7 +109,7 @@ func New(config Config) (*Keeper, error) {
 
 // Close removes what the keeper has made on the machine. Its cells must be closed.
 func (k *Keeper) Close() error {
-	if err := removeGroups(k.parent); err != nil {
+	if err := errors.Join(k.shared.undo(), removeGroups(k.parent)); err != nil {
 		return fmt.Errorf("confine: %w", err)
 	}
 	return nil
@@ -106,6 +124,11 @@ const (
 	OwnGroup Measure = "cgroup"
 	// NoPrivileges: no capabilities, and none to be had from files.
 	NoPrivileges Measure = "no privileges"
+	// FilteredCalls: system calls that a plugin has no use for are refused.
+	FilteredCalls Measure = "system calls filtered"
+	// FileLimits: how large a file may get, and how many may be open. Without them only what
+	// is measured bounds the disk.
+	FileLimits Measure = "limits of files"
 	// OwnUser is a user of its own.
 	OwnUser Measure = "own user"
 	// OwnView is a read-only view of the file system with private temporary directories.

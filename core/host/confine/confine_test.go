@@ -217,6 +217,10 @@ func play(kind string, args []string) {
 			os.Exit(1)
 		}
 		_ = cmd.Wait()
+	case "do":
+		do(args)
+	case "calls":
+		calls()
 	case "unprivileged":
 		unprivileged(args)
 	}
@@ -240,7 +244,10 @@ func TestGuestSeesAndReachesOnlyWhatItWasGiven(t *testing.T) {
 	var s sight
 	must(t, json.Unmarshal([]byte(out), &s))
 	r := cell.Report()
-	if len(r.Skipped) > 0 || len(r.Measures) != 6 {
+	without := slices.DeleteFunc(slices.Clone(r.Skipped), func(s string) bool {
+		return s == "limits of files: the host lacks CAP_SYS_RESOURCE"
+	})
+	if len(without) > 0 || len(r.Measures)+len(r.Skipped) != 8 {
 		t.Errorf("report: %+v", r)
 	}
 	if s.UID != int(r.UserID) || s.UID < 1_950_000_000 || s.UID >= 1_950_001_000 || len(s.Groups) != 0 {

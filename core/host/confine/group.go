@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,9 +46,11 @@ type Usage struct {
 
 // group is the cgroup of one guest.
 type group interface {
-	// join puts the calling thread into the group, or says how a process is forked into it:
-	// fd is a directory for clone3, or -1.
-	join(tid int) (fd int, err error)
+	// join puts a thread into the group, which what it forks inherits. Where threads can't be
+	// moved alone it returns what moves a process.
+	join(tid int) (mover func(pid int) error, err error)
+	// processes are those in the group.
+	processes() []int
 	usage() (Usage, error)
 	close() error
 }
@@ -91,12 +94,14 @@ func hierarchies() ([]cgroup1.Subsystem, error) {
 	return out, nil
 }
 
-func (g *group1) join(tid int) (int, error) {
+func (g *group1) join(tid int) (func(int) error, error) {
 	if err := g.cgroup.AddTask(cgroup1.Process{Pid: tid}); err != nil {
-		return -1, fmt.Errorf("join cgroup %s: %w", g.name, err)
+		return nil, fmt.Errorf("join cgroup %s: %w", g.name, err)
 	}
-	return -1, nil
+	return nil, nil
 }
+
+func (g *group1) processes() []int { return processesIn(filepath.Join(cgroupMount, "pids", g.name)) }
 
 func (g *group1) usage() (Usage, error) {
 	st, err := g.cgroup.Stat(cgroup1.IgnoreNotExist)
@@ -119,25 +124,41 @@ func (g *group1) close() error { return removeGroups(g.name) }
 type group2 struct {
 	name    string
 	manager *cgroup2.Manager
-	dir     *os.File
+	dir     string
 }
 
 func newGroup2(mount, name string, l Limits) (*group2, error) {
-	m, err := cgroup2.NewManager(mount, name, cgroup2.ToResources(l.resources()))
+	resources := cgroup2.ToResources(l.resources())
+	m, err := cgroup2.NewManager(mount, name, resources)
+	if errors.Is(err, fs.ErrNotExist) && resources.Memory != nil {
+		resources.Memory.Swap = nil // the kernel does not count swap
+		m, err = cgroup2.NewManager(mount, name, resources)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("make cgroup %s: %w", name, errors.Join(err, removeGroups(name)))
 	}
 	// All processes of a guest end together; a kernel without this kills one.
-	_ = os.WriteFile(filepath.Join(mount, name, "memory.oom.group"), []byte("1"), 0)
-	dir, err := os.Open(filepath.Join(mount, name))
-	if err != nil {
-		return nil, fmt.Errorf("open cgroup: %w", errors.Join(err, removeGroups(name)))
-	}
+	dir := filepath.Join(mount, name)
+	_ = os.WriteFile(filepath.Join(dir, "memory.oom.group"), []byte("1"), 0)
 	return &group2{name: name, manager: m, dir: dir}, nil
 }
 
-// join can't move a thread alone: the process is forked into the group.
-func (g *group2) join(int) (int, error) { return int(g.dir.Fd()), nil }
+// join implements group. To fork into a group takes clone3, whose flags no filter can read and
+// which is refused to guests therefore.
+func (g *group2) join(int) (func(int) error, error) {
+	if err := mayStop(); err != nil {
+		return nil, err // it could fork before it is moved
+	}
+	return func(pid int) error {
+		err := os.WriteFile(filepath.Join(g.dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+		if err != nil {
+			return fmt.Errorf("join cgroup %s: %w", g.name, err)
+		}
+		return nil
+	}, nil
+}
+
+func (g *group2) processes() []int { return processesIn(g.dir) }
 
 func (g *group2) usage() (Usage, error) {
 	st, err := g.manager.Stat()
@@ -152,7 +173,7 @@ func (g *group2) usage() (Usage, error) {
 	}, nil
 }
 
-func (g *group2) close() error { return errors.Join(g.dir.Close(), removeGroups(g.name)) }
+func (g *group2) close() error { return removeTree(g.dir) }
 
 // resources is how limits are written in an OCI specification. There is no swap beyond the
 // memory.
@@ -236,14 +257,27 @@ func removeOnce(dir string) error {
 // killAll kills the processes of one group. Threads of the host's own that are in it are
 // about to end.
 func killAll(dir string) {
-	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-	if err != nil {
+	// Where there is this, processes that fork can't escape it.
+	if os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0) == nil {
 		return
 	}
-	for line := range strings.Lines(string(b)) {
-		var pid int
-		if _, err := fmt.Sscan(line, &pid); err == nil && pid > 1 && pid != os.Getpid() {
+	for _, pid := range processesIn(dir) {
+		if pid > 1 && pid != os.Getpid() {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
 	}
+}
+
+// processesIn are the processes of one group, nothing where it is gone.
+func processesIn(dir string) (pids []int) {
+	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(b)) {
+		if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }

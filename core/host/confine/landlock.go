@@ -71,6 +71,15 @@ func landlockFiles(g Guest) error {
 			return err
 		}
 	}
+	for _, given := range g.Given {
+		access := uint64(landlockRead)
+		if given.Write {
+			access = rules.Access_fs
+		}
+		if err := landlockAllow(set, given.Path, access); err != nil {
+			return err
+		}
+	}
 	return landlockEnter(set)
 }
 

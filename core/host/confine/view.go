@@ -18,13 +18,23 @@ var (
 	private   = []string{"/root", "/home", "/run/user"}
 )
 
-// emptySize bounds the file system of a hidden directory, in bytes; temporaryShare is the
-// share of the machine's memory that a temporary one may take, the guest's limit still being
-// over it.
+// emptySize bounds the file system of a hidden directory, in bytes; temporaryShare is what
+// share of the guest's memory, or the machine's where that is not limited, that a temporary
+// one may take.
 const (
 	emptySize      = "1m"
-	temporaryShare = "25%"
+	temporaryShare = 4
 )
+
+// temporaryOptions bound a temporary directory, whose content is memory of the guest: a full
+// one is an error of a write, not the end of the guest.
+func temporaryOptions(memory int64) string {
+	if memory <= 0 {
+		return fmt.Sprintf("mode=1777,size=%d%%", 100/temporaryShare)
+	}
+	size := max(memory/temporaryShare, 1<<20)
+	return fmt.Sprintf("mode=1777,size=%d,nr_inodes=%d", size, size/entryBytes)
+}
 
 // need is something that a guest must see at its own path.
 type need struct {
@@ -35,23 +45,40 @@ type need struct {
 
 // newView gives the calling thread a view of the file system in which nothing can be written
 // but what is the guest's own, and of the hidden directories only what it needs is there.
-func newView(g Guest, user uint32, hide []string) (err error) {
+func newView(g Guest, user uint32, hide []string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
 		return fmt.Errorf("namespace: %w", err)
 	}
 	unix.Umask(0o022)
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
-	}
-	needs, err := takeTrees(g)
+	var needs []need
 	defer func() {
 		for _, n := range needs {
 			_ = unix.Close(n.tree)
 		}
 	}()
-	if err != nil {
+	take := func(from func() ([]need, error)) error {
+		more, err := from()
+		needs = append(needs, more...)
 		return err
 	}
+	separate := func() error {
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			return fmt.Errorf("make mounts private: %w", err)
+		}
+		return nil
+	}
+	given := func() error { return take(func() ([]need, error) { return takeGiven(&g, user) }) }
+	steps := []func() error{separate, given}
+	if g.Propagate {
+		steps = []func() error{given, separate} // while it still propagates
+	}
+	for _, step := range append(steps, func() error { return take(func() ([]need, error) { return takeTrees(g) }) }) {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	// What contains others comes first.
+	slices.SortStableFunc(needs, func(a, b need) int { return strings.Compare(a.path, b.path) })
 	all := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID}
 	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, all); err != nil {
 		return fmt.Errorf("make the file system read-only: %w", err)
@@ -62,7 +89,7 @@ func newView(g Guest, user uint32, hide []string) (err error) {
 		return fmt.Errorf("proc: %w", err)
 	}
 	for _, dir := range temporary {
-		if err := mask(dir, "mode=1777,size="+temporaryShare); err != nil {
+		if err := mask(dir, temporaryOptions(g.Limits.MemoryBytes)); err != nil {
 			return err
 		}
 	}
@@ -80,6 +107,7 @@ func newView(g Guest, user uint32, hide []string) (err error) {
 		masks = append(masks, dir)
 	}
 	for _, n := range needs {
+		var err error
 		if masks, err = attach(n, user, masks); err != nil {
 			return err
 		}
@@ -125,8 +153,6 @@ func takeTrees(g Guest) (needs []need, err error) {
 			return needs, err
 		}
 	}
-	// What contains others comes first.
-	slices.SortStableFunc(needs, func(a, b need) int { return strings.Compare(a.path, b.path) })
 	return needs, nil
 }
 
