@@ -272,7 +272,7 @@ func (s *Server) newKind(t *registry.Type, h any) *kind {
 	}
 	k.storageVersion = k.storage.GroupVersion().String()
 	if k.converter == nil {
-		k.versions = s.newVersions(t.Definition)
+		k.versions = s.newVersions(t.Definition, h)
 	}
 	if len(t.Version.Verbs) > 0 {
 		k.verbs = map[string]bool{}

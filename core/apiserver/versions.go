@@ -2,31 +2,41 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"sync"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/pintle-dev/pintle/core/apiserver/conversion"
 	"github.com/pintle-dev/pintle/core/apiserver/internal/jsontree"
 	"github.com/pintle-dev/pintle/core/store"
 	"github.com/pintle-dev/pintle/crd"
 	crdschema "github.com/pintle-dev/pintle/crd/schema"
+	"github.com/pintle-dev/pintle/sdk/resource"
 )
 
 // webhookConversion is the strategy of definitions whose versions a webhook converts.
 const webhookConversion = "Webhook"
 
-// versions converts custom resources of one type between its versions.
+// versions converts objects of one type between its versions.
 type versions struct {
 	server    *Server
 	converter func() VersionConverter
+	// byPlugin says that a converter's errors of the API are meant for clients.
+	byPlugin bool
 }
 
-// newVersions returns nil where versions differ by their apiVersion only.
-func (s *Server) newVersions(d *crd.Definition) *versions {
+// newVersions returns nil where versions differ by their apiVersion only. What a type does beside
+// its data comes before what its definition says.
+func (s *Server) newVersions(d *crd.Definition, hooks any) *versions {
+	if convert := resource.Conversion(hooks); convert != nil {
+		return &versions{server: s, converter: func() VersionConverter { return conversion.ByHook(convert) }, byPlugin: true}
+	}
 	if d.Conversion == nil || d.Conversion.Strategy != webhookConversion || s.cfg.Conversion == nil {
 		return nil
 	}
@@ -64,6 +74,10 @@ func (v *versions) convert(ctx context.Context, objects []*jsontree.Object, to s
 		trees[i] = withManagedFields(o)
 	}
 	converted, err := v.converter().Convert(ctx, trees, to)
+	var refused *apierrors.StatusError
+	if v.byPlugin && errors.As(err, &refused) {
+		return nil, refused
+	}
 	if err != nil {
 		// Neither the client's fault nor that of a rule: upstream gives no reason either.
 		return nil, statusError(http.StatusInternalServerError, metav1.StatusReasonUnknown, err.Error())

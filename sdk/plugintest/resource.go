@@ -39,7 +39,8 @@ type ResourceCase struct {
 
 // RunResource holds resource types to the contract: the definitions are whole, hooks
 // admit what is valid and refuse what is not by the path of the field, defaulting twice
-// changes nothing, and all of it is the same in the host's process and behind gRPC.
+// changes nothing, what is converted to another version fits that and comes back as it was,
+// and all of it is the same in the host's process and behind gRPC.
 func RunResource(t *testing.T, c ResourceCase) {
 	t.Helper()
 	c.runBase(t, func(t testing.TB) *Harness { return Start(t, c.New()) })
@@ -63,6 +64,9 @@ func RunResource(t *testing.T, c ResourceCase) {
 					t.Errorf("what was admitted is changed when it is admitted again:\n%v\n%v", once, again)
 				}
 			})
+		}
+		for i, object := range c.Valid {
+			t.Run(fmt.Sprintf("%s/conversion of %d", name, i), func(t *testing.T) { convertsBack(t, bundle, object) })
 		}
 		for path, object := range c.Invalid {
 			t.Run(name+"/invalid "+path, func(t *testing.T) { c.admit(t, bundle, object, path) })

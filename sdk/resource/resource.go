@@ -15,8 +15,8 @@ type Bundle interface {
 	// Definitions returns the types as data. It is called once, at start.
 	Definitions() ([]*crd.Definition, error)
 	// Hooks returns what a resource does beside its data, or nil. The value implements
-	// any of Defaulter, Admitter, Preparer, Validator, Beginner, Deleter, Subresourcer and
-	// Printer.
+	// any of Defaulter, Admitter, Preparer, Validator, Beginner, Deleter, Subresourcer,
+	// Converter and Printer.
 	Hooks(schema.GroupResource) any
 }
 

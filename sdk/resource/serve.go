@@ -53,7 +53,13 @@ func (s *server) Hooks(stream grpc.BidiStreamingServer[pluginv1.HooksRequest, pl
 		Handle: func(ctx context.Context, c *pluginv1.HookCall) outgoing {
 			return outgoing{Work: h.call(ctx, c)}
 		},
-		Size: func(o outgoing) int { return 64 + len(o.Work.GetObject()) + len(o.Work.GetParent()) },
+		Size: func(o outgoing) int {
+			n := 64 + len(o.Work.GetObject()) + len(o.Work.GetParent())
+			for _, object := range o.Work.GetObjects() {
+				n += len(object)
+			}
+			return n
+		},
 	}
 	return calls.Serve(stream.Context(), service, func(out calls.Outbox[outgoing]) {
 		h.reads.Ask = func(r *pluginv1.Read) { out.Put(outgoing{Read: r}) }
@@ -78,6 +84,12 @@ func (h *hookStream) call(ctx context.Context, c *pluginv1.HookCall) *pluginv1.H
 	}
 	r.Reader = h.reads.For(c.GetId())
 	hooks := h.impl.Hooks(schema.GroupResource{Group: c.GetGroup(), Resource: c.GetPlural()})
+	if c.GetHook() == pluginv1.Hook_HOOK_CONVERT {
+		if err := convertFromWire(ctx, hooks, c, out); err != nil {
+			errorToWire(err, out)
+		}
+		return out
+	}
 	if err := dispatch(ctx, hooks, c, r, out); err != nil {
 		errorToWire(err, out)
 		return out

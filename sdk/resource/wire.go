@@ -121,6 +121,7 @@ func hooksOf(hooks any) []pluginv1.Hook {
 	add(has, pluginv1.Hook_HOOK_VIRTUAL)
 	_, has = hooks.(Printer)
 	add(has, pluginv1.Hook_HOOK_CELLS)
+	add(Conversion(hooks) != nil, pluginv1.Hook_HOOK_CONVERT)
 	return out
 }
 

@@ -43,6 +43,12 @@ func accept(original map[string]any, data []byte, to schema.GroupVersionKind) (m
 	if err := u.UnmarshalJSON(data); err != nil {
 		return nil, err
 	}
+	return acceptTree(original, u.Object, to)
+}
+
+// acceptTree is accept for what is decoded. The tree is the caller's own.
+func acceptTree(original, tree map[string]any, to schema.GroupVersionKind) (map[string]any, error) {
+	u := unstructured.Unstructured{Object: tree}
 	if got := u.GroupVersionKind().GroupVersion(); got != to.GroupVersion() {
 		return nil, identityError{fmt.Errorf("invalid groupVersion (expected %v, received %v)", to.GroupVersion(), got)}
 	}

@@ -32,6 +32,9 @@ const (
 	Hook_HOOK_SUBRESOURCE  Hook = 5
 	Hook_HOOK_VIRTUAL      Hook = 6
 	Hook_HOOK_CELLS        Hook = 7
+	// Brings objects into another version. A plugin that does not announce it has versions that
+	// differ by their apiVersion only.
+	Hook_HOOK_CONVERT Hook = 8
 )
 
 // Enum value maps for Hook.
@@ -45,6 +48,7 @@ var (
 		5: "HOOK_SUBRESOURCE",
 		6: "HOOK_VIRTUAL",
 		7: "HOOK_CELLS",
+		8: "HOOK_CONVERT",
 	}
 	Hook_value = map[string]int32{
 		"HOOK_UNSPECIFIED":  0,
@@ -55,6 +59,7 @@ var (
 		"HOOK_SUBRESOURCE":  5,
 		"HOOK_VIRTUAL":      6,
 		"HOOK_CELLS":        7,
+		"HOOK_CONVERT":      8,
 	}
 )
 
@@ -356,7 +361,10 @@ type HookCall struct {
 	// HOOK_GRACE_PERIOD: what the client asked for.
 	GracePeriod *int64 `protobuf:"varint,7,opt,name=grace_period,json=gracePeriod,proto3,oneof" json:"grace_period,omitempty"`
 	// HOOK_SUBRESOURCE: the parent as JSON.
-	Parent        []byte `protobuf:"bytes,8,opt,name=parent,proto3" json:"parent,omitempty"`
+	Parent []byte `protobuf:"bytes,8,opt,name=parent,proto3" json:"parent,omitempty"`
+	// HOOK_CONVERT: objects as JSON, and the version that they are to have. There is no request.
+	Objects       [][]byte `protobuf:"bytes,9,rep,name=objects,proto3" json:"objects,omitempty"`
+	Version       string   `protobuf:"bytes,10,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -445,6 +453,20 @@ func (x *HookCall) GetParent() []byte {
 		return x.Parent
 	}
 	return nil
+}
+
+func (x *HookCall) GetObjects() [][]byte {
+	if x != nil {
+		return x.Objects
+	}
+	return nil
+}
+
+func (x *HookCall) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
 }
 
 // HookRequest is one write as hooks see it. Objects are JSON, empty where absent.
@@ -729,7 +751,9 @@ type HookResult struct {
 	// A metav1.Status as JSON where the hook refused the request with one.
 	Status []byte `protobuf:"bytes,11,opt,name=status,proto3" json:"status,omitempty"`
 	// Any other error.
-	Error         string `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`
+	Error string `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`
+	// HOOK_CONVERT: one for each that came, in their order.
+	Objects       [][]byte `protobuf:"bytes,13,rep,name=objects,proto3" json:"objects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -846,6 +870,13 @@ func (x *HookResult) GetError() string {
 		return x.Error
 	}
 	return ""
+}
+
+func (x *HookResult) GetObjects() [][]byte {
+	if x != nil {
+		return x.Objects
+	}
+	return nil
 }
 
 // FieldError is k8s.io/apimachinery/pkg/util/validation/field Error.
@@ -1108,7 +1139,7 @@ const file_sdk_proto_plugin_v1_resource_proto_rawDesc = "" +
 	"\x05reads\x18\x02 \x03(\v2\x1c.pintle.plugin.v1.ReadResultR\x05reads\"u\n" +
 	"\rHooksResponse\x126\n" +
 	"\aresults\x18\x01 \x03(\v2\x1c.pintle.plugin.v1.HookResultR\aresults\x12,\n" +
-	"\x05reads\x18\x02 \x03(\v2\x16.pintle.plugin.v1.ReadR\x05reads\"\x9d\x02\n" +
+	"\x05reads\x18\x02 \x03(\v2\x16.pintle.plugin.v1.ReadR\x05reads\"\xd1\x02\n" +
 	"\bHookCall\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12*\n" +
 	"\x04hook\x18\x02 \x01(\x0e2\x16.pintle.plugin.v1.HookR\x04hook\x12\x1d\n" +
@@ -1118,7 +1149,10 @@ const file_sdk_proto_plugin_v1_resource_proto_rawDesc = "" +
 	"\x06plural\x18\x05 \x01(\tR\x06plural\x127\n" +
 	"\arequest\x18\x06 \x01(\v2\x1d.pintle.plugin.v1.HookRequestR\arequest\x12&\n" +
 	"\fgrace_period\x18\a \x01(\x03H\x00R\vgracePeriod\x88\x01\x01\x12\x16\n" +
-	"\x06parent\x18\b \x01(\fR\x06parentB\x0f\n" +
+	"\x06parent\x18\b \x01(\fR\x06parent\x12\x18\n" +
+	"\aobjects\x18\t \x03(\fR\aobjects\x12\x18\n" +
+	"\aversion\x18\n" +
+	" \x01(\tR\aversionB\x0f\n" +
 	"\r_grace_period\"\xb2\x03\n" +
 	"\vHookRequest\x12\x1c\n" +
 	"\toperation\x18\x01 \x01(\tR\toperation\x12)\n" +
@@ -1147,7 +1181,7 @@ const file_sdk_proto_plugin_v1_resource_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12.\n" +
 	"\x05value\x18\x02 \x01(\v2\x18.pintle.plugin.v1.ValuesR\x05value:\x028\x01\" \n" +
 	"\x06Values\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\tR\x06values\"\xeb\x02\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values\"\x85\x03\n" +
 	"\n" +
 	"HookResult\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
@@ -1162,7 +1196,8 @@ const file_sdk_proto_plugin_v1_resource_proto_rawDesc = "" +
 	"\x05cells\x18\n" +
 	" \x01(\fR\x05cells\x12\x16\n" +
 	"\x06status\x18\v \x01(\fR\x06status\x12\x14\n" +
-	"\x05error\x18\f \x01(\tR\x05error\"\x83\x01\n" +
+	"\x05error\x18\f \x01(\tR\x05error\x12\x18\n" +
+	"\aobjects\x18\r \x03(\fR\aobjects\"\x83\x01\n" +
 	"\n" +
 	"FieldError\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x14\n" +
@@ -1182,7 +1217,7 @@ const file_sdk_proto_plugin_v1_resource_proto_rawDesc = "" +
 	"ReadResult\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
 	"\aobjects\x18\x02 \x03(\fR\aobjects\x12\x14\n" +
-	"\x05error\x18\x03 \x01(\tR\x05error*\xa2\x01\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error*\xb4\x01\n" +
 	"\x04Hook\x12\x14\n" +
 	"\x10HOOK_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fHOOK_DEFAULT\x10\x01\x12\x10\n" +
@@ -1192,7 +1227,8 @@ const file_sdk_proto_plugin_v1_resource_proto_rawDesc = "" +
 	"\x10HOOK_SUBRESOURCE\x10\x05\x12\x10\n" +
 	"\fHOOK_VIRTUAL\x10\x06\x12\x0e\n" +
 	"\n" +
-	"HOOK_CELLS\x10\a2\xb4\x01\n" +
+	"HOOK_CELLS\x10\a\x12\x10\n" +
+	"\fHOOK_CONVERT\x10\b2\xb4\x01\n" +
 	"\bResource\x12Z\n" +
 	"\vDefinitions\x12$.pintle.plugin.v1.DefinitionsRequest\x1a%.pintle.plugin.v1.DefinitionsResponse\x12L\n" +
 	"\x05Hooks\x12\x1e.pintle.plugin.v1.HooksRequest\x1a\x1f.pintle.plugin.v1.HooksResponse(\x010\x01B;Z9github.com/pintle-dev/pintle/sdk/proto/plugin/v1;pluginv1b\x06proto3"
