@@ -26,6 +26,9 @@ func (o *options) openDriver(cmd *cobra.Command) (*containerd.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
+	if name, ok := cfg.Node.PluginDriver(); ok {
+		return nil, fmt.Errorf("node.driver: the images of this node are plugin %s's, and not containerd's", name)
+	}
 	return node.OpenDriver(cmd.Context(), cfg, dir, newLogger(cfg.Log))
 }
 

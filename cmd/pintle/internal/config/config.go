@@ -144,10 +144,19 @@ type Node struct {
 	// which no pods are scheduled to it.
 	ExternalCloud bool `json:"externalCloud"`
 	// ClusterDNS are name servers for pods; empty leaves them the node's.
-	ClusterDNS []string   `json:"clusterDNS"`
+	ClusterDNS []string `json:"clusterDNS"`
+	// Driver runs the containers: "containerd", also where empty, or the name of a plugin that
+	// runs on this node and is a container runtime. "sim" is one of Pintle's own, whose
+	// containers are hollow.
+	Driver     string     `json:"driver"`
 	Containerd Containerd `json:"containerd"`
 	// PlainHTTPRegistries are registries reached without TLS, beside those on loopback.
 	PlainHTTPRegistries []string `json:"plainHTTPRegistries"`
+}
+
+// PluginDriver is the plugin that runs the containers, false where containerd does.
+func (n Node) PluginDriver() (plugin string, ok bool) {
+	return n.Driver, n.Driver != "" && n.Driver != "containerd"
 }
 
 // Containerd says which containerd an agent uses.
@@ -253,6 +262,11 @@ func (c *Config) Validate() error {
 	if c.Node.Name != "" {
 		if msgs := validation.IsDNS1123Subdomain(c.Node.Name); len(msgs) > 0 {
 			return fmt.Errorf("node.name: %q: %s", c.Node.Name, msgs[0])
+		}
+	}
+	if _, ok := c.Node.PluginDriver(); ok {
+		if msgs := validation.IsDNS1123Label(c.Node.Driver); len(msgs) > 0 {
+			return fmt.Errorf("node.driver: %q is neither containerd nor the name of a plugin: %s", c.Node.Driver, msgs[0])
 		}
 	}
 	if err := c.validateAdmission(); err != nil {

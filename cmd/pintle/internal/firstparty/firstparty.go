@@ -11,6 +11,7 @@ import (
 	"github.com/pintle-dev/pintle/plugins/scheduler"
 	"github.com/pintle-dev/pintle/plugins/serviceproxy"
 	"github.com/pintle-dev/pintle/plugins/workloads"
+	"github.com/pintle-dev/pintle/runtime/driver/sim"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/protocol"
 )
@@ -29,6 +30,7 @@ func catalogue() map[string]entry {
 		"cloud":        {new: func() plugin.Plugin { return cloud.New() }, uses: []protocol.Point{protocol.PointCloud}},
 		"network":      {new: func() plugin.Plugin { return network.New() }, nodeScoped: true},
 		"serviceproxy": {new: func() plugin.Plugin { return serviceproxy.New() }, nodeScoped: true},
+		sim.Name:       {new: func() plugin.Plugin { return sim.NewPlugin() }, nodeScoped: true},
 	}
 }
 

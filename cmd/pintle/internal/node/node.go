@@ -27,6 +27,7 @@ import (
 	"github.com/pintle-dev/pintle/runtime/apisocket"
 	"github.com/pintle-dev/pintle/runtime/driver/containerd"
 	"github.com/pintle-dev/pintle/runtime/driver/containerd/daemon"
+	"github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
 // Run runs the agent until ctx ends; pods go on.
@@ -44,6 +45,13 @@ func withDriver(ctx context.Context, cfg config.Config, dir layout.Dir, log *slo
 	authority, err := pki.Open(pki.Config{Dir: dir.PKI(), Logger: log})
 	if err != nil {
 		return err
+	}
+	if _, ok := cfg.Node.PluginDriver(); ok {
+		conf, err := agentConfig(cfg, dir, authority, nil, log)
+		if err != nil {
+			return err
+		}
+		return f(authority, nil, conf) // its plugin's host has it
 	}
 	driver, err := OpenDriver(ctx, cfg, dir, log)
 	if err != nil {
@@ -67,7 +75,7 @@ func run(ctx context.Context, cfg config.Config, dir layout.Dir, authority *pki.
 	if err := api.run(ctx, group, conf.Client); err != nil {
 		return err
 	}
-	if cfg.Node.Containerd.Address == "" {
+	if ownContainerd(cfg.Node) {
 		group.Go(func() error { daemon.Keep(ctx, daemonConfig(cfg, dir, log)); return nil })
 	}
 	socket, err := apisocket.Listen(dir.NodeAPISocket(), api.url, log)
@@ -77,6 +85,9 @@ func run(ctx context.Context, cfg config.Config, dir layout.Dir, authority *pki.
 	group.Go(func() error { return socket.Serve(ctx) })
 	h, err := pluginHost(cfg, dir, conf.NodeName, &identities{authority: authority, api: api, socket: socket}, log)
 	if err != nil {
+		return err
+	}
+	if err := pluginDriver(cfg, h, &conf); err != nil {
 		return err
 	}
 	if hasNetwork(cfg.Plugins) {
@@ -101,7 +112,7 @@ func run(ctx context.Context, cfg config.Config, dir layout.Dir, authority *pki.
 }
 
 // agentConfig is the agent's configuration but for the network.
-func agentConfig(cfg config.Config, dir layout.Dir, authority *pki.Authority, driver *containerd.Driver, log *slog.Logger) (agent.Config, error) {
+func agentConfig(cfg config.Config, dir layout.Dir, authority *pki.Authority, driver runtimedriver.Driver, log *slog.Logger) (agent.Config, error) {
 	name, err := Name(cfg.Node)
 	if err != nil {
 		return agent.Config{}, err
@@ -178,7 +189,7 @@ func pluginHost(cfg config.Config, dir layout.Dir, name string, ids *identities,
 	if err != nil {
 		return nil, err
 	}
-	specs, err := firstparty.Specs(cfg.Plugins, true)
+	specs, err := firstparty.Specs(withPluginDriver(cfg), true)
 	if err != nil {
 		return nil, err
 	}
@@ -230,14 +241,17 @@ func Teardown(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.
 			errs = append(errs, serviceproxy.Clean(ctx, p.Settings))
 		}
 	}
-	if cfg.Node.Containerd.Address == "" {
+	if ownContainerd(cfg.Node) {
 		errs = append(errs, daemon.Stop(ctx, daemonConfig(cfg, dir, log)))
 	}
 	return errors.Join(errs...)
 }
 
 func teardownPods(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) error {
-	return withDriver(ctx, cfg, dir, log, func(_ *pki.Authority, driver *containerd.Driver, conf agent.Config) error {
+	return withDriver(ctx, cfg, dir, log, func(authority *pki.Authority, driver *containerd.Driver, conf agent.Config) error {
+		if driver == nil {
+			return teardownByPlugin(ctx, cfg, dir, authority, conf, log)
+		}
 		a, err := agent.New(conf)
 		if err != nil {
 			return err
