@@ -193,7 +193,7 @@ func (a *Agent) serve(ctx context.Context, failed chan<- error) error {
 	close(a.listening)
 	srv := stream.New(stream.Config{
 		Backend: backend{a}, Streams: a.cfg.Driver, Cert: a.cfg.ServingCert, CA: a.cfg.ClientCA,
-		Allow: a.allow, Metrics: a.metrics, Log: a.log,
+		Allow: a.allow, Metrics: a.metrics, Plugins: a.cfg.Plugins, Log: a.log,
 	})
 	a.wg.Go(func() {
 		if err := srv.Serve(ctx, l); err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"time"
 
@@ -61,6 +62,9 @@ type Config struct {
 	// that ClientCA signed for client authentication and that is in system:masters or
 	// is named kube-apiserver or kube-apiserver-kubelet-client.
 	ClientNames []string
+
+	// Plugins answers requests below /plugins/ of those who may use the kubelet API; may be nil.
+	Plugins http.Handler
 
 	// PodCIDRs are used where the Node object has none.
 	PodCIDRs []string

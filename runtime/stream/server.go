@@ -79,6 +79,8 @@ type Config struct {
 	Allow func(*x509.Certificate) bool
 	// Metrics are served at /metrics; may be nil.
 	Metrics prometheus.Gatherer
+	// Plugins answers below /plugins/; may be nil.
+	Plugins http.Handler
 	Log     *slog.Logger
 }
 
@@ -103,6 +105,9 @@ func New(cfg Config) *Server {
 		}
 		s.mux.HandleFunc(m+" /portForward/{namespace}/{pod}", s.portForward)
 		s.mux.HandleFunc(m+" /portForward/{namespace}/{pod}/{uid}", s.portForward)
+	}
+	if cfg.Plugins != nil {
+		s.mux.Handle("GET /plugins/", cfg.Plugins)
 	}
 	if cfg.Metrics != nil {
 		s.mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{}))

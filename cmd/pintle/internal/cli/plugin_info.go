@@ -26,6 +26,9 @@ func newPluginInfo() *cobra.Command {
 			if err := p.print(cmd.OutOrStdout()); err != nil {
 				return err
 			}
+			if err := c.printNodes(cmd.Context(), cmd.OutOrStdout(), &p); err != nil {
+				return err
+			}
 			if err := p.printHistory(cmd.OutOrStdout()); err != nil {
 				return err
 			}

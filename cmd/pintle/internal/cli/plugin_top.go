@@ -39,14 +39,14 @@ func newPluginLogs() *cobra.Command {
 	var follow bool
 	cmd := &cobra.Command{
 		Use: "logs NAME", Short: "Print what a plugin wrote", Args: cobra.ExactArgs(1),
-		Long: "The log is that of the host on the server that answers. What a plugin on a node wrote lies there, in the file that `pintle plugin info` names.",
+		Long: "The log is that of the host on the server that answers. Of a plugin that runs on nodes NAME is PLUGIN.NODE.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := c.get(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			if p.Spec.Node != "" {
-				return fmt.Errorf("plugin %s runs on node %s, and its log is there, in %s", p.Name, p.Spec.Node, p.LogFile)
+			if p.onNodes() {
+				return c.noLog(cmd.Context(), &p)
 			}
 			config, err := c.rest()
 			if err != nil {

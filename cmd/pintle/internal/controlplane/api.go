@@ -68,7 +68,7 @@ func (s *Server) newAPI(reg *registry.Registry) error {
 		OpenAPI:   openapi.New(openapi.Config{Types: reg, Others: s.aggregator, Describe: kubeapi.Describe, Version: release.Kubernetes}),
 		Connect: func(w http.ResponseWriter, r *http.Request, a auth.Attributes) {
 			if a.Group == host.Group {
-				s.servePluginLog(w, r, a)
+				s.servePluginLog(w, r, a, streams)
 				return
 			}
 			streams.Serve(w, r, connect.Request{

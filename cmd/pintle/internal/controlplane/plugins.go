@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -13,6 +14,7 @@ import (
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/firstparty"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/pluginsource"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
+	"github.com/pintle-dev/pintle/core/apiserver/connect"
 	"github.com/pintle-dev/pintle/core/auth"
 	"github.com/pintle-dev/pintle/core/host"
 	"github.com/pintle-dev/pintle/core/store"
@@ -135,8 +137,12 @@ func (s *Server) purge(ctx context.Context, gr schema.GroupResource) (int, error
 	return s.api.Purge(ctx, t.GVR, "plugin-removal")
 }
 
-// servePluginLog answers requests for plugins/log.
-func (s *Server) servePluginLog(w http.ResponseWriter, r *http.Request, a auth.Attributes) {
+// servePluginLog answers requests for plugins/log; for one on a node its agent does.
+func (s *Server) servePluginLog(w http.ResponseWriter, r *http.Request, a auth.Attributes, nodes *connect.Handler) {
+	if plugin, node, onNode := strings.Cut(a.Name, "."); onNode && !strings.Contains(node, ":") {
+		nodes.Serve(w, r, connect.Request{Resource: "nodes", Subresource: "proxy", Name: node, Path: "/plugins/" + plugin + "/log"})
+		return
+	}
 	h := s.pluginHost.Load()
 	err := errors.New("the plugin host is starting")
 	if h != nil {

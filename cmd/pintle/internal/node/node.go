@@ -95,7 +95,7 @@ func run(ctx context.Context, cfg config.Config, dir layout.Dir, authority *pki.
 			return err
 		}
 	}
-	conf.Storages = storages{h}
+	conf.Storages, conf.Plugins = storages{h}, pluginLogs(h)
 	group.Go(func() error { return h.Run(ctx) })
 	a, err := agent.New(conf)
 	if err != nil {
