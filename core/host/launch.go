@@ -34,6 +34,7 @@ func (i *instance) launch(ctx context.Context, dir string, env protocol.Environm
 	if err != nil {
 		return nil, err
 	}
+	lines := i.openLines()
 	var proc *process
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  protocol.Handshake(),
@@ -50,6 +51,9 @@ func (i *instance) launch(ctx context.Context, dir string, env protocol.Environm
 		GRPCDialOptions:  append(append(remote.DialOptions(), i.calls.option()), i.meter.options()...),
 		RunnerFunc: func(_ hclog.Logger, handshake *exec.Cmd, sockets string) (runner.Runner, error) {
 			cmd.Env = append(append(cmd.Env, handshake.Env...), identity.Env)
+			if err := lines.Pass(cmd); err != nil {
+				return nil, err
+			}
 			from, after, err := i.starter(cmd, env, sockets)
 			if err != nil {
 				return nil, err
@@ -66,8 +70,10 @@ func (i *instance) launch(ctx context.Context, dir string, env protocol.Environm
 		},
 	})
 	rpc, err := client.Client()
+	lines.Passed()
 	if err != nil {
 		client.Kill()
+		lines.Close()
 		i.ended(proc)
 		return nil, i.startError(proc, err)
 	}
@@ -80,6 +86,7 @@ func (i *instance) launch(ctx context.Context, dir string, env protocol.Environm
 		patience := time.AfterFunc(i.host.config.StopTimeout, kill)
 		client.Kill()
 		patience.Stop()
+		lines.Close()
 		i.ended(proc)
 	}
 	g, err := i.meet(ctx, rpc, env)
@@ -90,6 +97,7 @@ func (i *instance) launch(ctx context.Context, dir string, env protocol.Environm
 		}
 		return nil, err
 	}
+	g.client.UseLines(lines, i.meter.stream)
 	g.ended, g.why = proc.done, func() error { return i.deathError(proc) }
 	g.stop, g.kill = stop, kill
 	return g, nil

@@ -21,6 +21,7 @@ import (
 	"github.com/pintle-dev/pintle/sdk/network"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/points"
+	"github.com/pintle-dev/pintle/sdk/protocol"
 	"github.com/pintle-dev/pintle/sdk/resource"
 	"github.com/pintle-dev/pintle/sdk/serve"
 )
@@ -43,6 +44,11 @@ func serveAll(impl plugin.Plugin) { serve.Serve(impl, points.Of(impl)...) }
 
 func play(kind, name string) {
 	base := base{name: name}
+	if kind, grpcOnly := strings.CutSuffix(kind, "-over-grpc"); grpcOnly { // as a plugin of an older SDK, or of another language
+		_ = os.Unsetenv(protocol.LineEnv)
+		play(kind, name)
+		return
+	}
 	switch kind {
 	case "silent": // alive, but no plugin; without cgo, the runtime takes an empty select for a deadlock
 		time.Sleep(time.Hour)
@@ -102,6 +108,7 @@ func (b *base) ConfigSchema() []byte {
 	return []byte(`{"type":"object","properties":{
 		"mode":{"type":"string","enum":["fast","safe"],"default":"safe"},
 		"workers":{"type":"integer","minimum":1},
+		"login":{"type":"object","properties":{"password":{"type":"string","format":"password"}}},
 		"odd":{"type":"boolean"}}}`)
 }
 

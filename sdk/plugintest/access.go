@@ -34,14 +34,18 @@ func RunAuthentication(t *testing.T, c AuthenticationCase) {
 	c.runBase(t, func(t testing.TB) *Harness { return Start(t, c.New()) })
 	direct := c.New()
 	configure(t, direct, c.Settings)
-	h := Start(t, c.New())
-	configure(t, h.Client, c.Settings)
-	far, line, err := h.Client.Authenticator(t.Context())
-	if err != nil {
-		t.Fatalf("authentication: %v", err)
+	places := map[string]authentication.Authenticator{"builtin": direct}
+	for place, start := range placements() {
+		h := start(t, c.New())
+		configure(t, h.Client, c.Settings)
+		far, line, err := h.Client.Authenticator(t.Context())
+		if err != nil {
+			t.Fatalf("authentication: %v", err)
+		}
+		t.Cleanup(line.Close)
+		places[place] = far
 	}
-	t.Cleanup(line.Close)
-	for place, a := range map[string]authentication.Authenticator{"builtin": direct, "process": far} {
+	for place, a := range places {
 		t.Run(place+"/good tokens", func(t *testing.T) {
 			for token, want := range c.Good {
 				r, ok, err := a.AuthenticateToken(t.Context(), authentication.Token{Secret: token, Audiences: c.Audiences})
@@ -132,14 +136,18 @@ func RunAuthorization(t *testing.T, c AuthorizationCase) {
 	c.runBase(t, func(t testing.TB) *Harness { return Start(t, c.New()) })
 	direct := c.New()
 	configure(t, direct, c.Settings)
-	h := Start(t, c.New())
-	configure(t, h.Client, c.Settings)
-	far, line, err := h.Client.Authorizer(t.Context())
-	if err != nil {
-		t.Fatalf("authorization: %v", err)
+	places := map[string]authorization.Authorizer{"builtin": direct}
+	for place, start := range placements() {
+		h := start(t, c.New())
+		configure(t, h.Client, c.Settings)
+		far, line, err := h.Client.Authorizer(t.Context())
+		if err != nil {
+			t.Fatalf("authorization: %v", err)
+		}
+		t.Cleanup(line.Close)
+		places[place] = far
 	}
-	t.Cleanup(line.Close)
-	for place, a := range map[string]authorization.Authorizer{"builtin": direct, "process": far} {
+	for place, a := range places {
 		for name, d := range c.Decisions {
 			t.Run(place+"/"+name, func(t *testing.T) {
 				var all sync.WaitGroup

@@ -76,8 +76,10 @@ func RunAdmission(t *testing.T, c AdmissionCase) {
 				t.Error("it implements neither admission.Mutator nor admission.Validator")
 			}
 		}
-		if !reflect.DeepEqual(declared["builtin"], declared["process"]) {
-			t.Errorf("builtin: %+v\nprocess: %+v", declared["builtin"], declared["process"])
+		for place, d := range declared {
+			if !reflect.DeepEqual(declared["builtin"], d) {
+				t.Errorf("builtin: %+v\n%s: %+v", declared["builtin"], place, d)
+			}
 		}
 		for name, q := range c.Requests {
 			if asked := asksAbout(declared["builtin"].Rules, q.request()); asked == q.Unasked {
@@ -113,14 +115,18 @@ func (c AdmissionCase) placements(t *testing.T) map[string]admission.Admission {
 	t.Helper()
 	direct := c.New()
 	configure(t, direct, c.Settings)
-	h := Start(t, c.New())
-	configure(t, h.Client, c.Settings)
-	far, line, err := h.Client.Admission(t.Context())
-	if err != nil {
-		t.Fatalf("admission: %v", err)
+	out := map[string]admission.Admission{"builtin": direct}
+	for place, start := range placements() {
+		h := start(t, c.New())
+		configure(t, h.Client, c.Settings)
+		far, line, err := h.Client.Admission(t.Context())
+		if err != nil {
+			t.Fatalf("admission: %v", err)
+		}
+		t.Cleanup(line.Close)
+		out[place] = far
 	}
-	t.Cleanup(line.Close)
-	return map[string]admission.Admission{"builtin": direct, "process": far}
+	return out
 }
 
 // request is a request of its own, with what was left out.

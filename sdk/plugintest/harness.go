@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/pintle-dev/pintle/sdk/internal/calls"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/points"
 	"github.com/pintle-dev/pintle/sdk/protocol"
@@ -36,16 +37,43 @@ type Harness struct {
 	listener *bufconn.Listener
 	server   *grpc.Server
 	conn     *grpc.ClientConn
-	process  *process // nil where the plugin is served in the test's process
+	process  *process           // nil where the plugin is served in the test's process
+	cut      context.CancelFunc // ends lines to a plugin in the test's process
 }
 
-// Start serves impl and connects to it. Its API server answers 503 to everything: a
+// Start serves impl and connects to it, as hosts on Linux are to plugins made with this SDK: what is
+// called for each request goes over lines, all else over gRPC. Its API server answers 503 to everything: a
 // plugin has to bear that, and stop when it is told to. All ends with the test.
 func Start(t testing.TB, impl plugin.Plugin) *Harness {
 	t.Helper()
+	lines := &calls.LineServer{}
+	h := startBeside(t, impl, lines)
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	h.cut = cancel
+	h.Client.UseLines(remote.LinesBy(lines.Local(ctx)), nil)
+	return h
+}
+
+// placements are the ways in which the suites have a plugin called in a process.
+func placements() map[string]func(testing.TB, plugin.Plugin) *Harness {
+	return map[string]func(testing.TB, plugin.Plugin) *Harness{
+		"process": Start,
+		// A plugin of another language, or of an older SDK.
+		"process over gRPC alone": func(t testing.TB, impl plugin.Plugin) *Harness { return startBeside(t, impl, nil) },
+	}
+}
+
+// startBeside serves impl over gRPC, and registers its streams where lines are served.
+func startBeside(t testing.TB, impl plugin.Plugin, lines *calls.LineServer) *Harness {
+	t.Helper()
 	h := &Harness{listener: bufconn.Listen(1 << 20), server: grpc.NewServer(serve.ServerOptions()...)}
 	log := slog.New(slog.NewTextHandler(testWriter{t}, nil))
-	serve.Register(h.server, impl, points.Of(impl), log)
+	registrar := grpc.ServiceRegistrar(h.server)
+	if lines != nil {
+		registrar = calls.Beside{ServiceRegistrar: h.server, Lines: lines}
+	}
+	serve.Register(registrar, impl, points.Of(impl), log)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -83,6 +111,9 @@ func (h *Harness) Kill() {
 	if h.process != nil {
 		h.process.kill()
 	} else {
+		if h.cut != nil {
+			h.cut()
+		}
 		h.server.Stop()
 	}
 	if h.conn != nil {

@@ -35,6 +35,7 @@ type process struct {
 	client   *goplugin.Client
 	conn     *grpc.ClientConn
 	lifeline *os.File
+	lines    *remote.Lines // nil where the system has none
 	// socket is where it listens.
 	socket string
 	// ended is closed when the process has ended; state says how then.
@@ -66,11 +67,13 @@ func StartProcess(t testing.TB, command ...string) *Harness {
 		t.Fatalf("plugintest: %v", err)
 	}
 	h := &Harness{conn: p.conn, process: p}
+	t.Cleanup(p.lines.Close)
 	ctx, cancel := context.WithTimeout(context.Background(), processPatience)
 	defer cancel()
 	if h.Client, err = remote.Connect(ctx, p.conn, "plugintest"); err != nil {
 		t.Fatalf("plugintest: connect: %v", err)
 	}
+	h.Client.UseLines(p.lines, nil)
 	h.Environment = environment(t)
 	h.Client.SetEnvironment(h.Environment)
 	return h
@@ -92,6 +95,7 @@ func startProcess(t testing.TB, command []string) (*process, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
+	p.lines, _ = remote.NewLines() // without them, all goes over gRPC
 	p.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  protocol.Handshake(),
 		VersionedPlugins: remote.Plugins(),
@@ -107,6 +111,9 @@ func startProcess(t testing.TB, command []string) (*process, error) {
 		GRPCDialOptions:  remote.DialOptions(),
 		RunnerFunc: func(_ hclog.Logger, handshake *exec.Cmd, sockets string) (runner.Runner, error) {
 			p.cmd.Env = append(append(p.cmd.Env, handshake.Env...), identity.Env)
+			if err := p.lines.Pass(p.cmd); err != nil {
+				return nil, err
+			}
 			return &processRunner{p, sockets}, nil
 		},
 	})
@@ -116,6 +123,7 @@ func startProcess(t testing.TB, command []string) (*process, error) {
 		_ = os.RemoveAll(dir)
 	})
 	rpc, err := p.client.Client()
+	p.lines.Passed()
 	if err != nil {
 		return nil, fmt.Errorf("%s did not shake hands: %w", p.cmd.Path, err)
 	}

@@ -75,8 +75,11 @@ func RunResource(t *testing.T, c ResourceCase) {
 	t.Run("placements agree", func(t *testing.T) {
 		p := c.placements(t)
 		for i, object := range c.Valid {
-			if a, b := c.admit(t, p["builtin"], object, ""), c.admit(t, p["process"], object, ""); !reflect.DeepEqual(a, b) {
-				t.Errorf("valid object %d\nbuiltin: %v\nprocess: %v", i, a, b)
+			want := c.admit(t, p["builtin"], object, "")
+			for place, b := range p {
+				if got := c.admit(t, b, object, ""); !reflect.DeepEqual(got, want) {
+					t.Errorf("valid object %d\nbuiltin: %v\n%s: %v", i, want, place, got)
+				}
 			}
 		}
 	})
@@ -87,14 +90,18 @@ func (c ResourceCase) placements(t *testing.T) map[string]resource.Bundle {
 	t.Helper()
 	direct := c.New()
 	configure(t, direct, c.Settings)
-	h := Start(t, c.New())
-	configure(t, h.Client, c.Settings)
-	far := remote.NewBundle(h.Client.Info().Name, Patience)
-	if _, _, err := far.Attach(t.Context(), h.Client); err != nil {
-		t.Fatalf("attach: %v", err)
+	out := map[string]resource.Bundle{"builtin": direct}
+	for place, start := range placements() {
+		h := start(t, c.New())
+		configure(t, h.Client, c.Settings)
+		far := remote.NewBundle(h.Client.Info().Name, Patience)
+		if _, _, err := far.Attach(t.Context(), h.Client); err != nil {
+			t.Fatalf("attach: %v", err)
+		}
+		t.Cleanup(far.Detach)
+		out[place] = far
 	}
-	t.Cleanup(far.Detach)
-	return map[string]resource.Bundle{"builtin": direct, "process": far}
+	return out
 }
 
 func checkDefinition(t *testing.T, d *crd.Definition) {

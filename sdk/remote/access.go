@@ -23,7 +23,7 @@ func (c *Client) Authenticator(ctx context.Context) (authentication.Authenticato
 		return nil, nil, fmt.Errorf("it offers no point %q", protocol.PointAuthentication)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stream, err := pluginv1.NewAuthenticationClient(c.conn).Tokens(ctx)
+	stream, err := pluginv1.NewAuthenticationClient(c.calling(protocol.PointAuthentication)).Tokens(ctx)
 	if err != nil {
 		cancel()
 		return nil, nil, unwire(err)
@@ -94,7 +94,7 @@ func (c *Client) Authorizer(ctx context.Context) (authorization.Authorizer, *Lin
 		return nil, nil, fmt.Errorf("it offers no point %q", protocol.PointAuthorization)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stream, err := pluginv1.NewAuthorizationClient(c.conn).Decisions(ctx)
+	stream, err := pluginv1.NewAuthorizationClient(c.calling(protocol.PointAuthorization)).Decisions(ctx)
 	if err != nil {
 		cancel()
 		return nil, nil, unwire(err)

@@ -37,7 +37,7 @@ func (c *Client) Admission(ctx context.Context) (admission.Admission, *Line, err
 	if !c.offers(protocol.PointAdmission) {
 		return nil, nil, fmt.Errorf("it offers no point %q", protocol.PointAdmission)
 	}
-	client := pluginv1.NewAdmissionClient(c.conn)
+	client := pluginv1.NewAdmissionClient(c.calling(protocol.PointAdmission))
 	wire, err := client.Declare(ctx, &pluginv1.DeclareRequest{})
 	if err != nil {
 		return nil, nil, unwire(err)

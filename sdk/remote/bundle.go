@@ -50,7 +50,7 @@ func (b *Bundle) Attach(ctx context.Context, c *Client) (changed bool, gone <-ch
 	if !c.offers(protocol.PointResource) {
 		return false, nil, fmt.Errorf("plugin %s offers no resource types", b.name)
 	}
-	client := pluginv1.NewResourceClient(c.conn)
+	client := pluginv1.NewResourceClient(c.calling(protocol.PointResource))
 	wire, err := client.Definitions(ctx, &pluginv1.DefinitionsRequest{})
 	if err != nil {
 		return false, nil, unwire(err)
@@ -117,8 +117,6 @@ func (b *Bundle) call(ctx context.Context, d *crd.Definition, hook pluginv1.Hook
 	if b.stream.Load() == nil {
 		return nil, b.unavailable("is not running")
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.timeout)
-	defer cancel()
 	wire, err := requestToWire(r, hook != pluginv1.Hook_HOOK_VALIDATE && hook != pluginv1.Hook_HOOK_CELLS)
 	if err != nil {
 		return nil, fmt.Errorf("plugin %s: %w", b.name, err)
@@ -160,7 +158,7 @@ func (b *Bundle) send(ctx context.Context, reader resource.Reader, c *pluginv1.H
 		if s == nil {
 			return nil, calls.ErrGone
 		}
-		res, err := s.Call(ctx, reader, func(id uint64) hookItem {
+		res, err := s.Call(ctx, b.timeout, reader, func(id uint64) hookItem {
 			c.Id = id
 			return hookItem{Work: c}
 		})

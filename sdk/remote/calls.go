@@ -30,7 +30,7 @@ func ask[S, R, C any](ctx context.Context, c *calls.Client[S, R, C], keep C, bui
 	if deadline, ok := ctx.Deadline(); ok {
 		ms = max(1, time.Until(deadline).Milliseconds())
 	}
-	r, err := c.Call(ctx, keep, func(id uint64) S { return build(id, ms) })
+	r, err := c.Call(ctx, 0, keep, func(id uint64) S { return build(id, ms) })
 	switch {
 	case err == nil:
 		return r, nil

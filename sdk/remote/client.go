@@ -30,6 +30,7 @@ type Client struct {
 	// powers are the capabilities of each point.
 	powers map[protocol.Point][]string
 	env    atomic.Pointer[protocol.Environment]
+	lines  lineSetting
 
 	running     chan struct{}
 	runningOnce sync.Once

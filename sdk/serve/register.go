@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/pintle-dev/pintle/sdk/internal/calls"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	pluginv1 "github.com/pintle-dev/pintle/sdk/proto/plugin/v1"
 	"github.com/pintle-dev/pintle/sdk/protocol"
@@ -18,7 +20,8 @@ import (
 // Register puts impl's services on a gRPC server. Serve does so for a plugin process;
 // the harness in plugintest for a server in the test's own process.
 func Register(s grpc.ServiceRegistrar, impl plugin.Plugin, points []plugin.Point, log *slog.Logger) {
-	pluginv1.RegisterBaseServer(s, &baseServer{impl: impl, points: points})
+	_, lines := s.(calls.Beside)
+	pluginv1.RegisterBaseServer(s, &baseServer{impl: impl, points: points, lines: lines})
 	for _, p := range points {
 		p.Register(s, plugin.Host{Info: impl.Info, Log: log})
 	}
@@ -26,7 +29,14 @@ func Register(s grpc.ServiceRegistrar, impl plugin.Plugin, points []plugin.Point
 
 // GRPCServer implements goplugin.GRPCPlugin.
 func (p *grpcPlugin) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
-	Register(s, p.impl, p.points, p.log)
+	accept := calls.Inherited()
+	if accept == nil || !slices.ContainsFunc(p.points, func(p plugin.Point) bool { return protocol.OverLines(p.Name) }) {
+		Register(s, p.impl, p.points, p.log)
+		return nil
+	}
+	lines := &calls.LineServer{}
+	Register(calls.Beside{ServiceRegistrar: s, Lines: lines}, p.impl, p.points, p.log)
+	go func() { _ = lines.Serve(context.Background(), accept) }() // it ends with the host
 	return nil
 }
 
@@ -39,13 +49,18 @@ type baseServer struct {
 	pluginv1.UnimplementedBaseServer
 	impl   plugin.Plugin
 	points []plugin.Point
+	lines  bool // calls may come over lines
 }
 
 func (s *baseServer) Info(context.Context, *pluginv1.InfoRequest) (*pluginv1.InfoResponse, error) {
 	out := protocol.InfoToWire(s.impl.Info())
 	for _, p := range s.points {
+		capabilities := p.Capabilities
+		if s.lines && protocol.OverLines(p.Name) {
+			capabilities = append(slices.Clone(capabilities), protocol.CapabilityLine)
+		}
 		out.Points = append(out.Points, &pluginv1.ExtensionPoint{
-			Name: string(p.Name), Versions: p.Versions, Capabilities: p.Capabilities,
+			Name: string(p.Name), Versions: p.Versions, Capabilities: capabilities,
 		})
 	}
 	return out, nil

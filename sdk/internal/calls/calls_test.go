@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,13 +17,14 @@ import (
 )
 
 type message struct {
-	id   uint64
-	text string
-	size int
+	id      uint64
+	text    string
+	size    int
+	timeout int64
 }
 
 // GetTimeoutMs implements calls.Timed.
-func (message) GetTimeoutMs() int64 { return 0 }
+func (m message) GetTimeoutMs() int64 { return m.timeout }
 
 // pipe is a stream without gRPC: messages of calls one way, of results the other.
 type pipe struct {
@@ -77,8 +80,14 @@ func (p *pipe) serve(handle func(context.Context, message) message) error {
 
 func echo(_ context.Context, m message) message { return message{id: m.id, text: m.text + "!"} }
 
+// goroutine is the number of the one that runs.
+func goroutine() string {
+	b := make([]byte, 32)
+	return strings.Fields(string(b[:runtime.Stack(b, false)]))[1]
+}
+
 func call(ctx context.Context, c *calls.Client[message, message, string], text string, size int) (string, error) {
-	r, err := c.Call(ctx, "", func(id uint64) message { return message{id: id, text: text, size: size} })
+	r, err := c.Call(ctx, 0, "", func(id uint64) message { return message{id: id, text: text, size: size} })
 	return r.text, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
 // ErrGone says that the stream has ended: the other end may or may not have done what it was
@@ -11,15 +12,15 @@ import (
 var ErrGone = errors.New("the stream of calls has ended")
 
 // maxUnanswered is how many bytes of calls may be without an answer before callers leave it to
-// another goroutine to send theirs: less than the window of a stream, in which sending does not
-// block.
+// another goroutine to send theirs: less than the window of a stream and than what a socket holds,
+// in which sending does not block.
 const maxUnanswered = 32 << 10
 
 // maxOwed is how many bytes a stream may owe to calls that have no answer yet. Who asks for
 // more and takes none of it would have all of it kept here: its stream ends.
 const maxOwed = 256 << 20
 
-// Stream is a gRPC stream as a [Client] uses it. S is what is sent, R a result.
+// Stream is a stream as a [Client] uses it. S is what is sent, R a result.
 type Stream[S, R any] struct {
 	// Send sends one message. It is called by one goroutine at a time, and must not keep the
 	// slice.
@@ -47,15 +48,24 @@ type Client[S, R, C any] struct {
 	finishing  chan struct{} // closed when it is finishing and nothing is pending; nil before
 	unanswered int
 	pending    map[uint64]*pending[R, C]
+	expiry     expiry
 }
 
 type pending[R, C any] struct {
-	result chan R
-	keep   C
-	size   int
+	result chan answer[R]
+	// deadline is zero for a call that only its context bounds.
+	deadline time.Time
+	keep     C
+	size     int
 	// left says that nobody waits any more. The entry stays until the answer comes, as
 	// what was sent is not taken until then.
 	left bool
+}
+
+// answer is what a caller gets.
+type answer[R any] struct {
+	result R
+	late   bool // there is none, and time is over
 }
 
 // Open begins to receive. The client ends with its stream.
@@ -75,10 +85,11 @@ func (c *Client[S, R, C]) Close() {
 	<-c.done
 }
 
-// Call makes the call that build gives for an id, and waits for its result. Its error is
-// [ErrGone], or that of ctx, as it ends.
-func (c *Client[S, R, C]) Call(ctx context.Context, keep C, build func(id uint64) S) (R, error) {
-	p := &pending[R, C]{result: make(chan R, 1), keep: keep}
+// Call makes the call that build gives for an id, and waits for its result, but no longer than
+// timeout where that is not 0: for who has no bound in ctx, as that costs a timer for each call.
+// Its error is [ErrGone], [ErrFinishing], context.DeadlineExceeded, or that of ctx, as it ends.
+func (c *Client[S, R, C]) Call(ctx context.Context, timeout time.Duration, keep C, build func(id uint64) S) (R, error) {
+	p := &pending[R, C]{result: make(chan answer[R], 1), keep: keep}
 	var none R
 	c.mu.Lock()
 	if c.finishing != nil {
@@ -89,24 +100,31 @@ func (c *Client[S, R, C]) Call(ctx context.Context, keep C, build func(id uint64
 	id := c.lastID
 	item := build(id)
 	p.size = c.stream.Size(item)
-	inline := c.unanswered == 0 || c.unanswered+p.size <= maxUnanswered
 	c.unanswered += p.size
+	inline := c.unanswered <= maxUnanswered
 	c.pending[id] = p
+	c.bound(p, timeout)
 	c.mu.Unlock()
 	if !c.out.put(item, inline) {
 		c.forget(id)
 		return none, ErrGone
 	}
 	select {
-	case r := <-p.result:
-		return r, nil
+	case a := <-p.result:
+		if a.late {
+			return none, context.DeadlineExceeded
+		}
+		return a.result, nil
 	case <-ctx.Done():
 		c.leave(id)
 		return none, ctx.Err()
 	case <-c.done:
 		select {
-		case r := <-p.result: // it came last
-			return r, nil
+		case a := <-p.result: // it came last
+			if a.late {
+				return none, context.DeadlineExceeded
+			}
+			return a.result, nil
 		default:
 			return none, ErrGone
 		}
@@ -164,6 +182,7 @@ func (c *Client[S, R, C]) forget(id uint64) *pending[R, C] {
 
 func (c *Client[S, R, C]) receive() {
 	defer close(c.done)
+	defer c.unbound()
 	defer c.out.close()
 	defer c.stream.Cancel()
 	for {
@@ -172,8 +191,8 @@ func (c *Client[S, R, C]) receive() {
 			return
 		}
 		for _, r := range results {
-			if p := c.forget(c.stream.ID(r)); p != nil {
-				p.result <- r // has room: an id is forgotten once
+			if p := c.forget(c.stream.ID(r)); p != nil && !p.left {
+				p.result <- answer[R]{result: r} // has room: an id is forgotten once
 			}
 		}
 	}
