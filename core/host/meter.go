@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"os"
 	"strconv"
@@ -11,6 +12,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/pintle-dev/pintle/sdk/protocol"
 )
 
 // meter counts the calls to one plugin's process, each stream of calls by its answers.
@@ -21,6 +26,7 @@ type meter struct {
 	calls, errors atomic.Int64
 	mu            sync.Mutex
 	streams       map[*meteredStream]bool // those that are open
+	large         atomic.Bool             // a message was too large
 	// past is the CPU time of processes that have ended.
 	past atomic.Int64
 }
@@ -54,6 +60,29 @@ func (m *meter) unary(ctx context.Context, method string, req, reply any, cc *gr
 	began := time.Now()
 	err := invoke(ctx, method, req, reply, cc, opts...)
 	m.done(name, time.Since(began), err != nil)
+	if m.refused(err) {
+		return status.Error(codes.ResourceExhausted, tooLarge+" to "+name)
+	}
+	return err
+}
+
+// tooLarge says why a message was not taken.
+var tooLarge = fmt.Sprintf("it sent a message of more than the %s that one may have", mebibytes(protocol.MaxMessageBytes))
+
+// refused notes that a message was not taken for its size, which ends its stream.
+func (m *meter) refused(err error) bool {
+	if err == nil || status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "larger than max") {
+		return false
+	}
+	m.large.Store(true)
+	return true
+}
+
+// why adds to an error about the end of a stream what is known of its cause.
+func (m *meter) why(err error) error {
+	if m.large.Swap(false) {
+		return fmt.Errorf("%w: %s", err, tooLarge)
+	}
 	return err
 }
 

@@ -150,7 +150,7 @@ func (w *watcher) step(ctx context.Context) (*instance, error) {
 	case <-w.guest.ended:
 		return nil, w.guest.why()
 	case err := <-w.failed:
-		return nil, err
+		return nil, w.meter.why(err)
 	case <-leadership:
 	case <-planned:
 	case <-w.proof:

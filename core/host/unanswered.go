@@ -52,6 +52,7 @@ func (s *meteredStream) SendMsg(m any) error {
 func (s *meteredStream) RecvMsg(m any) error {
 	if err := s.ClientStream.RecvMsg(m); err != nil {
 		s.end()
+		s.meter.refused(err)
 		return err //nolint:wrapcheck // gRPC's own
 	}
 	switch r := m.(type) {

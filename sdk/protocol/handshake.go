@@ -19,8 +19,9 @@ const PluginName = "pintle"
 // gone, and the plugin exits.
 const LifelineEnv = "PINTLE_PLUGIN_LIFELINE"
 
-// MaxMessageBytes bounds one gRPC message in either direction.
-const MaxMessageBytes = 64 << 20
+// MaxMessageBytes bounds one gRPC message in either direction. What one message can cost its
+// receiver is a multiple of it.
+const MaxMessageBytes = 16 << 20
 
 // Windows of a stream and of a connection: what may be on its way in one direction.
 const (

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"fmt"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -136,12 +137,20 @@ func read(ctx context.Context, from resource.Reader, r *pluginv1.Read, into *plu
 			trees = append(trees, tree)
 		}
 	}
+	size := 0
 	for _, t := range trees {
 		b, err := protocol.EncodeTree(t)
 		if err != nil {
 			return err
 		}
+		if size += len(b); size > maxReadBytes {
+			into.Objects = nil
+			return fmt.Errorf("the %d objects of %s take more than the %d MiB that a call may read: read them with the plugin's own client", len(trees), gr, maxReadBytes>>20)
+		}
 		into.Objects = append(into.Objects, b)
 	}
 	return nil
 }
+
+// maxReadBytes is what one read of a call may come to: an answer has to fit into a message.
+const maxReadBytes = protocol.MaxMessageBytes / 2

@@ -24,7 +24,7 @@ from sdk.proto.plugin.v1 import base_pb2
 
 COOKIE = "b7b0d3c1-a-pin-by-which-a-rudder-plugs-into-a-hull"
 PROTOCOL = "1"
-MAX_MESSAGE_BYTES = 64 << 20
+MAX_MESSAGE_BYTES = 16 << 20
 # A Run stream holds one thread for as long as it lasts; calls share the others.
 THREADS = 8
 # How long calls under way may take to end when the process was told to shut down. Hosts kill
