@@ -63,6 +63,8 @@ type Spec struct {
 	Dial Dial
 	// Settings are the plugin's own, as JSON.
 	Settings json.RawMessage
+	// Origin says what became of settings that come from elsewhere, too.
+	Origin SettingsOrigin
 	// Grant gives a third party's plugin all permissions that it asks for. First-party
 	// plugins (Command, Builtin) always get theirs.
 	Grant bool

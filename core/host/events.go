@@ -34,6 +34,7 @@ const (
 	eventRolledBack     = "RolledBack"
 	eventPending        = "PermissionsPending"
 	eventStopTimeout    = "StopTimeout"
+	eventOpenSettings   = "SettingsInTheOpen"
 )
 
 const (

@@ -39,13 +39,15 @@ type Revision struct {
 	At time.Time
 	// Spec is that of the Plugin object, nil where the entry is the configuration's.
 	Spec map[string]any
+	// Settings is the version of the Secrets that settings came from.
+	Settings string
 }
 
 // revision is the instance as an entry of the history.
 func (i *instance) revision(state RevisionState, reason string) Revision {
 	return Revision{
 		Version: i.info.Version, Source: i.entry.origin(), SHA256: i.spec.SHA256, Digest: i.artifact.Digest,
-		State: state, Reason: reason, At: now(), Spec: i.entry.Wish,
+		State: state, Reason: reason, At: now(), Spec: i.entry.Wish, Settings: i.entry.Origin.Version,
 	}
 }
 
@@ -64,7 +66,7 @@ func (e entry) origin() string {
 // is reports whether two revisions are the same but for what became of them.
 func (r *Revision) is(o *Revision) bool {
 	unknown := r.Version == "" || o.Version == "" // it was refused before it could say
-	return (unknown || r.Version == o.Version) && r.SHA256 == o.SHA256 && r.Source == o.Source && mustJSON(r.Spec) == mustJSON(o.Spec)
+	return (unknown || r.Version == o.Version) && r.SHA256 == o.SHA256 && r.Source == o.Source && r.Settings == o.Settings && mustJSON(r.Spec) == mustJSON(o.Spec)
 }
 
 // record puts a revision at the end of the history, where it does not end with it already.
@@ -104,6 +106,9 @@ const (
 	ConditionGranted = "Granted"
 	// ConditionUpgraded: what its entry says is what runs.
 	ConditionUpgraded = "Upgraded"
+	// ConditionSettings: all that its settings come from is there. It is only on plugins whose
+	// settings come from Secrets.
+	ConditionSettings = "SettingsResolved"
 )
 
 // Condition is one thing that is true of a plugin, or not.
@@ -158,6 +163,17 @@ func (st *Status) setGranted(name string, pending []policyRule) {
 		return
 	}
 	st.setCondition(ConditionGranted, false, "Pending", strings.Join(missing, "; "))
+}
+
+// setSettings says whether settings that come from elsewhere could be had.
+func (st *Status) setSettings(o *SettingsOrigin) {
+	_, said := st.Condition(ConditionSettings)
+	switch {
+	case o.Awaits != "":
+		st.setCondition(ConditionSettings, false, "Missing", o.Awaits)
+	case o.Version != "" || said:
+		st.setCondition(ConditionSettings, true, "Resolved", "its settings are complete")
+	}
 }
 
 // conclude notes that what is wanted runs.

@@ -41,7 +41,7 @@ type NodeHosts struct {
 type Types struct {
 	// Authorize says whether a user may do something. Rules of permissions are granted by
 	// those who may escalate cluster roles.
-	Authorize func(ctx context.Context, user resource.User, verb, group, resource, name string) (bool, error)
+	Authorize func(ctx context.Context, user resource.User, verb, group, resource, namespace, name string) (bool, error)
 	// Count objects of a type.
 	Count func(context.Context, schema.GroupResource) (int, error)
 	Nodes NodeHosts
@@ -76,11 +76,14 @@ func (h *pluginHooks) Admit(ctx context.Context, r *resource.Request) error {
 	if err := h.restrictNodes(r, r.Object); err != nil {
 		return err
 	}
+	if err := h.mayReadSettings(ctx, r); err != nil {
+		return err
+	}
 	granting := granting(r)
 	if h.Authorize == nil || granting == "" {
 		return nil
 	}
-	ok, err := h.Authorize(ctx, r.User, "escalate", "rbac.authorization.k8s.io", "clusterroles", "")
+	ok, err := h.Authorize(ctx, r.User, "escalate", "rbac.authorization.k8s.io", "clusterroles", "", "")
 	if err != nil {
 		return fmt.Errorf("spec.%s: %w", granting, err)
 	}

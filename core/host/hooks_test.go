@@ -44,6 +44,10 @@ func TestWishesAreCheckedFieldByField(t *testing.T) {
 		"settings":               {tree{"source": oci, "settings": "x"}, "spec.settings: Invalid value"},
 		"watch period":           {tree{"source": oci, "replacement": tree{"watchPeriod": "-1s"}}, "spec.replacement.watchPeriod"},
 		"admission":              {tree{"source": oci, "admission": tree{"failurePolicy": "Maybe", "timeoutSeconds": int64(90)}}, "spec.admission.failurePolicy"},
+		"settings from nothing":  {tree{"source": oci, "settingsFrom": []any{tree{}}}, "spec.settingsFrom[0].secretRef: Required value"},
+		"settings from no key":   {tree{"source": oci, "settingsFrom": []any{tree{"secretRef": tree{"namespace": "n", "name": "s", "key": "a/b"}}}}, "spec.settingsFrom[0].secretRef.key"},
+		"secrets on nodes":       {tree{"source": oci, "nodeScoped": true, "settingsFrom": []any{tree{"secretRef": tree{"namespace": "n", "name": "s", "key": "k"}}}}, "spec.settingsFrom: Forbidden"},
+		"points beside all":      {tree{"source": oci, "permissions": tree{"grant": "Requested", "uses": []any{"cloud"}}}, "spec.permissions.uses: Forbidden"},
 		"node":                   {tree{"source": oci, "node": "n"}, "spec.node: Forbidden"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -107,7 +111,7 @@ func TestHostsOnNodesWriteTheirOwnObjectsOnly(t *testing.T) {
 }
 
 func TestWhoGrantsMustBeAllowedTo(t *testing.T) {
-	types := &host.Types{Authorize: func(_ context.Context, u resource.User, verb, _, res, _ string) (bool, error) {
+	types := &host.Types{Authorize: func(_ context.Context, u resource.User, verb, _, res, _, _ string) (bool, error) {
 		return u.Name == "root" && verb == "escalate" && res == "clusterroles", nil
 	}}
 	granted := pluginObject("w", nil, tree{"permissions": tree{"grant": "Requested"}})

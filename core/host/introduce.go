@@ -35,17 +35,19 @@ func (i *instance) introduce(ctx context.Context) error {
 		st.setGranted(i.spec.Name, pending)
 	})
 	i.supervisor.tellPending(len(pending), machine)
-	settings, err := remote.CheckSettings(ctx, g.base.ConfigSchema(), i.spec.Settings)
+	schema := g.base.ConfigSchema()
+	settings, err := remote.CheckSettings(ctx, schema, i.spec.Settings)
 	if err != nil {
-		return refuse("settings: %w", err)
+		return refuse("settings: %s", i.spec.Origin.hide(err.Error()))
 	}
+	i.warnOfSettings(schema)
 	callCtx, cancel := context.WithTimeout(ctx, i.host.config.CallTimeout)
 	defer cancel()
 	if err := g.base.Configure(callCtx, settings); err != nil {
 		if _, transport := status.FromError(err); transport || callCtx.Err() != nil {
 			return fmt.Errorf("configure: %w", err)
 		}
-		return refuse("settings: %w", err)
+		return refuse("settings: %s", i.spec.Origin.hide(err.Error()))
 	}
 	rules := i.granted
 	if old := i.serving.Load(); old != nil && old != i {

@@ -200,6 +200,7 @@ func (p *plan) restore(good Spec, held *Artifact) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.good, p.rejected = &entry{Spec: good, held: held}, p.wanted.serial
+	p.notify()
 }
 
 // isRejected reports whether the wanted entry was found not to work.
@@ -214,6 +215,8 @@ func same(a, b *Spec) bool {
 	x, y := *a, *b
 	x.Builtin, y.Builtin, x.Dial, y.Dial = nil, nil, nil, nil // values of the host's own
 	x.Wish, y.Wish = nil, nil                                 // says the same in other words
+	x.Origin.hidden, y.Origin.hidden = nil, nil               // parts of the settings
+	x.Origin.plain, y.Origin.plain = nil, nil
 	return reflect.DeepEqual(x, y)
 }
 
@@ -225,7 +228,7 @@ func alike(a, b *Spec) bool {
 			s.Uses = nil // usesAsNow tells
 		}
 		s.Grant, s.Permissions, s.Disabled, s.Replacement = false, nil, false, Replacement{}
-		s.Source.AllowUnsigned = false
+		s.Source.AllowUnsigned, s.Origin.Version = false, ""
 	}
 	return same(&x, &y)
 }

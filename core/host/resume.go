@@ -10,39 +10,39 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// resume takes over what an earlier host has found out about a plugin.
-func (s *supervisor) resume(e Spec, history []Revision, own func(string, Placement) (Spec, error)) {
-	s.status.History = history
-	if len(history) == 0 {
-		return
+// resume takes over into its status what an earlier host has found out about a plugin.
+func (s *supervisor) resume(st *Status, e Spec, history []Revision) {
+	st.History = history
+	if e.Origin.Awaits != "" {
+		return // it is done when its settings are complete
 	}
 	for _, r := range slices.Backward(history) {
-		if mustJSON(r.Spec) != mustJSON(e.Wish) {
+		if r.Settings != e.Origin.Version || mustJSON(r.Spec) != mustJSON(e.Wish) {
 			continue
 		}
 		if r.State == RevisionRefused || r.State == RevisionRolledBack {
-			s.resumeBefore(history, r, own)
+			s.resumeBefore(st, history, r)
 		} else {
-			s.plan.hold(entry{serial: 1, held: r.held()})
+			wanted := s.plan.current()
+			s.plan.hold(entry{serial: wanted.serial, held: r.held()})
 		}
 		return
 	}
 }
 
-// resumeBefore goes back to what ran when a revision was given up.
-func (s *supervisor) resumeBefore(history []Revision, failed Revision, own func(string, Placement) (Spec, error)) {
+// resumeBefore goes back to what ran when a revision was given up. What had other content in
+// the Secrets of its settings can't be had any more.
+func (s *supervisor) resumeBefore(st *Status, history []Revision, failed Revision) {
 	for _, r := range slices.Backward(history) {
 		if r.Spec == nil || (r.State != RevisionServing && r.State != RevisionReplaced) {
 			continue
 		}
-		spec, errs := ParseSpec(s.spec.Name, r.Spec)
-		good, err := spec.Entry(own)
-		good.Wish = r.Spec
-		if len(errs) > 0 || err != nil || good.Validate() != nil {
+		good, err := s.host.entry(s.spec.Name, r.Spec)
+		if err != nil || good.Origin.Awaits != "" || good.Origin.Version != r.Settings {
 			continue
 		}
 		s.plan.restore(good, r.held())
-		s.status.setCondition(ConditionUpgraded, false, string(failed.State), failed.Reason)
+		st.setCondition(ConditionUpgraded, false, string(failed.State), failed.Reason)
 		return
 	}
 }

@@ -42,6 +42,13 @@ func specSchema() *schema.Schema {
 		"args":          texts("Arguments of the binary."),
 		"env":           {Type: "object", Description: "Environment of the plugin; nothing is inherited.", AdditionalProperties: text("Value.")},
 		"settings":      {Type: "object", Description: "The plugin's own settings, checked against its schema.", PreserveUnknownFields: true},
+		"settingsFrom": {Type: "array", Description: "Sources of settings that not everybody may read, merged over settings in this order.", ListType: "atomic", Items: object("One source.", map[string]*schema.Schema{
+			"secretRef": object("Key of a Secret, which holds an object in YAML or JSON. Who names it must be allowed to read it; the plugin need not be.", map[string]*schema.Schema{
+				"namespace": text("Namespace of the Secret."),
+				"name":      text("Name of the Secret."),
+				"key":       text("Key in its data."),
+			}),
+		})},
 		"permissions": object("What it is granted of the permissions that it asks for.", map[string]*schema.Schema{
 			"grant": enum("Requested grants all that it asks for; Listed, the default, what rules cover.", GrantRequested, GrantListed),
 			"rules": rules("Permissions that are granted where the plugin asks for them."),
@@ -82,7 +89,7 @@ func conditionsSchema() *schema.Schema {
 	return &schema.Schema{
 		Type: "array", Description: "What is true of the plugin: Ready, Granted, Upgraded.", ListType: "map", ListMapKeys: []string{"type"},
 		Items: &schema.Schema{Type: "object", Required: []string{"type", "status"}, Properties: map[string]*schema.Schema{
-			"type":               text("Ready, Granted or Upgraded."),
+			"type":               text("Ready, Granted, Upgraded or SettingsResolved."),
 			"status":             text("True or False."),
 			"reason":             text("Why, in one word."),
 			"message":            text("Why, in words for people."),
@@ -102,6 +109,7 @@ func historySchema() *schema.Schema {
 			"digest":   text("Digest of its artifact."),
 			"state":    text("Serving, Replaced, Refused or RolledBack."),
 			"reason":   text("Why it was refused or rolled back."),
+			"settings": text("Version of the Secrets that its settings came from."),
 			"at":       moment("When it got into its state."),
 			"spec":     {Type: "object", Description: "Spec of the object then, to go back to.", PreserveUnknownFields: true},
 		}),

@@ -187,13 +187,15 @@ func (s *supervisor) await(ctx context.Context) (entry, bool) {
 		case e.Disabled:
 			s.admission().passOver()
 			s.update(func(st *Status) { setHealth(st, HealthDisabled, disabledReason) })
-			select {
-			case <-changed:
-			case <-ctx.Done():
-			}
-			continue
+		case e.Origin.Awaits != "":
+			s.update(func(st *Status) { setHealth(st, HealthPending, e.Origin.Awaits) })
+		default:
+			return e, true
 		}
-		return e, true
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
 	}
 }
 

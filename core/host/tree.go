@@ -202,7 +202,7 @@ func historyTrees(history []Revision) []any {
 	for _, r := range history {
 		m := map[string]any{"revision": r.Number, "state": string(r.State), "at": timeOrNull(r.At)}
 		for k, v := range map[string]string{
-			"version": r.Version, "source": r.Source, "sha256": r.SHA256, "digest": r.Digest, "reason": r.Reason,
+			"version": r.Version, "source": r.Source, "settings": r.Settings, "sha256": r.SHA256, "digest": r.Digest, "reason": r.Reason,
 		} {
 			if v != "" {
 				m[k] = v
@@ -228,7 +228,7 @@ func historyOf(object map[string]any) []Revision {
 		word := func(key string) string { s, _ := m[key].(string); return s }
 		r := Revision{
 			Version: word("version"), Source: word("source"), SHA256: word("sha256"), Digest: word("digest"),
-			State: RevisionState(word("state")), Reason: word("reason"),
+			State: RevisionState(word("state")), Reason: word("reason"), Settings: word("settings"),
 		}
 		r.Number, _ = m["revision"].(int64)
 		r.At, _ = time.Parse(time.RFC3339, word("at"))

@@ -30,6 +30,8 @@ func (w *watcher) consider(ctx context.Context, wanted entry) error {
 		w.dropCandidate()
 	}
 	switch {
+	case wanted.Origin.Awaits != "":
+		return nil // what runs goes on
 	case w.candidate != nil, w.entry.serial == wanted.serial && w.entry.round == wanted.round:
 		return nil
 	case w.entry.round == wanted.round && alike(&w.entry.Spec, &wanted.Spec) && w.usesAsNow(&wanted.Spec):

@@ -32,12 +32,14 @@ type PluginSpec struct {
 	AllowUnsigned bool      `json:"allowUnsigned,omitempty"`
 	Placement     Placement `json:"placement,omitempty"`
 	// NodeScoped plugins run on each node.
-	NodeScoped  bool               `json:"nodeScoped,omitempty"`
-	Args        []string           `json:"args,omitempty"`
-	Env         map[string]string  `json:"env,omitempty"`
-	Settings    json.RawMessage    `json:"settings,omitempty"`
-	Permissions *PluginPermissions `json:"permissions,omitempty"`
-	Limits      *PluginLimits      `json:"limits,omitempty"`
+	NodeScoped bool              `json:"nodeScoped,omitempty"`
+	Args       []string          `json:"args,omitempty"`
+	Env        map[string]string `json:"env,omitempty"`
+	Settings   json.RawMessage   `json:"settings,omitempty"`
+	// SettingsFrom are sources of settings that not everybody may read.
+	SettingsFrom []SettingsSource   `json:"settingsFrom,omitempty"`
+	Permissions  *PluginPermissions `json:"permissions,omitempty"`
+	Limits       *PluginLimits      `json:"limits,omitempty"`
 	// Network lets it reach the machine's network.
 	Network bool `json:"network,omitempty"`
 	// Files and Privileges of the machine that it is given.
@@ -129,12 +131,7 @@ func (s *PluginSpec) Validate(at *field.Path) field.ErrorList {
 	if s.Placement == Builtin && s.Source != nil {
 		errs = append(errs, field.Invalid(at.Child("placement"), s.Placement, "only the host's own plugins can be linked in; use process"))
 	}
-	if len(s.Settings) > 0 {
-		var object map[string]any
-		if err := json.Unmarshal(s.Settings, &object); err != nil {
-			errs = append(errs, field.Invalid(at.Child("settings"), string(s.Settings), "must be an object"))
-		}
-	}
+	errs = append(errs, s.validateSettings(at)...)
 	for name := range s.Env {
 		for _, msg := range validation.IsEnvVarName(name) {
 			errs = append(errs, field.Invalid(at.Child("env").Key(name), name, msg))

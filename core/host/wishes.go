@@ -37,7 +37,9 @@ type wishes struct {
 	mu          sync.Mutex
 	restartedAt map[string]string // as last seen, by object
 
-	nodes *nodePlugins
+	nodes   *nodePlugins
+	secrets *secrets
+	life    context.Context //nolint:containedctx // run's, as Secrets are followed later
 }
 
 func newWishes(h *Host, client dynamic.Interface) *wishes {
@@ -46,6 +48,7 @@ func newWishes(h *Host, client dynamic.Interface) *wishes {
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](retryMin, retryMax)),
 	}
 	w.nodes = newNodePlugins(w)
+	w.secrets = &secrets{client: client, changed: func(plugin string) { w.queue.Add(plugin) }}
 	return w
 }
 
@@ -54,7 +57,7 @@ func (w *wishes) run(ctx context.Context) {
 	informer := dynamicinformer.NewFilteredDynamicInformer(w.all, Resource(), "", 0, cache.Indexers{},
 		func(o *metav1.ListOptions) { o.LabelSelector = "!" + labelHost }).Informer()
 	w.store = informer.GetStore()
-	w.nodes.ctx = ctx
+	w.nodes.ctx, w.life = ctx, ctx
 	enqueue := func(o any) {
 		if d, ok := o.(cache.DeletedFinalStateUnknown); ok {
 			o = d.Obj
@@ -138,6 +141,9 @@ func (w *wishes) carryOut(ctx context.Context, name string) error {
 		return nil // its status is heard of
 	case u.GetDeletionTimestamp() != nil:
 		return w.finalize(ctx, u)
+	}
+	if err := w.secrets.follow(ctx, w.life, name, refsOf(u.Object)); err != nil {
+		return err
 	}
 	if err := w.host.wish(u, w.again(u)); err != nil {
 		return w.refuse(ctx, u, err)
@@ -251,6 +257,7 @@ func (w *wishes) forget(ctx context.Context, name string) error {
 	}
 	w.mu.Lock()
 	delete(w.restartedAt, name)
+	_ = w.secrets.follow(ctx, w.life, name, nil) // it waits for nothing
 	w.mu.Unlock()
 	config := &w.host.config
 	if !config.ManagePermissions || config.Client == nil || !w.leads() {
@@ -273,7 +280,12 @@ func (w *wishes) patch(ctx context.Context, name string, patch map[string]any, s
 // entryOf makes the catalogue entry of an object.
 func (h *Host) entryOf(u *unstructured.Unstructured) (Spec, error) {
 	tree, _ := u.Object["spec"].(map[string]any)
-	spec, errs := ParseSpec(u.GetName(), tree)
+	return h.entry(u.GetName(), tree)
+}
+
+// entry makes the catalogue entry of the spec of an object.
+func (h *Host) entry(name string, tree map[string]any) (Spec, error) {
+	spec, errs := ParseSpec(name, tree)
 	if len(errs) > 0 {
 		return Spec{}, errs.ToAggregate()
 	}
@@ -282,6 +294,7 @@ func (h *Host) entryOf(u *unstructured.Unstructured) (Spec, error) {
 		return e, err
 	}
 	e.Wish = wishOf(tree)
+	h.settle(&e, spec.SettingsFrom)
 	return e, e.Validate()
 }
 
@@ -308,12 +321,12 @@ func (h *Host) wish(u *unstructured.Unstructured, again bool) error {
 	case err == nil && s.spec.Wish == nil:
 		return fmt.Errorf("plugin %q is in the configuration, which counts: remove it there, or this object", e.Name)
 	case err == nil:
-		if err := h.Change(e); err != nil {
+		if err := h.changeWish(s, e, u); err != nil {
 			return err
 		}
 	default:
 		history := historyOf(u.Object)
-		if err := h.add(e, func(s *supervisor) { s.resume(e, history, h.config.Own) }); err != nil {
+		if err := h.add(e, func(s *supervisor) { s.resume(&s.status, e, history) }); err != nil {
 			return err
 		}
 		if s, err = h.plugin(e.Name); err != nil {
@@ -323,10 +336,34 @@ func (h *Host) wish(u *unstructured.Unstructured, again bool) error {
 	if again { // before who waits learns that the object was seen
 		s.restart()
 	}
-	if s.snapshot().ObservedGeneration != u.GetGeneration() {
-		s.update(func(st *Status) { st.ObservedGeneration = u.GetGeneration() })
+	before := s.snapshot()
+	after := before
+	after.setSettings(&e.Origin)
+	if before.ObservedGeneration != u.GetGeneration() || !slices.Equal(before.Conditions, after.Conditions) {
+		s.update(func(st *Status) {
+			st.setSettings(&e.Origin)
+			st.ObservedGeneration = u.GetGeneration()
+		})
 	}
 	return h.rememberWish(u)
+}
+
+// changeWish gives a plugin the entry of its object as it is now. Where its settings can't be
+// had, what runs goes on as it is.
+func (h *Host) changeWish(s *supervisor, e Spec, u *unstructured.Unstructured) error {
+	before := s.plan.current()
+	awaited := before.Origin.Awaits != ""
+	if e.Origin.Awaits != "" && !awaited && !e.Disabled && !before.Disabled {
+		return nil
+	}
+	if err := h.Change(e); err != nil {
+		return err
+	}
+	if awaited && e.Origin.Awaits == "" { // now it can be found out
+		history := historyOf(u.Object)
+		s.update(func(st *Status) { s.resume(st, e, history) })
+	}
+	return nil
 }
 
 // wished are the names of the plugins that are in the catalogue because of objects.

@@ -183,7 +183,10 @@ func (c *pluginCluster) settled(ctx context.Context, name string, generation int
 // outcome says whether what is wished for has been decided, and why it does not run.
 func (v *pluginView) outcome() (done bool, err error) {
 	upgraded := v.condition(host.ConditionUpgraded)
+	settings := v.condition(host.ConditionSettings)
 	switch {
+	case settings != nil && settings.Status == metav1.ConditionFalse && v.Health != string(host.HealthDisabled):
+		return true, fmt.Errorf("plugin %s waits: %s", v.Name, settings.Message)
 	case upgraded != nil && upgraded.Status == metav1.ConditionFalse && upgraded.Reason != "InProgress":
 		return true, fmt.Errorf("plugin %s stays at version %s: %s", v.Name, v.Version, upgraded.Message)
 	case upgraded != nil && upgraded.Status == metav1.ConditionFalse:

@@ -25,7 +25,7 @@ type installFlags struct {
 	name, version, sha256  string
 	allowUnsigned, grant   bool
 	network, nodeScoped    bool
-	set                    []string
+	set, settingsFrom      []string
 	settings, strategy     string
 	watchPeriod, timeout   time.Duration
 	memory, cpu, placement string
@@ -43,6 +43,7 @@ func (f *installFlags) register(cmd *cobra.Command) {
 	fl.BoolVar(&f.network, "network", false, "let it reach the machine's network")
 	fl.StringArrayVar(&f.set, "set", nil, "setting, as key=value; dots go deeper, values are YAML; may be given several times")
 	fl.StringVar(&f.settings, "settings", "", "file with its settings, YAML or JSON")
+	fl.StringArrayVar(&f.settingsFrom, "settings-from", nil, "key of a Secret that holds further settings, as NAMESPACE/NAME/KEY; may be given several times")
 	fl.StringVar(&f.strategy, "strategy", "", "how a new version takes over: HandOver (default) or Restart")
 	fl.DurationVar(&f.watchPeriod, "watch-period", 0, "how long a new version has to work before the old is given up (default 1m)")
 	fl.StringVar(&f.memory, "memory", "", "limit of its memory, such as 64Mi")
@@ -191,6 +192,17 @@ func (f *installFlags) complete(spec map[string]any) error {
 }
 
 func (f *installFlags) addSettings(spec map[string]any) error {
+	if len(f.settingsFrom) > 0 {
+		var from []any
+		for _, ref := range f.settingsFrom {
+			parts := strings.Split(ref, "/")
+			if len(parts) != 3 {
+				return fmt.Errorf("--settings-from %q: must be NAMESPACE/NAME/KEY of a Secret", ref)
+			}
+			from = append(from, map[string]any{"secretRef": map[string]any{"namespace": parts[0], "name": parts[1], "key": parts[2]}})
+		}
+		spec["settingsFrom"] = from
+	}
 	settings, _ := spec["settings"].(map[string]any)
 	if f.settings != "" {
 		b, err := os.ReadFile(f.settings)

@@ -36,9 +36,9 @@ func (s *Server) pluginTypes() resource.Bundle {
 	}
 	return &host.Types{
 		Configured: configured,
-		Authorize: func(ctx context.Context, user resource.User, verb, group, resource, name string) (bool, error) {
+		Authorize: func(ctx context.Context, user resource.User, verb, group, resource, namespace, name string) (bool, error) {
 			allowed, _, err := s.access.authorizer.Authorize(ctx, auth.Attributes{
-				User: user, Verb: verb, Group: group, Version: "*", Resource: resource, Name: name,
+				User: user, Verb: verb, Group: group, Version: "*", Resource: resource, Namespace: namespace, Name: name,
 			})
 			return allowed, err
 		},
