@@ -18,9 +18,11 @@ import (
 
 // Point offers impl's admission.
 func Point(impl Admission) plugin.Point {
-	return protocol.NewPoint(protocol.PointAdmission, func(s grpc.ServiceRegistrar, _ plugin.Host) {
+	p := protocol.NewPoint(protocol.PointAdmission, func(s grpc.ServiceRegistrar, _ plugin.Host) {
 		pluginv1.RegisterAdmissionServer(s, &server{impl: impl})
 	})
+	p.Capabilities = []string{protocol.CapabilityChanges}
+	return p
 }
 
 type server struct {
@@ -64,7 +66,9 @@ func (s *server) Reviews(stream grpc.BidiStreamingServer[pluginv1.ReviewsRequest
 		Handle: func(ctx context.Context, c *pluginv1.Review) outgoing {
 			return outgoing{Work: s.review(ctx, c, reads.For(c.GetId()))}
 		},
-		Size: func(o outgoing) int { return 64 + len(o.Work.GetObject()) },
+		Size: func(o outgoing) int {
+			return 64 + len(o.Work.GetObject()) + protocol.ChangesSize(o.Work.GetChanges())
+		},
 	}, func(out calls.Outbox[outgoing]) {
 		reads.Ask = func(r *pluginv1.Read) { out.Put(outgoing{Read: r}) }
 	})
@@ -89,6 +93,10 @@ func (s *server) review(ctx context.Context, c *pluginv1.Review, reader resource
 	switch {
 	case err != nil:
 		refuse(err, out)
+	case changed && c.GetAcceptsChanges():
+		if out.Changes, out.Object, err = protocol.ChangesOrWhole(c.GetRequest().GetObject(), r.Object); err != nil {
+			out.Error = err.Error()
+		}
 	case changed:
 		if out.Object, err = protocol.EncodeTreeLoosely(r.Object); err != nil {
 			out.Error = err.Error()

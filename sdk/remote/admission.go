@@ -125,6 +125,7 @@ func (a *remoteAdmission) review(ctx context.Context, step pluginv1.ReviewStep, 
 	res, err := ask(ctx, a.calls, r.Reader, func(id uint64, ms int64) reviewItem {
 		return reviewItem{Work: &pluginv1.Review{
 			Id: id, Step: step, TimeoutMs: ms, Request: wire, Options: options, Round: int32(r.Round), //nolint:gosec // 0 or 1
+			AcceptsChanges: true, // who does not know of it sends the whole
 		}}
 	})
 	if err != nil {
@@ -170,15 +171,18 @@ type remoteMutator struct{ a *remoteAdmission }
 // Mutate implements admission.Mutator.
 func (m remoteMutator) Mutate(ctx context.Context, r *admission.Request) (bool, error) {
 	res, err := m.a.review(ctx, pluginv1.ReviewStep_REVIEW_STEP_MUTATE, r)
-	if err != nil || len(res.GetObject()) == 0 {
+	if err != nil {
 		return false, err
 	}
-	if n := len(res.GetObject()); n > maxObjectBytes {
+	if n := len(res.GetObject()) + protocol.ChangesSize(res.GetChanges()); n > maxObjectBytes {
 		return false, noAnswer("it made an object of %d bytes, more than %d", n, maxObjectBytes)
 	}
-	tree, err := protocol.DecodeTree(res.GetObject())
+	tree, err := changedObject(r.Object, res)
 	if err != nil {
 		return false, noAnswer("it made something that is no object: %w", err)
+	}
+	if tree == nil {
+		return false, nil
 	}
 	r.Object = tree
 	return true, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ type Bundle struct {
 	name    string
 	timeout time.Duration
 	stream  atomic.Pointer[hookCalls]
+	changes atomic.Bool // the process sends what it has changed in place of the whole
 	// retiring are the connections to processes that another has taken over from.
 	retiring sync.WaitGroup
 
@@ -69,6 +71,7 @@ func (b *Bundle) Attach(ctx context.Context, c *Client) (changed bool, gone <-ch
 		b.take(wire, defs)
 	}
 	b.mu.Unlock()
+	b.changes.Store(slices.Contains(c.powers[protocol.PointResource], protocol.CapabilityChanges))
 	if old := b.stream.Swap(stream); old != nil {
 		b.retiring.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), b.timeout)
@@ -117,13 +120,16 @@ func (b *Bundle) call(ctx context.Context, d *crd.Definition, hook pluginv1.Hook
 	if b.stream.Load() == nil {
 		return nil, b.unavailable("is not running")
 	}
-	wire, err := requestToWire(r, hook != pluginv1.Hook_HOOK_VALIDATE && hook != pluginv1.Hook_HOOK_CELLS)
+	// What the process that answers can do may be found to be less, where another has just taken
+	// over: then it finds the order of keys changed, and sends the whole object back.
+	changes := b.changes.Load()
+	wire, err := requestToWire(r, !changes && hook != pluginv1.Hook_HOOK_VALIDATE && hook != pluginv1.Hook_HOOK_CELLS)
 	if err != nil {
 		return nil, fmt.Errorf("plugin %s: %w", b.name, err)
 	}
 	c := &pluginv1.HookCall{
 		Hook: hook, TimeoutMs: b.timeout.Milliseconds(),
-		Group: d.Group, Plural: d.Names.Plural, Request: wire,
+		Group: d.Group, Plural: d.Names.Plural, Request: wire, AcceptsChanges: changes,
 	}
 	if tweak != nil {
 		tweak(c)
@@ -141,11 +147,11 @@ func (b *Bundle) call(ctx context.Context, d *crd.Definition, hook pluginv1.Hook
 		return nil, err
 	}
 	r.Warnings = append(r.Warnings, res.GetWarnings()...)
-	if len(res.GetObject()) > 0 {
-		tree, err := protocol.DecodeTree(res.GetObject())
-		if err != nil {
-			return nil, fmt.Errorf("plugin %s: %w", b.name, err)
-		}
+	tree, err := changedObject(r.Object, res)
+	if err != nil {
+		return nil, fmt.Errorf("plugin %s: %w", b.name, err)
+	}
+	if tree != nil {
 		r.Object = replace(r.Object, tree)
 	}
 	return res, nil
@@ -166,6 +172,17 @@ func (b *Bundle) send(ctx context.Context, reader resource.Reader, c *pluginv1.H
 			return res, err
 		}
 	}
+}
+
+// changedObject returns what a plugin has made of an object, nil where it has changed nothing.
+func changedObject(object map[string]any, res interface {
+	GetObject() []byte
+	GetChanges() []*pluginv1.Change
+}) (map[string]any, error) {
+	if len(res.GetChanges()) > 0 {
+		return protocol.ApplyChanges(object, res.GetChanges())
+	}
+	return protocol.DecodeTree(res.GetObject())
 }
 
 // Drain returns when all calls have ended that are under way with processes that another has

@@ -17,9 +17,11 @@ import (
 
 // Point offers impl's resource types.
 func Point(impl Bundle) plugin.Point {
-	return protocol.NewPoint(protocol.PointResource, func(s grpc.ServiceRegistrar, _ plugin.Host) {
+	p := protocol.NewPoint(protocol.PointResource, func(s grpc.ServiceRegistrar, _ plugin.Host) {
 		pluginv1.RegisterResourceServer(s, &server{impl: impl})
 	})
+	p.Capabilities = []string{protocol.CapabilityChanges}
+	return p
 }
 
 type server struct {
@@ -54,7 +56,7 @@ func (s *server) Hooks(stream grpc.BidiStreamingServer[pluginv1.HooksRequest, pl
 			return outgoing{Work: h.call(ctx, c)}
 		},
 		Size: func(o outgoing) int {
-			n := 64 + len(o.Work.GetObject()) + len(o.Work.GetParent())
+			n := 64 + len(o.Work.GetObject()) + len(o.Work.GetParent()) + protocol.ChangesSize(o.Work.GetChanges())
 			for _, object := range o.Work.GetObjects() {
 				n += len(object)
 			}
@@ -98,7 +100,13 @@ func (h *hookStream) call(ctx context.Context, c *pluginv1.HookCall) *pluginv1.H
 	if c.GetHook() == pluginv1.Hook_HOOK_VALIDATE || c.GetHook() == pluginv1.Hook_HOOK_CELLS {
 		return out // neither may change it
 	}
-	if err := changed(r.Object, c.GetRequest().GetObject(), &out.Object); err != nil {
+	came := c.GetRequest().GetObject()
+	if c.GetAcceptsChanges() && r.Object != nil {
+		out.Changes, out.Object, err = protocol.ChangesOrWhole(came, r.Object)
+	} else {
+		err = changed(r.Object, came, &out.Object)
+	}
+	if err != nil {
 		out.Error = err.Error()
 	}
 	return out

@@ -408,9 +408,11 @@ type Review struct {
 	// Options of the operation, as JSON.
 	Options []byte `protobuf:"bytes,5,opt,name=options,proto3" json:"options,omitempty"`
 	// 1 where the plugin is asked again because the object has changed since, else 0.
-	Round         int32 `protobuf:"varint,6,opt,name=round,proto3" json:"round,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Round int32 `protobuf:"varint,6,opt,name=round,proto3" json:"round,omitempty"`
+	// The host takes changes in place of object in the result.
+	AcceptsChanges bool `protobuf:"varint,7,opt,name=accepts_changes,json=acceptsChanges,proto3" json:"accepts_changes,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Review) Reset() {
@@ -485,6 +487,13 @@ func (x *Review) GetRound() int32 {
 	return 0
 }
 
+func (x *Review) GetAcceptsChanges() bool {
+	if x != nil {
+		return x.AcceptsChanges
+	}
+	return false
+}
+
 type ReviewResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -496,7 +505,9 @@ type ReviewResult struct {
 	// A metav1.Status as JSON where the request is refused with one.
 	Status []byte `protobuf:"bytes,5,opt,name=status,proto3" json:"status,omitempty"`
 	// Any other reason to refuse it.
-	Error         string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	Error string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	// What REVIEW_STEP_MUTATE changed of the object, in place of object.
+	Changes       []*Change `protobuf:"bytes,7,rep,name=changes,proto3" json:"changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -573,6 +584,13 @@ func (x *ReviewResult) GetError() string {
 	return ""
 }
 
+func (x *ReviewResult) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
 var File_sdk_proto_plugin_v1_admission_proto protoreflect.FileDescriptor
 
 const file_sdk_proto_plugin_v1_admission_proto_rawDesc = "" +
@@ -603,7 +621,7 @@ const file_sdk_proto_plugin_v1_admission_proto_rawDesc = "" +
 	"\x05reads\x18\x02 \x03(\v2\x1c.pintle.plugin.v1.ReadResultR\x05reads\"y\n" +
 	"\x0fReviewsResponse\x128\n" +
 	"\aresults\x18\x01 \x03(\v2\x1e.pintle.plugin.v1.ReviewResultR\aresults\x12,\n" +
-	"\x05reads\x18\x02 \x03(\v2\x16.pintle.plugin.v1.ReadR\x05reads\"\xd2\x01\n" +
+	"\x05reads\x18\x02 \x03(\v2\x16.pintle.plugin.v1.ReadR\x05reads\"\xfb\x01\n" +
 	"\x06Review\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x120\n" +
 	"\x04step\x18\x02 \x01(\x0e2\x1c.pintle.plugin.v1.ReviewStepR\x04step\x12\x1d\n" +
@@ -611,14 +629,16 @@ const file_sdk_proto_plugin_v1_admission_proto_rawDesc = "" +
 	"timeout_ms\x18\x03 \x01(\x03R\ttimeoutMs\x127\n" +
 	"\arequest\x18\x04 \x01(\v2\x1d.pintle.plugin.v1.HookRequestR\arequest\x12\x18\n" +
 	"\aoptions\x18\x05 \x01(\fR\aoptions\x12\x14\n" +
-	"\x05round\x18\x06 \x01(\x05R\x05round\"\x93\x02\n" +
+	"\x05round\x18\x06 \x01(\x05R\x05round\x12'\n" +
+	"\x0faccepts_changes\x18\a \x01(\bR\x0eacceptsChanges\"\xc7\x02\n" +
 	"\fReviewResult\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
 	"\x06object\x18\x02 \x01(\fR\x06object\x12\x1a\n" +
 	"\bwarnings\x18\x03 \x03(\tR\bwarnings\x12Q\n" +
 	"\vannotations\x18\x04 \x03(\v2/.pintle.plugin.v1.ReviewResult.AnnotationsEntryR\vannotations\x12\x16\n" +
 	"\x06status\x18\x05 \x01(\fR\x06status\x12\x14\n" +
-	"\x05error\x18\x06 \x01(\tR\x05error\x1a>\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x122\n" +
+	"\achanges\x18\a \x03(\v2\x18.pintle.plugin.v1.ChangeR\achanges\x1a>\n" +
 	"\x10AnnotationsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*[\n" +
@@ -658,6 +678,7 @@ var file_sdk_proto_plugin_v1_admission_proto_goTypes = []any{
 	(*ReadResult)(nil),      // 9: pintle.plugin.v1.ReadResult
 	(*Read)(nil),            // 10: pintle.plugin.v1.Read
 	(*HookRequest)(nil),     // 11: pintle.plugin.v1.HookRequest
+	(*Change)(nil),          // 12: pintle.plugin.v1.Change
 }
 var file_sdk_proto_plugin_v1_admission_proto_depIdxs = []int32{
 	3,  // 0: pintle.plugin.v1.DeclareResponse.rules:type_name -> pintle.plugin.v1.AdmissionRule
@@ -669,15 +690,16 @@ var file_sdk_proto_plugin_v1_admission_proto_depIdxs = []int32{
 	0,  // 6: pintle.plugin.v1.Review.step:type_name -> pintle.plugin.v1.ReviewStep
 	11, // 7: pintle.plugin.v1.Review.request:type_name -> pintle.plugin.v1.HookRequest
 	8,  // 8: pintle.plugin.v1.ReviewResult.annotations:type_name -> pintle.plugin.v1.ReviewResult.AnnotationsEntry
-	1,  // 9: pintle.plugin.v1.Admission.Declare:input_type -> pintle.plugin.v1.DeclareRequest
-	4,  // 10: pintle.plugin.v1.Admission.Reviews:input_type -> pintle.plugin.v1.ReviewsRequest
-	2,  // 11: pintle.plugin.v1.Admission.Declare:output_type -> pintle.plugin.v1.DeclareResponse
-	5,  // 12: pintle.plugin.v1.Admission.Reviews:output_type -> pintle.plugin.v1.ReviewsResponse
-	11, // [11:13] is the sub-list for method output_type
-	9,  // [9:11] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	12, // 9: pintle.plugin.v1.ReviewResult.changes:type_name -> pintle.plugin.v1.Change
+	1,  // 10: pintle.plugin.v1.Admission.Declare:input_type -> pintle.plugin.v1.DeclareRequest
+	4,  // 11: pintle.plugin.v1.Admission.Reviews:input_type -> pintle.plugin.v1.ReviewsRequest
+	2,  // 12: pintle.plugin.v1.Admission.Declare:output_type -> pintle.plugin.v1.DeclareResponse
+	5,  // 13: pintle.plugin.v1.Admission.Reviews:output_type -> pintle.plugin.v1.ReviewsResponse
+	12, // [12:14] is the sub-list for method output_type
+	10, // [10:12] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_sdk_proto_plugin_v1_admission_proto_init() }

@@ -363,10 +363,13 @@ type HookCall struct {
 	// HOOK_SUBRESOURCE: the parent as JSON.
 	Parent []byte `protobuf:"bytes,8,opt,name=parent,proto3" json:"parent,omitempty"`
 	// HOOK_CONVERT: objects as JSON, and the version that they are to have. There is no request.
-	Objects       [][]byte `protobuf:"bytes,9,rep,name=objects,proto3" json:"objects,omitempty"`
-	Version       string   `protobuf:"bytes,10,opt,name=version,proto3" json:"version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Objects [][]byte `protobuf:"bytes,9,rep,name=objects,proto3" json:"objects,omitempty"`
+	Version string   `protobuf:"bytes,10,opt,name=version,proto3" json:"version,omitempty"`
+	// The host takes changes in place of object in the result, and the object's keys are in no
+	// order. It says so to plugins whose point has the capability "changes".
+	AcceptsChanges bool `protobuf:"varint,11,opt,name=accepts_changes,json=acceptsChanges,proto3" json:"accepts_changes,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *HookCall) Reset() {
@@ -469,6 +472,68 @@ func (x *HookCall) GetVersion() string {
 	return ""
 }
 
+func (x *HookCall) GetAcceptsChanges() bool {
+	if x != nil {
+		return x.AcceptsChanges
+	}
+	return false
+}
+
+// Change is a part of an object that is not what came.
+type Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Keys from the object's root; a part of a list is changed by changing the list.
+	Path []string `protobuf:"bytes,1,rep,name=path,proto3" json:"path,omitempty"`
+	// What is there now, as JSON; empty where nothing is.
+	Value         []byte `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_sdk_proto_plugin_v1_resource_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Change) GetPath() []string {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *Change) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
 // HookRequest is one write as hooks see it. Objects are JSON, empty where absent.
 type HookRequest struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -492,7 +557,7 @@ type HookRequest struct {
 
 func (x *HookRequest) Reset() {
 	*x = HookRequest{}
-	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[6]
+	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +569,7 @@ func (x *HookRequest) String() string {
 func (*HookRequest) ProtoMessage() {}
 
 func (x *HookRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[6]
+	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +582,7 @@ func (x *HookRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HookRequest.ProtoReflect.Descriptor instead.
 func (*HookRequest) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_resource_proto_rawDescGZIP(), []int{6}
+	return file_sdk_proto_plugin_v1_resource_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *HookRequest) GetOperation() string {
@@ -630,7 +695,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[7]
+	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -642,7 +707,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[7]
+	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -655,7 +720,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_resource_proto_rawDescGZIP(), []int{7}
+	return file_sdk_proto_plugin_v1_resource_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *User) GetName() string {
@@ -695,7 +760,7 @@ type Values struct {
 
 func (x *Values) Reset() {
 	*x = Values{}
-	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[8]
+	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -707,7 +772,7 @@ func (x *Values) String() string {
 func (*Values) ProtoMessage() {}
 
 func (x *Values) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[8]
+	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +785,7 @@ func (x *Values) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Values.ProtoReflect.Descriptor instead.
 func (*Values) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_resource_proto_rawDescGZIP(), []int{8}
+	return file_sdk_proto_plugin_v1_resource_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Values) GetValues() []string {
@@ -753,14 +818,16 @@ type HookResult struct {
 	// Any other error.
 	Error string `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`
 	// HOOK_CONVERT: one for each that came, in their order.
-	Objects       [][]byte `protobuf:"bytes,13,rep,name=objects,proto3" json:"objects,omitempty"`
+	Objects [][]byte `protobuf:"bytes,13,rep,name=objects,proto3" json:"objects,omitempty"`
+	// What the hook changed of the object, in place of object.
+	Changes       []*Change `protobuf:"bytes,14,rep,name=changes,proto3" json:"changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HookResult) Reset() {
 	*x = HookResult{}
-	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[9]
+	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +839,7 @@ func (x *HookResult) String() string {
 func (*HookResult) ProtoMessage() {}
 
 func (x *HookResult) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[9]
+	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +852,7 @@ func (x *HookResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HookResult.ProtoReflect.Descriptor instead.
 func (*HookResult) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_resource_proto_rawDescGZIP(), []int{9}
+	return file_sdk_proto_plugin_v1_resource_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HookResult) GetId() uint64 {
@@ -879,6 +946,13 @@ func (x *HookResult) GetObjects() [][]byte {
 	return nil
 }
 
+func (x *HookResult) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
 // FieldError is k8s.io/apimachinery/pkg/util/validation/field Error.
 type FieldError struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -893,7 +967,7 @@ type FieldError struct {
 
 func (x *FieldError) Reset() {
 	*x = FieldError{}
-	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[10]
+	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +979,7 @@ func (x *FieldError) String() string {
 func (*FieldError) ProtoMessage() {}
 
 func (x *FieldError) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[10]
+	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +992,7 @@ func (x *FieldError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldError.ProtoReflect.Descriptor instead.
 func (*FieldError) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_resource_proto_rawDescGZIP(), []int{10}
+	return file_sdk_proto_plugin_v1_resource_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *FieldError) GetType() string {
@@ -973,7 +1047,7 @@ type Read struct {
 
 func (x *Read) Reset() {
 	*x = Read{}
-	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[11]
+	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1059,7 @@ func (x *Read) String() string {
 func (*Read) ProtoMessage() {}
 
 func (x *Read) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[11]
+	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1072,7 @@ func (x *Read) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Read.ProtoReflect.Descriptor instead.
 func (*Read) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_resource_proto_rawDescGZIP(), []int{11}
+	return file_sdk_proto_plugin_v1_resource_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Read) GetId() uint64 {
@@ -1061,7 +1135,7 @@ type ReadResult struct {
 
 func (x *ReadResult) Reset() {
 	*x = ReadResult{}
-	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[12]
+	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1147,7 @@ func (x *ReadResult) String() string {
 func (*ReadResult) ProtoMessage() {}
 
 func (x *ReadResult) ProtoReflect() protoreflect.Message {
-	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[12]
+	mi := &file_sdk_proto_plugin_v1_resource_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1160,7 @@ func (x *ReadResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResult.ProtoReflect.Descriptor instead.
 func (*ReadResult) Descriptor() ([]byte, []int) {
-	return file_sdk_proto_plugin_v1_resource_proto_rawDescGZIP(), []int{12}
+	return file_sdk_proto_plugin_v1_resource_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReadResult) GetId() uint64 {
@@ -1139,7 +1213,7 @@ const file_sdk_proto_plugin_v1_resource_proto_rawDesc = "" +
 	"\x05reads\x18\x02 \x03(\v2\x1c.pintle.plugin.v1.ReadResultR\x05reads\"u\n" +
 	"\rHooksResponse\x126\n" +
 	"\aresults\x18\x01 \x03(\v2\x1c.pintle.plugin.v1.HookResultR\aresults\x12,\n" +
-	"\x05reads\x18\x02 \x03(\v2\x16.pintle.plugin.v1.ReadR\x05reads\"\xd1\x02\n" +
+	"\x05reads\x18\x02 \x03(\v2\x16.pintle.plugin.v1.ReadR\x05reads\"\xfa\x02\n" +
 	"\bHookCall\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12*\n" +
 	"\x04hook\x18\x02 \x01(\x0e2\x16.pintle.plugin.v1.HookR\x04hook\x12\x1d\n" +
@@ -1152,8 +1226,12 @@ const file_sdk_proto_plugin_v1_resource_proto_rawDesc = "" +
 	"\x06parent\x18\b \x01(\fR\x06parent\x12\x18\n" +
 	"\aobjects\x18\t \x03(\fR\aobjects\x12\x18\n" +
 	"\aversion\x18\n" +
-	" \x01(\tR\aversionB\x0f\n" +
-	"\r_grace_period\"\xb2\x03\n" +
+	" \x01(\tR\aversion\x12'\n" +
+	"\x0faccepts_changes\x18\v \x01(\bR\x0eacceptsChangesB\x0f\n" +
+	"\r_grace_period\"2\n" +
+	"\x06Change\x12\x12\n" +
+	"\x04path\x18\x01 \x03(\tR\x04path\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\"\xb2\x03\n" +
 	"\vHookRequest\x12\x1c\n" +
 	"\toperation\x18\x01 \x01(\tR\toperation\x12)\n" +
 	"\x10resource_version\x18\x02 \x01(\tR\x0fresourceVersion\x12\x1d\n" +
@@ -1181,7 +1259,7 @@ const file_sdk_proto_plugin_v1_resource_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12.\n" +
 	"\x05value\x18\x02 \x01(\v2\x18.pintle.plugin.v1.ValuesR\x05value:\x028\x01\" \n" +
 	"\x06Values\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\tR\x06values\"\x85\x03\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values\"\xb9\x03\n" +
 	"\n" +
 	"HookResult\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
@@ -1197,7 +1275,8 @@ const file_sdk_proto_plugin_v1_resource_proto_rawDesc = "" +
 	" \x01(\fR\x05cells\x12\x16\n" +
 	"\x06status\x18\v \x01(\fR\x06status\x12\x14\n" +
 	"\x05error\x18\f \x01(\tR\x05error\x12\x18\n" +
-	"\aobjects\x18\r \x03(\fR\aobjects\"\x83\x01\n" +
+	"\aobjects\x18\r \x03(\fR\aobjects\x122\n" +
+	"\achanges\x18\x0e \x03(\v2\x18.pintle.plugin.v1.ChangeR\achanges\"\x83\x01\n" +
 	"\n" +
 	"FieldError\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x14\n" +
@@ -1246,7 +1325,7 @@ func file_sdk_proto_plugin_v1_resource_proto_rawDescGZIP() []byte {
 }
 
 var file_sdk_proto_plugin_v1_resource_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sdk_proto_plugin_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_sdk_proto_plugin_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_sdk_proto_plugin_v1_resource_proto_goTypes = []any{
 	(Hook)(0),                   // 0: pintle.plugin.v1.Hook
 	(*DefinitionsRequest)(nil),  // 1: pintle.plugin.v1.DefinitionsRequest
@@ -1255,41 +1334,43 @@ var file_sdk_proto_plugin_v1_resource_proto_goTypes = []any{
 	(*HooksRequest)(nil),        // 4: pintle.plugin.v1.HooksRequest
 	(*HooksResponse)(nil),       // 5: pintle.plugin.v1.HooksResponse
 	(*HookCall)(nil),            // 6: pintle.plugin.v1.HookCall
-	(*HookRequest)(nil),         // 7: pintle.plugin.v1.HookRequest
-	(*User)(nil),                // 8: pintle.plugin.v1.User
-	(*Values)(nil),              // 9: pintle.plugin.v1.Values
-	(*HookResult)(nil),          // 10: pintle.plugin.v1.HookResult
-	(*FieldError)(nil),          // 11: pintle.plugin.v1.FieldError
-	(*Read)(nil),                // 12: pintle.plugin.v1.Read
-	(*ReadResult)(nil),          // 13: pintle.plugin.v1.ReadResult
-	nil,                         // 14: pintle.plugin.v1.DefinitionsResponse.ComponentsEntry
-	nil,                         // 15: pintle.plugin.v1.Definition.SchemasEntry
-	nil,                         // 16: pintle.plugin.v1.User.ExtraEntry
+	(*Change)(nil),              // 7: pintle.plugin.v1.Change
+	(*HookRequest)(nil),         // 8: pintle.plugin.v1.HookRequest
+	(*User)(nil),                // 9: pintle.plugin.v1.User
+	(*Values)(nil),              // 10: pintle.plugin.v1.Values
+	(*HookResult)(nil),          // 11: pintle.plugin.v1.HookResult
+	(*FieldError)(nil),          // 12: pintle.plugin.v1.FieldError
+	(*Read)(nil),                // 13: pintle.plugin.v1.Read
+	(*ReadResult)(nil),          // 14: pintle.plugin.v1.ReadResult
+	nil,                         // 15: pintle.plugin.v1.DefinitionsResponse.ComponentsEntry
+	nil,                         // 16: pintle.plugin.v1.Definition.SchemasEntry
+	nil,                         // 17: pintle.plugin.v1.User.ExtraEntry
 }
 var file_sdk_proto_plugin_v1_resource_proto_depIdxs = []int32{
 	3,  // 0: pintle.plugin.v1.DefinitionsResponse.definitions:type_name -> pintle.plugin.v1.Definition
-	14, // 1: pintle.plugin.v1.DefinitionsResponse.components:type_name -> pintle.plugin.v1.DefinitionsResponse.ComponentsEntry
-	15, // 2: pintle.plugin.v1.Definition.schemas:type_name -> pintle.plugin.v1.Definition.SchemasEntry
+	15, // 1: pintle.plugin.v1.DefinitionsResponse.components:type_name -> pintle.plugin.v1.DefinitionsResponse.ComponentsEntry
+	16, // 2: pintle.plugin.v1.Definition.schemas:type_name -> pintle.plugin.v1.Definition.SchemasEntry
 	0,  // 3: pintle.plugin.v1.Definition.hooks:type_name -> pintle.plugin.v1.Hook
 	6,  // 4: pintle.plugin.v1.HooksRequest.calls:type_name -> pintle.plugin.v1.HookCall
-	13, // 5: pintle.plugin.v1.HooksRequest.reads:type_name -> pintle.plugin.v1.ReadResult
-	10, // 6: pintle.plugin.v1.HooksResponse.results:type_name -> pintle.plugin.v1.HookResult
-	12, // 7: pintle.plugin.v1.HooksResponse.reads:type_name -> pintle.plugin.v1.Read
+	14, // 5: pintle.plugin.v1.HooksRequest.reads:type_name -> pintle.plugin.v1.ReadResult
+	11, // 6: pintle.plugin.v1.HooksResponse.results:type_name -> pintle.plugin.v1.HookResult
+	13, // 7: pintle.plugin.v1.HooksResponse.reads:type_name -> pintle.plugin.v1.Read
 	0,  // 8: pintle.plugin.v1.HookCall.hook:type_name -> pintle.plugin.v1.Hook
-	7,  // 9: pintle.plugin.v1.HookCall.request:type_name -> pintle.plugin.v1.HookRequest
-	8,  // 10: pintle.plugin.v1.HookRequest.user:type_name -> pintle.plugin.v1.User
-	16, // 11: pintle.plugin.v1.User.extra:type_name -> pintle.plugin.v1.User.ExtraEntry
-	11, // 12: pintle.plugin.v1.HookResult.field_errors:type_name -> pintle.plugin.v1.FieldError
-	9,  // 13: pintle.plugin.v1.User.ExtraEntry.value:type_name -> pintle.plugin.v1.Values
-	1,  // 14: pintle.plugin.v1.Resource.Definitions:input_type -> pintle.plugin.v1.DefinitionsRequest
-	4,  // 15: pintle.plugin.v1.Resource.Hooks:input_type -> pintle.plugin.v1.HooksRequest
-	2,  // 16: pintle.plugin.v1.Resource.Definitions:output_type -> pintle.plugin.v1.DefinitionsResponse
-	5,  // 17: pintle.plugin.v1.Resource.Hooks:output_type -> pintle.plugin.v1.HooksResponse
-	16, // [16:18] is the sub-list for method output_type
-	14, // [14:16] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	8,  // 9: pintle.plugin.v1.HookCall.request:type_name -> pintle.plugin.v1.HookRequest
+	9,  // 10: pintle.plugin.v1.HookRequest.user:type_name -> pintle.plugin.v1.User
+	17, // 11: pintle.plugin.v1.User.extra:type_name -> pintle.plugin.v1.User.ExtraEntry
+	12, // 12: pintle.plugin.v1.HookResult.field_errors:type_name -> pintle.plugin.v1.FieldError
+	7,  // 13: pintle.plugin.v1.HookResult.changes:type_name -> pintle.plugin.v1.Change
+	10, // 14: pintle.plugin.v1.User.ExtraEntry.value:type_name -> pintle.plugin.v1.Values
+	1,  // 15: pintle.plugin.v1.Resource.Definitions:input_type -> pintle.plugin.v1.DefinitionsRequest
+	4,  // 16: pintle.plugin.v1.Resource.Hooks:input_type -> pintle.plugin.v1.HooksRequest
+	2,  // 17: pintle.plugin.v1.Resource.Definitions:output_type -> pintle.plugin.v1.DefinitionsResponse
+	5,  // 18: pintle.plugin.v1.Resource.Hooks:output_type -> pintle.plugin.v1.HooksResponse
+	17, // [17:19] is the sub-list for method output_type
+	15, // [15:17] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_sdk_proto_plugin_v1_resource_proto_init() }
@@ -1304,7 +1385,7 @@ func file_sdk_proto_plugin_v1_resource_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sdk_proto_plugin_v1_resource_proto_rawDesc), len(file_sdk_proto_plugin_v1_resource_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
