@@ -81,6 +81,8 @@ func play(kind, name string) {
 		serveAll(&testAPI{base})
 	case "cloud":
 		serveAll(&testCloud{base})
+	case "storage":
+		serveAll(&testStorage{base})
 	case "admission":
 		serveAll(&testAdmission{base: base})
 	case "garbage-admission":

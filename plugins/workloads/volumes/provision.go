@@ -20,8 +20,12 @@ import (
 	"github.com/pintle-dev/pintle/sdk/storage"
 )
 
-// fsTypeParameter of a class says which file system its volumes get.
-const fsTypeParameter = "csi.storage.k8s.io/fstype"
+// ownPrefix is that of parameters of a class that are not the storage's; fsTypeParameter says which
+// file system its volumes get.
+const (
+	ownPrefix       = "csi.storage.k8s.io/"
+	fsTypeParameter = ownPrefix + "fstype"
+)
 
 // provision has a volume made for a claim that no volume suits. The volume's name is made from
 // the claim's UID: a second try, of whomever, is about the same volume.
@@ -88,7 +92,7 @@ func (b *Binder) make(ctx context.Context, claim *v1.PersistentVolumeClaim, clas
 	}
 	request := storage.CreateVolumeRequest{
 		Name: name, CapacityBytes: bytes(claim.Spec.Resources.Requests), Capability: capabilityOf(claim, class),
-		Parameters: class.Parameters, Topologies: places, SelectedNode: claim.Annotations[volume.AnnSelectedNode],
+		Parameters: parametersOf(class), Topologies: places, SelectedNode: claim.Annotations[volume.AnnSelectedNode],
 		Claim: storage.Claim{Namespace: claim.Namespace, Name: claim.Name, UID: string(claim.UID)},
 	}
 	b.events.Event(claim, v1.EventTypeNormal, provisioning, fmt.Sprintf("External provisioner is provisioning volume for claim %q", control.KeyOf(claim)))
@@ -199,6 +203,17 @@ func (b *Binder) places(claim *v1.PersistentVolumeClaim, class *storagev1.Storag
 		out = append(out, places...)
 	}
 	return out, nil
+}
+
+// parametersOf are those of a class that are the storage's own.
+func parametersOf(class *storagev1.StorageClass) map[string]string {
+	out := map[string]string{}
+	for key, value := range class.Parameters {
+		if !strings.HasPrefix(key, ownPrefix) {
+			out[key] = value
+		}
+	}
+	return out
 }
 
 func capabilityOf(claim *v1.PersistentVolumeClaim, class *storagev1.StorageClass) storage.Capability {
