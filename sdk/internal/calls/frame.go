@@ -26,7 +26,7 @@ const (
 )
 
 // errTooLong ends a line: what is longer than a message may be is not even looked at.
-var errTooLong = errors.New("a message is longer than it may be")
+var errTooLong = errors.New("a message is larger than max")
 
 // frameReader reads frames. What is allocated for a frame follows what has come of it: a length
 // is only a claim.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -50,7 +51,7 @@ func (l *line) send(kind byte, m any) error {
 	}
 	size := len(b) - frameHead
 	if size > protocol.MaxMessageBytes {
-		return status.Errorf(codes.ResourceExhausted, "a message of %d bytes is longer than %d", size, protocol.MaxMessageBytes)
+		return status.Errorf(codes.ResourceExhausted, "a message of %d bytes is larger than max %d", size, protocol.MaxMessageBytes)
 	}
 	binary.BigEndian.PutUint32(b[1:], uint32(size)) //nolint:gosec // bounded above
 	_, err = l.conn.Write(b)
@@ -119,6 +120,8 @@ func (l *clientLine) RecvMsg(m any) error {
 		err = io.EOF
 	case end != nil:
 		err = end.Err()
+	case errors.Is(err, errTooLong):
+		err = status.Error(codes.ResourceExhausted, err.Error())
 	case errors.Is(err, io.EOF):
 		err = status.Error(codes.Unavailable, "the other end of the line has gone")
 	default:
@@ -145,13 +148,32 @@ func (*clientLine) Trailer() metadata.MD { return nil }
 // serverLine is the end of a line that answers.
 type serverLine struct {
 	*line
-	ctx context.Context //nolint:containedctx // a stream has one
+	ctx  context.Context //nolint:containedctx // a stream has one
+	once sync.Once
 }
 
 var _ grpc.ServerStream = (*serverLine)(nil)
 
-// SendMsg implements grpc.ServerStream.
-func (l *serverLine) SendMsg(m any) error { return l.send(frameMessage, m) }
+// SendMsg implements grpc.ServerStream. Where it fails, the stream ends for that reason.
+func (l *serverLine) SendMsg(m any) error {
+	err := l.send(frameMessage, m)
+	if err != nil {
+		l.end(err)
+	}
+	return err
+}
+
+// end says why the stream ends, nil for no reason, and ends it.
+func (l *serverLine) end(err error) {
+	l.once.Do(func() {
+		if _, ok := status.FromError(err); !ok && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+			err = status.FromContextError(err).Err()
+		}
+		_ = l.conn.SetWriteDeadline(time.Now().Add(endPatience)) // nobody may be listening
+		_ = l.send(frameEnd, status.Convert(err).Proto())
+		_ = l.conn.Close()
+	})
+}
 
 // RecvMsg implements grpc.ServerStream.
 func (l *serverLine) RecvMsg(m any) error {

@@ -320,17 +320,17 @@ func TestWhatAHostilePluginSendsEndsTheStream(t *testing.T) {
 		sent []byte
 		want string // of the error after the good frame
 	}{
-		"nothing":            {nil, "gone"},
-		"half a head":        {[]byte{0, 0}, "unexpected EOF"},
-		"half a frame":       {frame(0, 100, "abc"), "unexpected EOF"},
-		"a huge length":      {frame(0, 1<<32-1, "abc"), "longer than it may be"},
-		"one byte too long":  {frame(0, protocol.MaxMessageBytes+1, ""), "longer than it may be"},
-		"garbage":            {frame(0, 4, "\xff\xff\xff\xff"), "broken"},
-		"an unknown kind":    {frame(3, 1, "x"), "kind 0x3"},
-		"an end of garbage":  {frame(0x80, 2, "\xff\xff"), "the stream's end"},
-		"HTTP":               {[]byte("HTTP/1.1 200 OK\r\n\r\n"), "longer than it may be"},
-		"the end, and more":  {append(frame(0x80, 0, ""), "more"...), "EOF"},
-		"a length of 60 MiB": {frame(0, 60<<20, "abc"), "unexpected EOF"},
+		"nothing":           {nil, "gone"},
+		"half a head":       {[]byte{0, 0}, "unexpected EOF"},
+		"half a frame":      {frame(0, 100, "abc"), "unexpected EOF"},
+		"a huge length":     {frame(0, 1<<32-1, "abc"), "larger than max"},
+		"one byte too long": {frame(0, protocol.MaxMessageBytes+1, ""), "larger than max"},
+		"garbage":           {frame(0, 4, "\xff\xff\xff\xff"), "broken"},
+		"an unknown kind":   {frame(3, 1, "x"), "kind 0x3"},
+		"an end of garbage": {frame(0x80, 2, "\xff\xff"), "the stream's end"},
+		"HTTP":              {[]byte("HTTP/1.1 200 OK\r\n\r\n"), "larger than max"},
+		"the end, and more": {append(frame(0x80, 0, ""), "more"...), "EOF"},
+		"as long as may be": {frame(0, protocol.MaxMessageBytes, "abc"), "unexpected EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			local, far := calls.OpenRaw(bounded(t))
@@ -420,4 +420,24 @@ func TestACallAloneStartsNoGoroutine(t *testing.T) {
 	if handled.Load() != 200 || n > 100 {
 		t.Errorf("%d calls were handled by %d goroutines", handled.Load(), n)
 	}
+}
+
+// A plugin that answers more than a message may have ends its stream, and the host is told why.
+func TestAnAnswerThatIsTooLargeEndsTheStreamWithAReason(t *testing.T) {
+	s, ended := &calls.LineServer{}, make(chan error, 1)
+	pluginv1.RegisterAuthenticationServer(s, answers{ended: ended, handle: func(_ context.Context, m message) message {
+		m.text = strings.Repeat("x", protocol.MaxMessageBytes+1)
+		return m
+	}})
+	stream, err := pluginv1.NewAuthenticationClient(&calls.Conn{Dial: s.Local(t.Context())}).Tokens(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&pluginv1.TokensRequest{Questions: []*pluginv1.TokenQuestion{{Id: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "larger than max") {
+		t.Errorf("error: %v", err)
+	}
+	<-ended
 }

@@ -2,7 +2,6 @@ package calls
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -64,17 +63,13 @@ func (s *LineServer) Serve(ctx context.Context, accept func() (method string, co
 
 // stream serves one line.
 func (s *LineServer) stream(ctx context.Context, method string, conn LineConn) {
-	defer conn.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := newLine(conn)
+	stream := &serverLine{line: l, ctx: context.WithValue(ctx, moreKey{}, l.in.more)}
 	err := status.Errorf(codes.Unimplemented, "there is no stream %q", method)
 	if m, ok := s.methods[method]; ok {
-		err = m.handler(m.impl, &serverLine{l, context.WithValue(ctx, moreKey{}, l.in.more)})
+		err = m.handler(m.impl, stream)
 	}
-	if _, ok := status.FromError(err); !ok && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
-		err = status.FromContextError(err).Err()
-	}
-	_ = conn.SetWriteDeadline(time.Now().Add(endPatience))
-	_ = l.send(frameEnd, status.Convert(err).Proto())
+	stream.end(err)
 }
