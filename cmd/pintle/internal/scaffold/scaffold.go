@@ -45,6 +45,8 @@ func Kinds() []Kind {
 		{"authentication", "tells who sends a bearer token"},
 		{"authorization", "decides who may do what, beside RBAC"},
 		{"network", "connects the pods of a node"},
+		{"storage", "makes volumes, and brings them to pods"},
+		{"runtimedriver", "runs the containers of a node"},
 		{"apiservice", "serves a version of an API group itself, from what is stored nowhere"},
 		{"kms", "a key manager for encryption at rest"},
 	}
