@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -79,58 +80,86 @@ func ownCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// measure makes calls, inFlight at a time, and reports their latencies and what they cost.
-func measure(b *testing.B, pid, inFlight int, call func() error) {
-	for range 200 {
-		if err := call(); err != nil {
-			b.Fatal(err)
+// way is how a plugin is called: a transport, and what was measured of it.
+type way struct {
+	name        string
+	pid         int
+	call        func() error
+	took        []time.Duration
+	here, there time.Duration
+}
+
+// turn is how many calls are made in one way before it is the other's turn, for each in flight.
+const turn = 100
+
+// measure makes b.N calls in each way, inFlight at a time and by turns, so that a machine that is busy
+// with other things is so for all of them. It reports latencies and what the calls cost.
+func measure(b *testing.B, inFlight int, ways ...*way) {
+	for _, w := range ways {
+		for range 200 {
+			if err := w.call(); err != nil {
+				b.Fatal(err)
+			}
 		}
 	}
-	took := make([][]time.Duration, inFlight)
-	here, there := ownCPU(), cpuOf(b, pid)
 	b.ResetTimer()
+	for left := b.N; left > 0; left -= turn * inFlight {
+		for _, w := range ways {
+			w.calls(b, min(left, turn*inFlight), inFlight)
+		}
+	}
+	b.StopTimer()
+	us := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
+	for _, w := range ways {
+		if len(w.took) == 0 {
+			b.FailNow()
+		}
+		slices.Sort(w.took)
+		b.ReportMetric(us(w.took[len(w.took)/2]), "µs-median-"+w.name)
+		b.ReportMetric(us(w.took[len(w.took)*99/100]), "µs-p99-"+w.name)
+		b.ReportMetric(us(w.here)/float64(len(w.took)), "µs-host-cpu-"+w.name)
+		b.ReportMetric(us(w.there)/float64(len(w.took)), "µs-plugin-cpu-"+w.name)
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// calls makes n calls.
+func (w *way) calls(b *testing.B, n, inFlight int) {
+	took := make([][]time.Duration, inFlight)
+	here, there := ownCPU(), cpuOf(b, w.pid)
 	var all sync.WaitGroup
-	for w := range inFlight {
-		n := b.N / inFlight
-		if w < b.N%inFlight {
-			n++
+	for i := range inFlight {
+		share := n / inFlight
+		if i < n%inFlight {
+			share++
 		}
 		all.Go(func() {
-			mine := make([]time.Duration, 0, n)
-			for range n {
+			mine := make([]time.Duration, 0, share)
+			for range share {
 				start := time.Now()
-				if err := call(); err != nil {
+				if err := w.call(); err != nil {
 					b.Error(err)
 					return
 				}
 				mine = append(mine, time.Since(start))
 			}
-			took[w] = mine
+			took[i] = mine
 		})
 	}
 	all.Wait()
-	b.StopTimer()
-	here, there = ownCPU()-here, cpuOf(b, pid)-there
-	every := slices.Concat(took...)
-	if len(every) == 0 {
-		b.FailNow()
-	}
-	slices.Sort(every)
-	us := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
-	b.ReportMetric(us(every[len(every)/2]), "µs-median")
-	b.ReportMetric(us(every[len(every)*99/100]), "µs-p99")
-	b.ReportMetric(us(here)/float64(b.N), "µs-host-cpu/op")
-	b.ReportMetric(us(there)/float64(b.N), "µs-plugin-cpu/op")
-	b.ReportMetric(0, "ns/op")
+	w.here, w.there = w.here+ownCPU()-here, w.there+cpuOf(b, w.pid)-there
+	w.took = append(w.took, slices.Concat(took...)...)
 }
 
-// BenchmarkHook measures calls of plugins in processes of their own, for an object of 2 KiB:
-// the hook of a type, and admission as the API server asks for it.
-func BenchmarkHook(b *testing.B) {
-	raw, err := json.Marshal(pod2k())
-	if err != nil || len(raw) < 2000 || len(raw) > 2100 {
-		b.Fatalf("object of %d bytes, %v", len(raw), err)
-	}
+// hookEnds are a host's ends of the calls of two plugins, one with the hooks of a type and one with
+// admission.
+type hookEnds struct {
+	hooks        any
+	asked        *plugins.Plugins
+	types, guard int
+}
+
+func endsOf(b *testing.B, kind string) hookEnds {
 	bundles := make(chan resource.Bundle, 1)
 	asked, err := plugins.New(plugins.Config{Equivalents: match.NewRegistry(registry.New())})
 	if err != nil {
@@ -139,9 +168,20 @@ func BenchmarkHook(b *testing.B) {
 	r := start(b, func(c *host.Config) {
 		c.OnBundle = func(_ string, bundle resource.Bundle) error { bundles <- bundle; return nil }
 		c.Admission = asked
-	}, spec(b, "types", "widgets"), spec(b, "admission", "guard"))
-	types, guard := r.wait(b, "widgets", healthy).PID, r.wait(b, "guard", healthy).PID
-	hooks := (<-bundles).Hooks(schema.GroupResource{Group: "example.dev", Resource: "widgets"})
+	}, spec(b, "types"+kind, "widgets"), spec(b, "admission"+kind, "guard"))
+	e := hookEnds{asked: asked, types: r.wait(b, "widgets", healthy).PID, guard: r.wait(b, "guard", healthy).PID}
+	e.hooks = (<-bundles).Hooks(schema.GroupResource{Group: "example.dev", Resource: "widgets"})
+	return e
+}
+
+// BenchmarkHook measures calls of plugins in processes of their own, for an object of 2 KiB: the hook
+// of a type, and admission as the API server asks for it. Each is made over lines, and over gRPC as
+// to plugins that have none.
+func BenchmarkHook(b *testing.B) {
+	raw, err := json.Marshal(pod2k())
+	if err != nil || len(raw) < 2000 || len(raw) > 2100 {
+		b.Fatalf("object of %d bytes, %v", len(raw), err)
+	}
 	request := func() *resource.Request {
 		return &resource.Request{
 			Operation: resource.Create, Name: "x", Namespace: "team", Object: pod2k(),
@@ -154,30 +194,38 @@ func BenchmarkHook(b *testing.B) {
 		return &admission.Request{Request: request(), Annotate: func(string, string) {}}
 	}
 	ctx := context.Background()
+	ends := map[string]hookEnds{"line": endsOf(b, ""), "grpc": endsOf(b, "-over-grpc")}
 	for _, c := range []struct {
 		name string
-		pid  int
-		call func() error
+		way  func(hookEnds) *way
 	}{
-		{"validate", types, func() func() error {
-			v, q := hooks.(resource.Validator), request()
-			return func() error { return v.Validate(ctx, q).ToAggregate() }
-		}()},
-		{"admission-validate", guard, func() func() error {
-			v, q := asked.Validator(), review()
-			return func() error { return v.Validate(ctx, q) }
-		}()},
-		{"admission-mutate", guard, func() func() error {
-			m, q := asked.Mutator(), review().Request
-			return func() error {
+		{"validate", func(e hookEnds) *way {
+			v, q := e.hooks.(resource.Validator), request()
+			return &way{pid: e.types, call: func() error { return v.Validate(ctx, q).ToAggregate() }}
+		}},
+		{"admission-validate", func(e hookEnds) *way {
+			v, q := e.asked.Validator(), review()
+			return &way{pid: e.guard, call: func() error { return v.Validate(ctx, q) }}
+		}},
+		{"admission-mutate", func(e hookEnds) *way {
+			m, q := e.asked.Mutator(), review().Request
+			return &way{pid: e.guard, call: func() error {
 				own := *q // what a mutator changes is its own
 				_, err := m.Mutate(ctx, &admission.Request{Request: &own, Annotate: func(string, string) {}})
 				return err
-			}
-		}()},
+			}}
+		}},
 	} {
 		for _, inFlight := range []int{1, 64} {
-			b.Run(fmt.Sprintf("%s/inflight=%d", c.name, inFlight), func(b *testing.B) { measure(b, c.pid, inFlight, c.call) })
+			b.Run(fmt.Sprintf("%s/inflight=%d", c.name, inFlight), func(b *testing.B) {
+				var ways []*way
+				for _, name := range slices.Sorted(maps.Keys(ends)) {
+					w := c.way(ends[name])
+					w.name = name
+					ways = append(ways, w)
+				}
+				measure(b, inFlight, ways...)
+			})
 		}
 	}
 }
