@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -251,5 +252,30 @@ func TestDebuggerThatIsNotThere(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	if _, err := author.Debug(t.Context(), os.Getpid(), filepath.Join(t.TempDir(), "s"), os.Stderr); err == nil || !strings.Contains(err.Error(), "go install github.com/go-delve/delve") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestOnThisMachine(t *testing.T) {
+	for server, here := range map[string]bool{
+		"https://127.0.0.1:6443": true, "https://[::1]:6443": true, "https://localhost": true, "https://127.8.9.10:1/prefix": true,
+		"https://192.0.2.7:6443": false, "https://[2001:db8::7]:6443": false,
+		"https://name.invalid:6443": true, "://": true, "": true,
+	} {
+		if err := author.OnThisMachine(server); (err == nil) != here {
+			t.Errorf("%q: %v", server, err)
+		}
+	}
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addresses {
+		n, ok := a.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		if err := author.OnThisMachine("https://" + net.JoinHostPort(n.IP.String(), "6443")); err != nil {
+			t.Error(err)
+		}
 	}
 }

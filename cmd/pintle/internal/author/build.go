@@ -72,6 +72,9 @@ func Build(ctx context.Context, dir, out string, debug bool) (*Built, error) {
 	return b, nil
 }
 
+// interruptDelay is how long an interrupted go command may take to clean up.
+const interruptDelay = 5 * time.Second
+
 func compile(ctx context.Context, dir, binary string, debug bool) error {
 	tool, err := exec.LookPath("go")
 	if err != nil {
@@ -84,6 +87,9 @@ func compile(ctx context.Context, dir, binary string, debug bool) error {
 	}
 	cmd := exec.CommandContext(ctx, tool, append(args, ".")...)
 	cmd.Dir, cmd.Env = dir, os.Environ()
+	// Interrupted it takes its own compilers and temporary files along.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = interruptDelay
 	if _, set := os.LookupEnv("CGO_ENABLED"); !set {
 		// What is linked against this machine's libraries may not run in a guest's view of it.
 		cmd.Env = append(cmd.Env, "CGO_ENABLED=0")

@@ -26,7 +26,7 @@ import (
 
 const pluginDevHelp = `Build the Go plugin in a directory, install it into a running cluster on this machine, print its
 log, and do so again whenever its source changes. What does not compile, and what the cluster
-refuses, leaves the version before running.
+refuses, leaves the version before running; what fails within two seconds gives way to it.
 
 The plugin is installed from the directory's .pintle-dev, unsigned, with all permissions that its
 plugin.yaml asks for. It stays installed when the command ends, unless --remove is given.
@@ -108,6 +108,9 @@ func (d *devLoop) connect(kubeconfig, settings string) error {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return fmt.Errorf("there is no cluster to run the plugin in: %w (`pintle up` starts one)", err)
+	}
+	if err := author.OnThisMachine(config.Host); err != nil {
+		return fmt.Errorf("%w: what is developed is run from its directory, where the server reads it. Use a cluster on this machine (`pintle up`), or give that one a release of the plugin (`pintle plugin push`, then `pintle plugin install`)", err)
 	}
 	config.Timeout = callTimeout
 	client, err := dynamic.NewForConfig(config)
@@ -197,6 +200,9 @@ func (d *devLoop) installOrSay(ctx context.Context) error {
 	}
 	if err != nil && ctx.Err() == nil {
 		fmt.Fprintln(d.err, err)
+		if d.built != nil {
+			d.printf("%s stays as it was", d.built.Manifest.Name)
+		}
 	}
 	return nil
 }
@@ -211,6 +217,7 @@ func (d *devLoop) install(ctx context.Context) error {
 		return err
 	}
 	if d.built != nil && d.built.SHA256 == b.SHA256 {
+		d.printf("built in %s: the same as before", b.Took.Round(10*time.Millisecond))
 		return nil
 	}
 	name := b.Manifest.Name
@@ -295,12 +302,25 @@ func (d *devLoop) refused(st *devStatus) string {
 	if st.Health == string(host.HealthRefused) {
 		return st.Reason
 	}
+	return d.upgrade(st, string(host.RevisionRefused))
+}
+
+// upgrade says why the last upgrade has ended in a state, where it has.
+func (d *devLoop) upgrade(st *devStatus, state string) string {
 	for _, c := range st.Conditions {
-		if c.Type == host.ConditionUpgraded && c.Status == metav1.ConditionFalse && c.Reason == "Refused" {
+		if c.Type == host.ConditionUpgraded && c.Status == metav1.ConditionFalse && c.Reason == state {
 			return c.Message
 		}
 	}
 	return ""
+}
+
+// gaveWay says why what was built runs no more, where the version before it does so again.
+func (d *devLoop) gaveWay(st *devStatus) string {
+	if st.ObservedGeneration < st.Generation || d.ours(st) {
+		return ""
+	}
+	return d.upgrade(st, string(host.RevisionRolledBack))
 }
 
 // ours reports whether what was built is what runs.
@@ -321,6 +341,8 @@ func (d *devLoop) tell(st *devStatus) {
 	switch why := d.refused(st); {
 	case why != "":
 		d.show("refused: %s", why)
+	case d.gaveWay(st) != "":
+		d.show("it failed, and the version before runs again: %s", d.gaveWay(st))
 	case d.ours(st):
 		d.show("%s runs, process %d", d.built.Manifest.Name, st.PID)
 	case st.Health == string(host.HealthBackOff), st.Health == string(host.HealthUnhealthy):
@@ -340,6 +362,8 @@ func (d *devLoop) running(ctx context.Context) error {
 			last = err.Error()
 		case d.refused(st) != "":
 			return fmt.Errorf("plugin %s was refused: %s", d.built.Manifest.Name, d.refused(st))
+		case d.gaveWay(st) != "":
+			return fmt.Errorf("plugin %s failed, and the version before runs again: %s", d.built.Manifest.Name, d.gaveWay(st))
 		case d.ours(st):
 			d.tell(st)
 			return nil
