@@ -63,6 +63,9 @@ func (i *instance) starter(cmd *exec.Cmd, env protocol.Environment, sockets stri
 		Write: []string{env.Dir, sockets}, Read: []string{i.around(program)},
 	}
 	i.spec.give(&g)
+	if err := givePlaces(&g, env.Dir); err != nil {
+		return nil, nil, err
+	}
 	if err := roomLeft(&g, env.Dir); err != nil {
 		return nil, nil, err
 	}

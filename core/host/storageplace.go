@@ -1,9 +1,14 @@
 package host
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"syscall"
 
+	"github.com/pintle-dev/pintle/core/host/confine"
 	"github.com/pintle-dev/pintle/sdk/protocol"
 	"github.com/pintle-dev/pintle/sdk/storage"
 )
@@ -24,4 +29,41 @@ func (h *Host) NodeStorage(driver string) (services storage.Services, dir string
 		}
 	}
 	return services, "", fmt.Errorf("storage %s: its plugin has just ended", driver)
+}
+
+// mountsDir is where, in its own directory, a plugin mounts what its machine is to see. Agents
+// give storages places in it.
+const mountsDir = "mounts"
+
+// givePlaces gives a guest that may mount for its machine a place of its own for that.
+func givePlaces(g *confine.Guest, dir string) error {
+	if !g.Propagate {
+		return nil
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("directory for mounts: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	switch err := root.Mkdir(mountsDir, 0o700); {
+	case errors.Is(err, fs.ErrExist):
+		// An earlier life of the plugin has had it: it may be anything now.
+		if st, err := root.Lstat(mountsDir); err != nil || !st.IsDir() {
+			return errors.Join(err, fmt.Errorf("directory for mounts: %s is no directory: remove it", filepath.Join(dir, mountsDir)))
+		}
+	case err != nil:
+		return fmt.Errorf("directory for mounts: %w", err)
+	default:
+		st, err := root.Stat(".")
+		if err != nil {
+			return fmt.Errorf("directory for mounts: %w", err)
+		}
+		if owner, ok := st.Sys().(*syscall.Stat_t); ok {
+			if err := root.Lchown(mountsDir, int(owner.Uid), int(owner.Gid)); err != nil {
+				return fmt.Errorf("directory for mounts: %w", err)
+			}
+		}
+	}
+	g.Given = append(g.Given, confine.Given{Path: filepath.Join(dir, mountsDir), Write: true})
+	return nil
 }

@@ -211,6 +211,10 @@ func removeAll(dir string) error {
 	return nil
 }
 
+// UnmountBelow unmounts all that is mounted in a directory, as agents and plugins that were
+// killed leave it.
+func UnmountBelow(dir string) error { return unmountBelow(dir) }
+
 // unmountBelow unmounts all that is mounted in a directory.
 func unmountBelow(dir string) error {
 	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))

@@ -20,7 +20,8 @@ import (
 	"github.com/pintle-dev/pintle/sdk/storage"
 )
 
-// placesDir is where, in the directory of a storage, it is given places to mount at.
+// placesDir is where, in the directory of a storage, it is given places to mount at; what a guest
+// mounts there and nowhere else reaches the machine.
 const placesDir = "mounts"
 
 // mounted is what is remembered of a volume that was mounted for a pod, from before that was

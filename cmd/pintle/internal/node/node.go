@@ -27,6 +27,7 @@ import (
 	"github.com/pintle-dev/pintle/runtime/apisocket"
 	"github.com/pintle-dev/pintle/runtime/driver/containerd"
 	"github.com/pintle-dev/pintle/runtime/driver/containerd/daemon"
+	"github.com/pintle-dev/pintle/runtime/volume"
 	"github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
@@ -241,6 +242,7 @@ func Teardown(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.
 			errs = append(errs, serviceproxy.Clean(ctx, p.Settings))
 		}
 	}
+	errs = append(errs, volume.UnmountBelow(dir.Host("node")))
 	if ownContainerd(cfg.Node) {
 		errs = append(errs, daemon.Stop(ctx, daemonConfig(cfg, dir, log)))
 	}
