@@ -9,14 +9,19 @@ import (
 const (
 	// settled is how long after its start a process has done what it does only once.
 	settled = 3 * time.Second
-	// idleInterval is how often a plugin looks whether it is idle.
-	idleInterval = 15 * time.Second
+	// idleInterval is how often a plugin looks whether work is over.
+	idleInterval = 30 * time.Second
 	// idleBytes allocated in an interval are what a plugin with nothing to do needs: it
 	// answers the host's health checks, and its watches get bookmarks.
 	idleBytes = 1 << 20
 	// workBytes allocated since memory was last given back are work, after which there is
 	// some to give back again.
 	workBytes = 4 << 20
+	// unmapInterval is how often a plugin looks whether much is mapped for nothing: health
+	// checks are rarer.
+	unmapInterval = 2 * time.Second
+	// unmapBytes allocated in such an interval are what a health check needs, and a few calls.
+	unmapBytes = 128 << 10
 	// worthUnmapping is how much of its files an idle process may have mapped.
 	worthUnmapping = 4 << 20
 )
@@ -55,13 +60,20 @@ func trimWhenIdle() {
 	time.Sleep(settled)
 	GiveBack()
 	i := idle{last: allocated(), given: allocated()}
-	for range time.Tick(idleInterval) {
-		switch calm, worked := i.look(allocated()); {
-		case worked:
-			GiveBack()
-		case calm:
-			Unmap()
+	look, last := time.Tick(idleInterval), allocated()
+	for range time.Tick(unmapInterval) {
+		now := allocated()
+		select {
+		case <-look:
+			if i.trim(now) {
+				GiveBack()
+			}
+		default:
+			if now-last < unmapBytes {
+				Unmap()
+			}
 		}
+		last = now
 	}
 }
 
@@ -76,14 +88,13 @@ func allocated() uint64 {
 // interval before, and when memory was given back.
 type idle struct{ last, given uint64 }
 
-// look looks an interval after the last time: whether there was little to do in it, and whether
-// there was work before, since memory was last given back.
-func (i *idle) look(now uint64) (calm, worked bool) {
-	calm = now-i.last < idleBytes
+// trim looks an interval after the last time.
+func (i *idle) trim(now uint64) bool {
+	calm := now-i.last < idleBytes
 	i.last = now
 	if !calm || now-i.given < workBytes {
-		return calm, false
+		return false
 	}
 	i.given = now
-	return true, true
+	return true
 }
