@@ -10,7 +10,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -88,6 +90,9 @@ func startCluster(t *testing.T, modes ...string) *cluster {
 			// Processes of a program with the race detector reach the limit of memory first.
 			entry["limits"] = map[string]any{"memory": "4Gi", "processes": 64}
 		}
+		if strings.HasPrefix(mode, "hoard") {
+			entry["limits"] = map[string]any{"disk": "64Mi"}
+		}
 		entries = append(entries, entry)
 	}
 	more, err := json.Marshal(entries)
@@ -119,20 +124,34 @@ func startCluster(t *testing.T, modes ...string) *cluster {
 	return c
 }
 
-// awaitHealth waits until a plugin's object says so, from its present session.
+// state is what a plugin's object says.
+type state struct {
+	health, reason string
+	pid, restarts  int64
+}
+
+func (c *cluster) state(ctx context.Context, name string) (state, error) {
+	var s state
+	u, err := c.dynamic.Resource(plugins).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return s, err
+	}
+	s.health, _, _ = unstructured.NestedString(u.Object, "status", "health")
+	s.reason, _, _ = unstructured.NestedString(u.Object, "status", "reason")
+	s.pid, _, _ = unstructured.NestedInt64(u.Object, "status", "pid")
+	s.restarts, _, _ = unstructured.NestedInt64(u.Object, "status", "restarts")
+	return s, nil
+}
+
+// awaitHealth waits until a plugin's object says so.
 func (c *cluster) awaitHealth(t *testing.T, name, health string) {
 	t.Helper()
 	process.Eventually(t, time.Minute, name+" is "+health, func() error {
-		u, err := c.dynamic.Resource(plugins).Get(t.Context(), name, metav1.GetOptions{})
-		if err != nil {
-			return err
+		s, err := c.state(t.Context(), name)
+		if err == nil && s.health != health {
+			err = fmt.Errorf("it is %s: %s", s.health, s.reason)
 		}
-		got, _, _ := unstructured.NestedString(u.Object, "status", "health")
-		reason, _, _ := unstructured.NestedString(u.Object, "status", "reason")
-		if got != health {
-			return fmt.Errorf("it is %s: %s", got, reason)
-		}
-		return nil
+		return err
 	})
 }
 
@@ -141,20 +160,41 @@ func (c *cluster) private(name string) string {
 	return filepath.Join(c.Data(), "hosts", "server", "plugins", name)
 }
 
-// become makes a guest hostile, or no longer, and restarts it.
-func (c *cluster) become(t *testing.T, name string, hostile bool) {
+// become makes a guest hostile, or no longer: it is killed, until it has come back as the other.
+func (c *cluster) become(t *testing.T, m *misdeed, hostile bool) {
 	t.Helper()
-	p := filepath.Join(c.private(name), hostileFile)
-	var err error
+	private := c.private(m.mode)
+	err := os.Remove(filepath.Join(private, lifeFile))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
 	if hostile {
-		err = os.WriteFile(p, nil, 0o644)
+		err = errors.Join(err, os.WriteFile(filepath.Join(private, hostileFile), nil, 0o644))
 	} else {
-		err = os.Remove(p)
+		err = errors.Join(err, os.Remove(filepath.Join(private, hostileFile)), os.RemoveAll(filepath.Join(private, hoardDir)))
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.restart(t, name)
+	var asked time.Time
+	process.Eventually(t, time.Minute, m.mode+" has started again", func() error {
+		s, err := c.state(t.Context(), m.mode)
+		if err != nil {
+			return err
+		}
+		life, _ := os.ReadFile(filepath.Join(private, lifeFile))
+		is := string(life) == strconv.FormatBool(hostile)
+		switch {
+		case is && (hostile || s.health == "Healthy"):
+			return nil
+		case !is && s.pid > 0:
+			_ = syscall.Kill(int(s.pid), syscall.SIGKILL) // it may have ended
+		case (s.health == "BackOff" || s.health == "Refused") && time.Since(asked) > time.Second:
+			asked = time.Now()
+			c.restart(t, m.mode)
+		}
+		return fmt.Errorf("it is %s: %s", s.health, s.reason)
+	})
 }
 
 func (c *cluster) restart(t *testing.T, name string) {
@@ -186,8 +226,8 @@ func (c *cluster) info(t *testing.T, name string) string {
 	return out
 }
 
-// event returns the newest text of an event of a plugin, or an error.
-func (c *cluster) event(ctx context.Context, name, reason string) (string, error) {
+// event returns the text of an event of a plugin that says something, or an error.
+func (c *cluster) event(ctx context.Context, name, reason, says string) (string, error) {
 	list, err := c.client.CoreV1().Events(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return "", err
@@ -198,7 +238,7 @@ func (c *cluster) event(ctx context.Context, name, reason string) (string, error
 		if e.InvolvedObject.Kind != "Plugin" || e.InvolvedObject.Name != name {
 			continue
 		}
-		if e.Reason == reason {
+		if e.Reason == reason && strings.Contains(e.Message, says) {
 			return e.Message, nil
 		}
 		seen = append(seen, e.Reason+": "+e.Message)

@@ -9,22 +9,29 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/pintle-dev/pintle/sdk/admission"
 	"github.com/pintle-dev/pintle/sdk/controller"
 	"github.com/pintle-dev/pintle/sdk/plugin"
+	"github.com/pintle-dev/pintle/sdk/protocol"
 	"github.com/pintle-dev/pintle/sdk/resource"
 	"github.com/pintle-dev/pintle/sdk/serve"
 )
+
+// lifeFile in its private directory says whether the guest that was started last is hostile.
+const lifeFile = "life"
 
 // hostileFile in its private directory makes a guest what its mode says. Until then it is a
 // plugin as any other.
@@ -33,6 +40,7 @@ const hostileFile = "hostile"
 // playGuest is the test binary as the plugin: "BINARY guest MODE".
 func playGuest(mode string) {
 	g := &guest{mode: mode, hostile: exists(filepath.Join(os.Getenv("HOME"), hostileFile))}
+	_ = os.WriteFile(filepath.Join(os.Getenv("HOME"), lifeFile), strconv.AppendBool(nil, g.hostile), 0o600)
 	if g.hostile {
 		if play := raw[mode]; play != nil {
 			play()
@@ -43,7 +51,30 @@ func playGuest(mode string) {
 			return
 		}
 	}
+	if strings.HasSuffix(mode, "-review") {
+		serve.Serve(reviewer{g}, resource.Point(reviewer{g}), admission.Point(reviewer{g}), controller.Point(g))
+		return
+	}
 	serve.Serve(g, resource.Point(g), controller.Point(g))
+}
+
+// reviewer also takes part in admission to its own type.
+type reviewer struct{ *guest }
+
+// Declare implements admission.Admission.
+func (g reviewer) Declare() admission.Declaration {
+	return admission.Declaration{Rules: []admission.Rule{{APIGroups: []string{groupOf(g.mode)}, Resources: []string{"trials"}}}}
+}
+
+// Mutate implements admission.Mutator.
+func (g reviewer) Mutate(context.Context, *admission.Request) (bool, error) {
+	switch {
+	case g.is("panic-review"):
+		panic("I was asked to review")
+	case g.is("hang-review"):
+		select {}
+	}
+	return false, nil
 }
 
 func exists(p string) bool {
@@ -134,6 +165,8 @@ func (g *guest) Validate(ctx context.Context, r *resource.Request) field.ErrorLi
 		panic("I was asked to validate")
 	case g.is("hang"):
 		select {}
+	case g.is("bulk"):
+		return field.ErrorList{field.Invalid(field.NewPath("spec"), strings.Repeat("x", protocol.MaxMessageBytes), "is too small")}
 	case g.is("peek"):
 		s, err := r.Reader.Get(ctx, schema.GroupResource{Resource: "secrets"}, metav1.NamespaceDefault, "treasure")
 		report(map[string]string{"secret": fmt.Sprint(s), "error": fmt.Sprint(err)})
@@ -182,6 +215,8 @@ func (g *guest) Run(ctx context.Context, env plugin.Env) error {
 		report(map[string]string{"child": fmt.Sprint(child.Process.Pid)})
 		time.Sleep(100 * time.Millisecond)
 		os.Exit(4)
+	case g.is("hoard"), g.is("hoard-nameless"):
+		hoard(env.Dir, g.is("hoard-nameless"))
 	case g.is("deaf"):
 		select {}
 	case g.is("greedy"):
@@ -206,6 +241,30 @@ func leak() {
 		}
 		kept = append(kept, b)
 		sink.Store(int64(len(kept)))
+	}
+}
+
+// hoardDir is where it keeps too much.
+const hoardDir = "hoard"
+
+// hoard writes until it is ended, into files that have a name or have none.
+func hoard(dir string, nameless bool) {
+	dir = filepath.Join(dir, hoardDir)
+	_ = os.Mkdir(dir, 0o700)
+	block := make([]byte, 1<<20)
+	for i := 0; ; i++ {
+		f, err := os.Create(filepath.Join(dir, fmt.Sprint(i)))
+		if err != nil {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		if nameless {
+			_ = os.Remove(f.Name())
+		}
+		_, _ = f.Write(block)
+		if !nameless {
+			_ = f.Close()
+		}
 	}
 }
 
@@ -281,5 +340,31 @@ func spy(env plugin.Env) map[string]string {
 		try("look at other processes", nil)
 	}
 	try("become root", syscall.Setuid(0))
+	try("mount", syscall.Mount("tmpfs", env.Dir, "tmpfs", 0, ""))
+	for _, flags := range []uintptr{syscall.CLONE_NEWUSER, syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS, syscall.CLONE_NEWNET} {
+		child := exec.Command("/bin/true")
+		child.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
+		try(fmt.Sprintf("make namespaces %x", flags), child.Run())
+	}
+	for name, call := range map[string][4]uintptr{
+		"trace its host": {unix.SYS_PTRACE, unix.PTRACE_ATTACH, uintptr(os.Getppid())}, "look into memory": {unix.SYS_PROCESS_VM_READV, 1},
+		"load a program into the kernel": {unix.SYS_BPF, 0, 0, 0}, "measure others": {unix.SYS_PERF_EVENT_OPEN}, "keep keys": {unix.SYS_KEYCTL, 0, ^uintptr(2), 1},
+		"handle faults": {unix.SYS_USERFAULTFD, 1}, "use rings": {unix.SYS_IO_URING_SETUP, 1}, "boot another kernel": {unix.SYS_KEXEC_LOAD},
+	} {
+		_, _, errno := syscall.Syscall(call[0], call[1], call[2], call[3])
+		var err error
+		if errno != 0 {
+			err = errno
+		}
+		try(name, err)
+	}
+	hypervisor, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM, 0)
+	if err == nil {
+		_ = unix.Close(hypervisor)
+	}
+	try("call the hypervisor", err)
+	program := filepath.Join(env.Dir, "program")
+	err = os.WriteFile(program, nil, 0o700)
+	try("leave a program that runs as its owner", errors.Join(err, os.Chmod(program, 0o700|os.ModeSetuid)))
 	return out
 }

@@ -3,7 +3,6 @@ package guests
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -33,9 +32,8 @@ type load struct {
 
 // figures of a load.
 type figures struct {
-	p50, p99 time.Duration
-	requests int
-	errors   []error
+	took   samples
+	errors []error
 }
 
 // run works for a while.
@@ -43,7 +41,6 @@ func (l *load) run(ctx context.Context, d time.Duration) figures {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	var mu sync.Mutex
-	var took []time.Duration
 	var f figures
 	var all sync.WaitGroup
 	for range loadWorkers {
@@ -83,14 +80,10 @@ func (l *load) run(ctx context.Context, d time.Duration) figures {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			took, f.errors = append(took, mine...), append(f.errors, errs...)
+			f.took, f.errors = append(f.took, mine...), append(f.errors, errs...)
 		})
 	}
 	all.Wait()
-	slices.Sort(took)
-	if f.requests = len(took); f.requests > 0 {
-		f.p50, f.p99 = took[f.requests/2], took[f.requests*99/100]
-	}
 	return f
 }
 
