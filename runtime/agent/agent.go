@@ -211,7 +211,7 @@ func (a *Agent) downwardFacts(podIPs []string) downward.Facts {
 }
 
 func (a *Agent) statusFacts() StatusFacts {
-	return StatusFacts{HostIP: a.cfg.NodeIP, ImageName: a.imageNames.name}
+	return StatusFacts{HostIP: a.cfg.NodeIP, Runtime: a.runtime.name(), ImageName: a.imageNames.name}
 }
 
 // collectImages removes unused images when the disk fills up.

@@ -122,6 +122,9 @@ func TestDriverThatComesAndGoes(t *testing.T) {
 		t.Errorf("the pod's address is %q", st.PodIP)
 	}
 	before := r.container("c").ID
+	if id := st.ContainerStatuses[0].ContainerID; id != "sim://"+before {
+		t.Errorf("container id %q", id)
+	}
 	d.set(true)
 	ready(corev1.ConditionFalse, why)
 	if p := r.pod(); p == nil || p.Status.Phase != corev1.PodRunning {

@@ -130,6 +130,8 @@ type view struct {
 	pod    *corev1.Pod
 	o      *Observed
 	latest map[string]*driver.Container
+	// runtime is the name of the container runtime.
+	runtime string
 }
 
 func newView(pod *corev1.Pod, o *Observed) *view {

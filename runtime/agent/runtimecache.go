@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type runtimeCache struct {
 	refreshing sync.Mutex
 	mu         sync.RWMutex
 	pods       map[types.UID]*podRuntime
+	runtime    string // its name, once it is known
 }
 
 type podRuntime struct {
@@ -74,6 +76,23 @@ func (r *runtimeCache) sandbox(uid types.UID) *driver.Sandbox {
 	return &s
 }
 
+// name is what the runtime calls itself, empty until it is known.
+func (r *runtimeCache) name() string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.runtime
+}
+
+// ask asks the runtime for its name.
+func (r *runtimeCache) ask(ctx context.Context) {
+	version, err := r.d.Version(ctx)
+	if name, _, ok := strings.Cut(version, "://"); ok && err == nil {
+		r.mu.Lock()
+		r.runtime = name
+		r.mu.Unlock()
+	}
+}
+
 // all lists the pods that the runtime knows.
 func (r *runtimeCache) all() map[types.UID][]driver.Sandbox {
 	r.mu.RLock()
@@ -89,6 +108,9 @@ func (r *runtimeCache) all() map[types.UID][]driver.Sandbox {
 func (r *runtimeCache) refresh(ctx context.Context) error {
 	r.refreshing.Lock()
 	defer r.refreshing.Unlock()
+	if r.name() == "" {
+		r.ask(ctx)
+	}
 	sandboxes, err := r.d.ListSandboxes(ctx)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 // that what others wrote there stays. It is a pure function.
 func ComputeStatus(pod *corev1.Pod, o *Observed, cfg StatusFacts, now time.Time) corev1.PodStatus {
 	v := newView(pod, o)
+	v.runtime = cfg.Runtime
 	st := *pod.Status.DeepCopy()
 	st.ObservedGeneration = pod.Generation
 	if st.StartTime == nil {
@@ -53,6 +55,8 @@ func ComputeStatus(pod *corev1.Pod, o *Observed, cfg StatusFacts, now time.Time)
 // StatusFacts are what a status says beside the pod's own doings.
 type StatusFacts struct {
 	HostIP string
+	// Runtime is the name of the container runtime, "containerd" where empty.
+	Runtime string
 	// ImageName translates an image id to what is shown as imageID.
 	ImageName func(id string) string
 }
@@ -78,10 +82,7 @@ func (v *view) containerStatus(spec *corev1.Container, init bool, cfg StatusFact
 		return st
 	}
 	st.RestartCount = int32(c.Attempt)
-	st.ContainerID = "containerd://" + c.ID
-	if strings.Contains(c.ID, "://") {
-		st.ContainerID = c.ID
-	}
+	st.ContainerID = v.containerID(c)
 	st.ImageID = c.ImageID
 	if cfg.ImageName != nil {
 		st.ImageID = cfg.ImageName(c.ImageID)
@@ -115,6 +116,11 @@ func (v *view) containerStatus(spec *corev1.Container, init bool, cfg StatusFact
 	return st
 }
 
+// containerID is a container's id as a status has it, with the name of its runtime.
+func (v *view) containerID(c *driver.Container) string {
+	return cmp.Or(v.runtime, "containerd") + "://" + c.ID
+}
+
 // ending reports whether the pod is on its way out.
 func (v *view) ending() bool {
 	return v.o.Gone || v.o.Stopped != nil || v.pod.DeletionTimestamp != nil
@@ -134,7 +140,7 @@ func (v *view) waiting(spec *corev1.Container, init bool) *corev1.ContainerState
 func (v *view) terminated(c *driver.Container) *corev1.ContainerStateTerminated {
 	t := &corev1.ContainerStateTerminated{
 		ExitCode: c.ExitCode, StartedAt: metav1.NewTime(c.StartedAt), FinishedAt: metav1.NewTime(c.FinishedAt),
-		ContainerID: "containerd://" + c.ID, Message: v.o.Messages[c.ID],
+		ContainerID: v.containerID(c), Message: v.o.Messages[c.ID],
 	}
 	switch {
 	case c.OOMKilled:
