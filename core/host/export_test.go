@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"google.golang.org/grpc"
 	"k8s.io/client-go/dynamic"
 )
 
@@ -24,6 +25,15 @@ func (h *Host) WaitFor(ctx context.Context, name string, f func(Status) bool) (S
 			return st, fmt.Errorf("plugin %s stays %s (%s): %w", name, st.Health, st.Reason, ctx.Err())
 		}
 	}
+}
+
+// Conn is the host's connection to a plugin that runs in a process.
+func (h *Host) Conn(name string) grpc.ClientConnInterface {
+	s, err := h.plugin(name)
+	if err != nil {
+		return nil
+	}
+	return s.serving.Load().guest.client.Conn()
 }
 
 // PublishTo makes the host publish through the given client.

@@ -59,6 +59,8 @@ func play(kind, name string) {
 		os.Exit(3)
 	case "controller":
 		serveAll(&testController{base: base})
+	case "panics":
+		servePanicker(name)
 	case "panic-once":
 		serveAll(&testController{base: base, panicOnce: true})
 	case "fails":
