@@ -37,6 +37,7 @@ type nodePlugins struct {
 	nodes    cache.Store
 	synced   []cache.InformerSynced
 	ctx      context.Context //nolint:containedctx // that of wishes' run, as following begins later
+	running  sync.WaitGroup
 }
 
 // preparation is what was found out about a wish once, and is not looked for again.
@@ -125,8 +126,8 @@ func (n *nodePlugins) begin() {
 	})
 	n.mirrors, n.nodes = mirrors.GetIndexer(), nodes.GetStore()
 	n.synced = []cache.InformerSynced{mirrors.HasSynced, nodes.HasSynced}
-	go mirrors.RunWithContext(n.ctx)
-	go nodes.RunWithContext(n.ctx)
+	n.running.Go(func() { mirrors.RunWithContext(n.ctx) })
+	n.running.Go(func() { nodes.RunWithContext(n.ctx) })
 }
 
 // gone removes what the host on a node said, which is no more.

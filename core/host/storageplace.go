@@ -13,10 +13,23 @@ import (
 	"github.com/pintle-dev/pintle/sdk/storage"
 )
 
+// ErrNoStorage says that no plugin of a host is a storage, nor may still turn out to be it.
+var ErrNoStorage = errors.New("no plugin is that storage")
+
+// noStorage is ErrNoStorage in the words of another error.
+type noStorage struct{ error }
+
+// Is implements the interface of errors.Is.
+func (noStorage) Is(target error) bool { return target == ErrNoStorage } //nolint:errorlint // what it is compared with is given
+
 // NodeStorage is Storage for the agent of a node: it also returns the plugin's private directory,
-// in which a guest can be given places to mount at, as it sees no other.
+// in which a guest can be given places to mount at, as it sees no other. Its error is ErrNoStorage
+// where there will be none unless a plugin is added.
 func (h *Host) NodeStorage(driver string) (services storage.Services, dir string, err error) {
-	if services, err = h.Storage(driver); err != nil {
+	if services, err = h.Storage(driver); err != nil && !h.mayBe(driver) {
+		return services, "", noStorage{err}
+	}
+	if err != nil {
 		return services, "", err
 	}
 	h.mu.Lock()
@@ -29,6 +42,27 @@ func (h *Host) NodeStorage(driver string) (services storage.Services, dir string
 		}
 	}
 	return services, "", fmt.Errorf("storage %s: its plugin has just ended", driver)
+}
+
+// mayBe reports whether a plugin is the named storage and away, or may be it when it has started.
+func (h *Host) mayBe(driver string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.running {
+		return true
+	}
+	for _, s := range h.plugins {
+		holder, ok := s.holders[protocol.PointStorage].(*storageHolder)
+		if !ok {
+			continue
+		}
+		now, last := holder.is()
+		health := s.snapshot().Health
+		if last == driver || now.Driver == "" && last == "" && health != HealthHealthy && health != HealthDisabled && health != HealthStandby {
+			return true
+		}
+	}
+	return false
 }
 
 // mountsDir is where, in its own directory, a plugin mounts what its machine is to see. Agents

@@ -74,6 +74,7 @@ func (w *wishes) run(ctx context.Context) {
 		return
 	}
 	var all sync.WaitGroup
+	defer w.nodes.running.Wait()
 	defer all.Wait()
 	all.Go(func() { informer.RunWithContext(ctx) })
 	context.AfterFunc(ctx, w.queue.ShutDown)

@@ -31,10 +31,15 @@ type Claims interface {
 	Attachment(ctx context.Context, name string) (*storagev1.VolumeAttachment, error)
 }
 
+// ErrNoStorage says that a storage will not come back to this node: nobody wishes for it there any
+// more.
+var ErrNoStorage = errors.New("this node has no such storage")
+
 // Storages has the storages of this node.
 type Storages interface {
 	// Storage returns what the storage of a name offers now, and the directory in which it is
-	// given places to mount at. Its error says why there is none.
+	// given places to mount at. Its error says why there is none; it is ErrNoStorage where there
+	// will be none.
 	Storage(driver string) (services storage.Services, dir string, err error)
 }
 

@@ -283,6 +283,9 @@ func (m *Manager) unmount(ctx context.Context, r *mounted) error {
 		return nil
 	}
 	services, _, err := m.mounter(r.Driver)
+	if errors.Is(err, ErrNoStorage) { // what it has mounted is in nobody's way but the pod's
+		return errors.Join(unmount(filepath.Join(r.Dir, r.Place)), r.leave())
+	}
 	if err != nil {
 		return err
 	}

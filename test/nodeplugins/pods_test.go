@@ -264,10 +264,14 @@ func TestClaimsOnANode(t *testing.T) {
 	c.create(t, with("lonely", "none", "true"))
 	says("lonely", `error processing PVC default/none: failed to fetch PVC from API server`)
 	c.gone(t, "lonely")
+	// A storage that is removed keeps no pod from going.
+	c.create(t, with("last", "data", "exec sleep 1234569"))
+	c.phase(t, "last", corev1.PodRunning)
+	c.pintle(t, "plugin", "remove", "shelf")
+	c.gone(t, "last")
 	if left, _ := filepath.Glob(filepath.Join(a.data(), "hosts", "node", "plugins", "shelf", "mounts", "*")); len(left) > 0 {
 		t.Errorf("places are left: %v", left)
 	}
-	c.pintle(t, "plugin", "remove", "shelf")
 }
 
 // claim makes a claim that is bound to a volume of the shelf, as the cluster's binder does.

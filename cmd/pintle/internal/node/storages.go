@@ -1,7 +1,10 @@
 package node
 
 import (
+	"errors"
+
 	"github.com/pintle-dev/pintle/core/host"
+	"github.com/pintle-dev/pintle/runtime/volume"
 	"github.com/pintle-dev/pintle/sdk/storage"
 )
 
@@ -10,5 +13,15 @@ type storages struct{ host *host.Host }
 
 // Storage implements volume.Storages.
 func (s storages) Storage(driver string) (storage.Services, string, error) {
-	return s.host.NodeStorage(driver)
+	services, dir, err := s.host.NodeStorage(driver)
+	if errors.Is(err, host.ErrNoStorage) {
+		err = noStorage{err}
+	}
+	return services, dir, err
 }
+
+// noStorage is volume.ErrNoStorage in the words of the host.
+type noStorage struct{ error }
+
+// Is implements the interface of errors.Is.
+func (noStorage) Is(target error) bool { return target == volume.ErrNoStorage } //nolint:errorlint // what it is compared with is given
