@@ -8,5 +8,5 @@
 // a slow resync is only a backstop.
 //
 // The package does not know which runtime or network it drives: it knows the interfaces
-// in runtime/driver and Network. It does not know the core.
+// in sdk/runtimedriver and Network. It does not know the core.
 package agent
