@@ -31,10 +31,14 @@ func (s *PluginSpec) validateMachine(at *field.Path) field.ErrorList {
 }
 
 // granting is the field of a spec by which somebody gives a plugin more than it had, empty
-// where there is none.
+// where there is none. Who makes another program of a plugin gives that what it has.
 func granting(r *resource.Request) string {
+	differs := func(name string) bool {
+		return mustJSON(lookup(r.Object, "spec", name)) != mustJSON(lookup(r.Old, "spec", name))
+	}
+	another := slices.ContainsFunc([]string{"source", "sha256", "allowUnsigned", "args", "env"}, differs)
 	for _, name := range []string{"permissions", "files", "privileges"} {
-		if v := lookup(r.Object, "spec", name); v != nil && mustJSON(v) != mustJSON(lookup(r.Old, "spec", name)) {
+		if lookup(r.Object, "spec", name) != nil && (another || differs(name)) {
 			return name
 		}
 	}
