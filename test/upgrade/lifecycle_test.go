@@ -53,7 +53,7 @@ func TestLife(t *testing.T) {
 	}
 	dir := pack(t, s.Dir, "1.0.0")
 	install := func(more ...string) []string {
-		return append([]string{"install", dir, "--arg", "tasks", "--arg", "1.0.0", "--timeout", "2m"}, more...)
+		return append([]string{"install", dir, "--timeout", "2m"}, more...)
 	}
 	task := func(name string) error {
 		_, err := objects.Resource(tasks).Namespace(namespace).Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{

@@ -3,9 +3,7 @@ package upgrade
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,20 +14,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/pintle-dev/pintle/test/process"
 )
 
-// TestMain lets the test binary play the plugin, too.
-func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "tasks" {
-		playPlugin(os.Args[2])
-		return
-	}
-	os.Exit(process.Main(m, "../.."))
-}
+const namespace = "upgrade"
+
+var tasks = schema.GroupVersionResource{Group: "upgrade.example", Version: "v1", Resource: "tasks"}
+
+func TestMain(m *testing.M) { os.Exit(process.Main(m, "../..")) }
 
 func setting(t *testing.T, name string, otherwise int) int {
 	t.Helper()
@@ -42,49 +38,6 @@ func setting(t *testing.T, name string, otherwise int) int {
 		t.Fatalf("%s=%q is not a number", name, v)
 	}
 	return n
-}
-
-// pack makes a directory of a version of the plugin.
-func pack(t *testing.T, root, version string) string {
-	t.Helper()
-	dir := filepath.Join(root, "plugin-"+version)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := os.Open(exe)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = in.Close() }()
-	out, err := os.OpenFile(filepath.Join(dir, "plugin"), os.O_CREATE|os.O_WRONLY, 0o755)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		t.Fatal(err)
-	}
-	if err := out.Close(); err != nil {
-		t.Fatal(err)
-	}
-	manifest := fmt.Sprintf(`apiVersion: core.pintle.dev/v1
-kind: PluginManifest
-name: tasks
-version: %s
-protocol: 1
-points: [resource, controller, admission]
-types: [tasks.upgrade.example]
-permissions:
-- {apiGroups: [upgrade.example], resources: [tasks], verbs: [get, list, watch]}
-- {apiGroups: [""], resources: [configmaps], verbs: [get, list, create]}
-`, version)
-	if err := os.WriteFile(filepath.Join(dir, "plugin.yaml"), []byte(manifest), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 // pintle runs a command of the program.
@@ -141,7 +94,8 @@ func write(t *testing.T, client dynamic.Interface, rate int) *writers {
 
 func TestUpgradeUnderLoad(t *testing.T) {
 	rate, rounds := setting(t, "UPGRADE_WRITES", 1000), setting(t, "UPGRADE_ROUNDS", 10)
-	s := process.New(t, process.Pintle(), "")
+	published := publish(t, "1.0.0", "2.0.0")
+	s := process.New(t, process.Pintle(), published.trust)
 	s.Start()
 	config := s.ClientConfig()
 	config.QPS = -1
@@ -156,15 +110,14 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	if _, err := client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	old, next := pack(t, s.Dir, "1.0.0"), pack(t, s.Dir, "2.0.0")
-	install := func(dir, version string) {
-		pintle(t, s, "install", dir, "--allow-unsigned", "--grant", "--arg", "tasks", "--arg", version, "--watch-period", "1ms", "--timeout", "2m")
+	install := func(version string) {
+		pintle(t, s, "install", published.repository+":"+version, "--grant", "--watch-period", "1ms", "--timeout", "2m")
 	}
-	install(old, "1.0.0")
+	install("1.0.0")
 	w := write(t, objects, rate)
 	began := time.Now()
 	for i := range rounds {
-		install(next, "2.0.0")
+		install("2.0.0")
 		if out := pintle(t, s, "rollback", "tasks", "--timeout", "2m"); !strings.Contains(out, "1.0.0") {
 			t.Errorf("round %d: %s", i, out)
 		}
@@ -175,8 +128,10 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	t.Logf("%d writes in %s (%d/s), %d failed, while the plugin was upgraded and rolled back %d times",
 		written, took.Round(time.Millisecond), int(float64(written)/took.Seconds()), w.failed.Load(), rounds)
 	info := pintle(t, s, "info", "tasks")
-	if !strings.Contains(info, "Restarts:  ") || !strings.Contains(strings.ReplaceAll(info, " ", ""), "Restarts:0") {
-		t.Errorf("the plugin was restarted:\n%s", info)
+	for what, want := range map[string]string{"the plugin was restarted": "Restarts:0", "who signed it is not said": "Signedby:test"} {
+		if !strings.Contains(strings.ReplaceAll(info, " ", ""), want) {
+			t.Errorf("%s:\n%s", what, info)
+		}
 	}
 	var entries *corev1.ConfigMapList
 	process.Eventually(t, 2*time.Minute, "each task has its entry in the ledger", func() error {
