@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc/status"
 
+	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/remote"
 )
 
@@ -48,6 +49,11 @@ func (i *instance) introduce(ctx context.Context) error {
 			return fmt.Errorf("configure: %w", err)
 		}
 		return refuse("settings: %s", i.spec.Origin.hide(err.Error()))
+	}
+	if r, ok := g.base.(plugin.Reacher); ok && g.client == nil { // a process was told by Configure
+		if err := r.Reach(callCtx, g.env); err != nil {
+			return fmt.Errorf("reach: %w", err)
+		}
 	}
 	rules := i.granted
 	if old := i.serving.Load(); old != nil && old != i {

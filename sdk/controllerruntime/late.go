@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,9 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// lateConfig is a way to the API server that is known later than the clients that use it:
-// webhooks are called on hosts that do not lead, and a manager is needed for them, but only
-// a controller that runs has an identity.
+// lateConfig is a way to the API server that is known later than the clients that use it: the
+// manager is made when the plugin is configured, and told the way right behind that.
 type lateConfig struct {
 	known chan struct{}
 	once  sync.Once
@@ -44,13 +44,13 @@ func (l *lateConfig) set(c *rest.Config) {
 	})
 }
 
-// patience is how long a request waits for the way to be known: a plugin is called soon after
-// it was configured, and run right behind that. Requests of discovery have no deadline of their
-// own.
+// patience is how long a request waits for the way to be known: of a host that does not tell it
+// to all (see plugin.Reacher), what runs learns it right after it was configured. Requests of
+// discovery have no deadline of their own.
 const patience = time.Second
 
-// errNotLeading is what requests get where there is no way.
-var errNotLeading = errors.New("the plugin can reach the API server from a host that leads, which this one does not")
+// errNoWay is what requests get where there is no way.
+var errNoWay = errors.New("the plugin can reach the API server from a host that leads, which this one does not: hosts of newer versions let it from all")
 
 // RoundTrip implements http.RoundTripper.
 func (l *lateConfig) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -59,9 +59,9 @@ func (l *lateConfig) RoundTrip(r *http.Request) (*http.Response, error) {
 	select {
 	case <-l.known:
 	case <-timer.C:
-		return nil, errNotLeading
+		return nil, errNoWay
 	case <-r.Context().Done():
-		return nil, fmt.Errorf("%w: %w", errNotLeading, r.Context().Err())
+		return nil, fmt.Errorf("%w: %w", errNoWay, r.Context().Err())
 	}
 	if l.err != nil {
 		return nil, l.err
@@ -86,9 +86,10 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// lateIndexes makes caches in which indexes can be named before the API server can be asked
-// which resource a type is.
-func lateIndexes(inner cache.NewCacheFunc) cache.NewCacheFunc {
+// lateCache makes caches in which indexes can be named before the API server can be asked which
+// resource a type is, and which webhooks can read from on hosts on which the manager is never
+// started. made gets the cache.
+func lateCache(inner cache.NewCacheFunc, made func(*indexLater)) cache.NewCacheFunc {
 	if inner == nil {
 		inner = cache.New
 	}
@@ -97,13 +98,19 @@ func lateIndexes(inner cache.NewCacheFunc) cache.NewCacheFunc {
 		if err != nil {
 			return nil, err
 		}
-		return &indexLater{Cache: c}, nil
+		later := &indexLater{Cache: c, ended: make(chan struct{})}
+		made(later)
+		return later, nil
 	}
 }
 
-// indexLater is a cache that adds its indexes when it starts.
+// indexLater is a cache that adds its indexes when it starts, and is started once.
 type indexLater struct {
 	cache.Cache
+	once  sync.Once
+	ended chan struct{} // closed when it has ended, with err
+	err   error
+
 	mu      sync.Mutex
 	started bool
 	indexes []func(context.Context) error
@@ -125,12 +132,35 @@ func (c *indexLater) IndexField(ctx context.Context, o client.Object, field stri
 	return nil
 }
 
-// Start implements cache.Cache.
+// Start implements cache.Cache. Where it was begun before, it goes on until that ends.
 func (c *indexLater) Start(ctx context.Context) error {
-	if err := c.index(ctx); err != nil {
-		return err
+	c.begin(ctx, 0)
+	select {
+	case <-c.ended:
+		return c.err
+	case <-ctx.Done():
+		return nil
 	}
-	return c.Cache.Start(ctx) //nolint:wrapcheck // as above
+}
+
+// begin starts the cache, which lasts until the first caller's context ends. Where retry is set,
+// an API server that can't be asked for indexes is asked again after that time.
+func (c *indexLater) begin(ctx context.Context, retry time.Duration) {
+	c.once.Do(func() {
+		go func() {
+			defer close(c.ended)
+			for c.err = c.index(ctx); c.err != nil && retry > 0; c.err = c.index(ctx) {
+				select {
+				case <-time.After(retry):
+				case <-ctx.Done():
+					return
+				}
+			}
+			if c.err == nil {
+				c.err = c.Cache.Start(ctx)
+			}
+		}()
+	})
 }
 
 func (c *indexLater) index(ctx context.Context) error {
@@ -138,8 +168,10 @@ func (c *indexLater) index(ctx context.Context) error {
 	defer c.mu.Unlock()
 	c.started = true
 	var errs []error
-	for _, add := range c.indexes {
-		errs = append(errs, add(ctx))
-	}
+	c.indexes = slices.DeleteFunc(c.indexes, func(add func(context.Context) error) bool {
+		err := add(ctx)
+		errs = append(errs, err)
+		return err == nil
+	})
 	return errors.Join(errs...)
 }

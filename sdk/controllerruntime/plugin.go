@@ -63,12 +63,32 @@ type managed struct {
 	late    *lateConfig
 	// fresh ends soon after the manager was made; until then a Run may be on its way.
 	fresh <-chan struct{}
+	cache *indexLater
+	end   context.CancelFunc // of the cache, where it was begun before the manager
 	// started is closed when the manager's caches can be read.
 	started chan struct{}
+	once    sync.Once
 }
 
-// ready waits until webhooks can read what they may need, on a host that leads; elsewhere they
-// are asked without.
+// reach lets the manager's clients and cache be used from now on, until ctx ends.
+func (m *managed) reach(ctx context.Context, env plugin.Env) {
+	m.late.set(env.Config)
+	if m.cache == nil {
+		return // the project makes none
+	}
+	ctx, m.end = context.WithCancel(ctx)
+	m.cache.begin(ctx, patience)
+	go func() {
+		if m.cache.WaitForCacheSync(ctx) {
+			m.readable()
+		}
+	}()
+}
+
+func (m *managed) readable() { m.once.Do(func() { close(m.started) }) }
+
+// ready waits until webhooks can read what they may need; on a host that does not lead and does
+// not tell the way to the API server they are asked without.
 func (m *managed) ready(ctx context.Context) error {
 	select {
 	case <-m.started:
@@ -93,6 +113,7 @@ func (m *managed) ready(ctx context.Context) error {
 var (
 	_ controller.Controller = (*Plugin)(nil)
 	_ resource.Bundle       = (*Plugin)(nil)
+	_ plugin.Reacher        = (*Plugin)(nil)
 )
 
 // New returns a project as a plugin.
@@ -141,9 +162,25 @@ func (p *Plugin) Configure(ctx context.Context, settings []byte) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.now != nil && p.now.end != nil {
+		p.now.end()
+	}
 	p.now = m
 	return nil
 }
+
+// Reach implements plugin.Reacher: webhooks read by the manager on every host.
+func (p *Plugin) Reach(_ context.Context, env plugin.Env) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now == nil {
+		return errNotConfigured
+	}
+	p.now.reach(context.Background(), env)
+	return nil
+}
+
+var errNotConfigured = errors.New("the plugin has not been configured")
 
 // manage makes a manager and sets it up.
 func (p *Plugin) manage() (*managed, error) {
@@ -160,7 +197,7 @@ func (p *Plugin) manage() (*managed, error) {
 	setLogger(options.Logger)
 	options.LeaderElection, options.LeaderElectionResourceLockInterface = false, nil
 	options.WebhookServer = m.hooks
-	options.NewCache = lateIndexes(options.NewCache)
+	options.NewCache = lateCache(options.NewCache, func(c *indexLater) { m.cache = c })
 	if options.Metrics.BindAddress == "" {
 		options.Metrics.BindAddress = "0"
 	}
@@ -174,7 +211,7 @@ func (p *Plugin) manage() (*managed, error) {
 		return nil, fmt.Errorf("manager: %w", err)
 	}
 	if err := m.manager.Add(manager.RunnableFunc(func(ctx context.Context) error {
-		close(m.started)
+		m.readable()
 		<-ctx.Done()
 		return nil
 	})); err != nil {
@@ -203,7 +240,7 @@ func (p *Plugin) managed() (*managed, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.now == nil {
-		return nil, errors.New("the plugin has not been configured")
+		return nil, errNotConfigured
 	}
 	return p.now, nil
 }

@@ -2,8 +2,10 @@ package controllerruntime_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -308,4 +311,93 @@ type reads struct {
 
 func (v reads) ValidateCreate(ctx context.Context, m *corev1.ConfigMap) (admission.Warnings, error) {
 	return nil, v.Get(ctx, client.ObjectKeyFromObject(m), &corev1.ConfigMap{})
+}
+
+// A plugin that is told its way to the API server reads on hosts that do not run it, by the
+// manager's cache and beside it.
+func TestWebhooksReadOnEveryHost(t *testing.T) {
+	for name, reader := range map[string]func(ctrl.Manager) client.Reader{
+		"by the cache":  func(m ctrl.Manager) client.Reader { return m.GetClient() },
+		"by the server": ctrl.Manager.GetAPIReader,
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(serveMaps))
+			defer server.Close()
+			p := withWebhooks()
+			p.Setup = func(mgr ctrl.Manager) error {
+				if err := mgr.GetFieldIndexer().IndexField(context.Background(), &corev1.ConfigMap{}, "data.colour",
+					func(client.Object) []string { return nil }); err != nil {
+					return err
+				}
+				return ctrl.NewWebhookManagedBy(mgr, &corev1.ConfigMap{}).WithDefaulter(maps{}).WithValidator(reads{Reader: reader(mgr)}).Complete()
+			}
+			impl := controllerruntime.New(p)
+			env := plugin.Env{Config: &rest.Config{Host: server.URL}}
+			if err := impl.Reach(t.Context(), env); err == nil {
+				t.Error("reached before it was configured")
+			}
+			for range 2 { // settings may change
+				if err := impl.Configure(t.Context(), nil); err != nil {
+					t.Fatal(err)
+				}
+				if err := impl.Reach(t.Context(), env); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if err := impl.Admission().Validate(ctx, request(resource.Create, configMap("there", nil, nil), nil)); err != nil {
+				t.Errorf("a webhook that reads: %v", err)
+			}
+			if err := impl.Admission().Validate(ctx, request(resource.Create, configMap("gone", nil, nil), nil)); err == nil || !strings.Contains(err.Error(), "gone") {
+				t.Errorf("what is not there: %v", err)
+			}
+			// Its work begins with the same cache, where this host comes to lead.
+			run, stop := context.WithCancel(t.Context())
+			ran := make(chan error, 1)
+			go func() { ran <- impl.Run(run, env) }()
+			if err := impl.Admission().Validate(ctx, request(resource.Create, configMap("there", nil, nil), nil)); err != nil {
+				t.Errorf("while it runs: %v", err)
+			}
+			stop()
+			if err := <-ran; err != nil {
+				t.Errorf("run: %v", err)
+			}
+		})
+	}
+}
+
+// serveMaps is an API server with one config map.
+func serveMaps(w http.ResponseWriter, r *http.Request) {
+	answer := func(v any) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(v)
+	}
+	switch {
+	case r.URL.Path == "/api":
+		answer(map[string]any{"kind": "APIVersions", "versions": []string{"v1"}})
+	case r.URL.Path == "/apis":
+		answer(map[string]any{"kind": "APIGroupList", "apiVersion": "v1", "groups": []any{}})
+	case r.URL.Path == "/api/v1":
+		answer(map[string]any{"kind": "APIResourceList", "groupVersion": "v1", "resources": []any{
+			map[string]any{"name": "configmaps", "singularName": "configmap", "namespaced": true, "kind": "ConfigMap", "verbs": []string{"get", "list", "watch"}},
+		}})
+	case r.URL.Path == "/api/v1/configmaps" && r.URL.Query().Get("sendInitialEvents") != "":
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		answer(map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Invalid", "code": http.StatusUnprocessableEntity})
+	case r.URL.Path == "/api/v1/configmaps" && r.URL.Query().Get("watch") != "":
+		w.Header().Set("Content-Type", "application/json")
+		_ = http.NewResponseController(w).Flush()
+		select { // so that the server can be closed, as the cache goes on
+		case <-r.Context().Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	case r.URL.Path == "/api/v1/configmaps":
+		answer(map[string]any{"kind": "ConfigMapList", "apiVersion": "v1", "metadata": map[string]any{"resourceVersion": "1"}, "items": []any{configMap("there", nil, nil)}})
+	case strings.HasSuffix(r.URL.Path, "/there"):
+		answer(configMap("there", nil, nil))
+	default:
+		w.WriteHeader(http.StatusNotFound)
+		answer(map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "message": "not found", "code": http.StatusNotFound})
+	}
 }

@@ -20,6 +20,16 @@ type Plugin interface {
 	Configure(ctx context.Context, settings []byte) error
 }
 
+// Reacher is for plugins that reach the API server, or other plugins, from what they are asked
+// on any host: hooks, admission, authentication. Work (Run, Schedule) is only begun on the host
+// that leads, and is given the same.
+type Reacher interface {
+	// Reach is called after each Configure that has succeeded, before the plugin is asked
+	// anything else, and must not wait for an answer of the API server. ctx ends when Reach is
+	// to have returned.
+	Reach(ctx context.Context, env Env) error
+}
+
 // Info says who a plugin is and what it asks for.
 type Info struct {
 	Name        string

@@ -106,7 +106,11 @@ func (c *Client) ConfigSchema() []byte { return c.schema }
 
 // Configure implements plugin.Plugin.
 func (c *Client) Configure(ctx context.Context, settings []byte) error {
-	if _, err := c.base.Configure(ctx, &pluginv1.ConfigureRequest{Settings: settings}); err != nil {
+	r := &pluginv1.ConfigureRequest{Settings: settings}
+	if e := c.env.Load(); e != nil {
+		r.Environment = protocol.EnvironmentToWire(*e)
+	}
+	if _, err := c.base.Configure(ctx, r); err != nil {
 		return unwire(err)
 	}
 	return nil

@@ -21,7 +21,7 @@ import (
 // the harness in plugintest for a server in the test's own process.
 func Register(s grpc.ServiceRegistrar, impl plugin.Plugin, points []plugin.Point, log *slog.Logger) {
 	_, lines := s.(calls.Beside)
-	pluginv1.RegisterBaseServer(s, &baseServer{impl: impl, points: points, lines: lines})
+	pluginv1.RegisterBaseServer(s, &baseServer{impl: impl, points: points, log: log, lines: lines})
 	for _, p := range points {
 		p.Register(s, plugin.Host{Info: impl.Info, Log: log})
 	}
@@ -49,6 +49,7 @@ type baseServer struct {
 	pluginv1.UnimplementedBaseServer
 	impl   plugin.Plugin
 	points []plugin.Point
+	log    *slog.Logger
 	lines  bool // calls may come over lines
 }
 
@@ -73,6 +74,15 @@ func (s *baseServer) ConfigSchema(context.Context, *pluginv1.ConfigSchemaRequest
 func (s *baseServer) Configure(ctx context.Context, r *pluginv1.ConfigureRequest) (*pluginv1.ConfigureResponse, error) {
 	if err := s.impl.Configure(ctx, r.GetSettings()); err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	if reacher, ok := s.impl.(plugin.Reacher); ok && r.GetEnvironment() != nil {
+		env, err := protocol.EnvironmentFromWire(r.GetEnvironment()).Env(s.impl.Info(), s.log)
+		if err != nil {
+			return nil, status.Error(codes.InvalidArgument, err.Error())
+		}
+		if err := reacher.Reach(ctx, env); err != nil {
+			return nil, protocol.PluginError(err)
+		}
 	}
 	return &pluginv1.ConfigureResponse{}, nil
 }

@@ -7,4 +7,11 @@ import (
 	"github.com/pintle-dev/pintle/test/process"
 )
 
-func TestMain(m *testing.M) { os.Exit(process.Main(m, "../..")) }
+// TestMain lets the test binary play the plugin, too.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "reader" {
+		playReader()
+		return
+	}
+	os.Exit(process.Main(m, "../.."))
+}

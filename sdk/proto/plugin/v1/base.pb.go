@@ -374,7 +374,10 @@ func (x *ConfigSchemaResponse) GetSchema() []byte {
 type ConfigureRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// JSON, checked against the schema and defaulted by it.
-	Settings      []byte `protobuf:"bytes,1,opt,name=settings,proto3" json:"settings,omitempty"`
+	Settings []byte `protobuf:"bytes,1,opt,name=settings,proto3" json:"settings,omitempty"`
+	// The plugin's environment, for what is asked of it on hosts that do not lead, where it is
+	// never run. Hosts before this field do not set it.
+	Environment   *Environment `protobuf:"bytes,2,opt,name=environment,proto3" json:"environment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -412,6 +415,13 @@ func (*ConfigureRequest) Descriptor() ([]byte, []int) {
 func (x *ConfigureRequest) GetSettings() []byte {
 	if x != nil {
 		return x.Settings
+	}
+	return nil
+}
+
+func (x *ConfigureRequest) GetEnvironment() *Environment {
+	if x != nil {
+		return x.Environment
 	}
 	return nil
 }
@@ -926,9 +936,10 @@ const file_sdk_proto_plugin_v1_base_proto_rawDesc = "" +
 	"\fcapabilities\x18\x03 \x03(\tR\fcapabilities\"\x15\n" +
 	"\x13ConfigSchemaRequest\".\n" +
 	"\x14ConfigSchemaResponse\x12\x16\n" +
-	"\x06schema\x18\x01 \x01(\fR\x06schema\".\n" +
+	"\x06schema\x18\x01 \x01(\fR\x06schema\"o\n" +
 	"\x10ConfigureRequest\x12\x1a\n" +
-	"\bsettings\x18\x01 \x01(\fR\bsettings\"\x13\n" +
+	"\bsettings\x18\x01 \x01(\fR\bsettings\x12?\n" +
+	"\venvironment\x18\x02 \x01(\v2\x1d.pintle.plugin.v1.EnvironmentR\venvironment\"\x13\n" +
 	"\x11ConfigureResponse\"\x99\x01\n" +
 	"\vEnvironment\x12.\n" +
 	"\x03api\x18\x01 \x01(\v2\x1c.pintle.plugin.v1.ConnectionR\x03api\x12\x12\n" +
@@ -995,22 +1006,23 @@ var file_sdk_proto_plugin_v1_base_proto_goTypes = []any{
 var file_sdk_proto_plugin_v1_base_proto_depIdxs = []int32{
 	2,  // 0: pintle.plugin.v1.InfoResponse.permissions:type_name -> pintle.plugin.v1.PolicyRule
 	3,  // 1: pintle.plugin.v1.InfoResponse.points:type_name -> pintle.plugin.v1.ExtensionPoint
-	10, // 2: pintle.plugin.v1.Environment.api:type_name -> pintle.plugin.v1.Connection
-	9,  // 3: pintle.plugin.v1.Environment.peers:type_name -> pintle.plugin.v1.PeersAddress
-	8,  // 4: pintle.plugin.v1.RunRequest.start:type_name -> pintle.plugin.v1.Environment
-	12, // 5: pintle.plugin.v1.RunRequest.stop:type_name -> pintle.plugin.v1.Stop
-	14, // 6: pintle.plugin.v1.RunResponse.running:type_name -> pintle.plugin.v1.Running
-	0,  // 7: pintle.plugin.v1.Base.Info:input_type -> pintle.plugin.v1.InfoRequest
-	4,  // 8: pintle.plugin.v1.Base.ConfigSchema:input_type -> pintle.plugin.v1.ConfigSchemaRequest
-	6,  // 9: pintle.plugin.v1.Base.Configure:input_type -> pintle.plugin.v1.ConfigureRequest
-	1,  // 10: pintle.plugin.v1.Base.Info:output_type -> pintle.plugin.v1.InfoResponse
-	5,  // 11: pintle.plugin.v1.Base.ConfigSchema:output_type -> pintle.plugin.v1.ConfigSchemaResponse
-	7,  // 12: pintle.plugin.v1.Base.Configure:output_type -> pintle.plugin.v1.ConfigureResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	8,  // 2: pintle.plugin.v1.ConfigureRequest.environment:type_name -> pintle.plugin.v1.Environment
+	10, // 3: pintle.plugin.v1.Environment.api:type_name -> pintle.plugin.v1.Connection
+	9,  // 4: pintle.plugin.v1.Environment.peers:type_name -> pintle.plugin.v1.PeersAddress
+	8,  // 5: pintle.plugin.v1.RunRequest.start:type_name -> pintle.plugin.v1.Environment
+	12, // 6: pintle.plugin.v1.RunRequest.stop:type_name -> pintle.plugin.v1.Stop
+	14, // 7: pintle.plugin.v1.RunResponse.running:type_name -> pintle.plugin.v1.Running
+	0,  // 8: pintle.plugin.v1.Base.Info:input_type -> pintle.plugin.v1.InfoRequest
+	4,  // 9: pintle.plugin.v1.Base.ConfigSchema:input_type -> pintle.plugin.v1.ConfigSchemaRequest
+	6,  // 10: pintle.plugin.v1.Base.Configure:input_type -> pintle.plugin.v1.ConfigureRequest
+	1,  // 11: pintle.plugin.v1.Base.Info:output_type -> pintle.plugin.v1.InfoResponse
+	5,  // 12: pintle.plugin.v1.Base.ConfigSchema:output_type -> pintle.plugin.v1.ConfigSchemaResponse
+	7,  // 13: pintle.plugin.v1.Base.Configure:output_type -> pintle.plugin.v1.ConfigureResponse
+	11, // [11:14] is the sub-list for method output_type
+	8,  // [8:11] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_sdk_proto_plugin_v1_base_proto_init() }
