@@ -81,6 +81,8 @@ func play(kind, name string) {
 		serveAll(&testNetwork{base: base})
 	case "api":
 		serveAll(&testAPI{base})
+	case "driver":
+		serveAll(&testDriver{base: base})
 	case "cloud":
 		serveAll(&testCloud{base})
 	case "storage":
