@@ -32,13 +32,13 @@ func (c *Client) Authenticator(ctx context.Context) (authentication.Authenticato
 		Send: func(questions []*pluginv1.TokenQuestion) error {
 			return stream.Send(&pluginv1.TokensRequest{Questions: slices.Clone(questions)})
 		},
-		Recv: func() ([]*pluginv1.TokenAnswer, error) {
+		Recv: func() ([]*pluginv1.TokenAnswer, func(), error) {
 			m, err := stream.Recv()
-			return m.GetAnswers(), err
+			return m.GetAnswers(), nil, err
 		},
-		ID:     (*pluginv1.TokenAnswer).GetId,
-		Size:   func(q *pluginv1.TokenQuestion) int { return 128 + len(q.GetToken()) },
-		Cancel: cancel,
+		ID:      (*pluginv1.TokenAnswer).GetId,
+		Size:    func(q *pluginv1.TokenQuestion) int { return 128 + len(q.GetToken()) },
+		Context: stream.Context(), Cancel: cancel,
 	})
 	return &remoteAuthenticator{Client: c, calls: line}, &Line{Gone: line.Done(), Close: line.Close}, nil
 }
@@ -103,15 +103,15 @@ func (c *Client) Authorizer(ctx context.Context) (authorization.Authorizer, *Lin
 		Send: func(questions []*pluginv1.AccessQuestion) error {
 			return stream.Send(&pluginv1.DecisionsRequest{Questions: slices.Clone(questions)})
 		},
-		Recv: func() ([]*pluginv1.AccessAnswer, error) {
+		Recv: func() ([]*pluginv1.AccessAnswer, func(), error) {
 			m, err := stream.Recv()
-			return m.GetAnswers(), err
+			return m.GetAnswers(), nil, err
 		},
 		ID: (*pluginv1.AccessAnswer).GetId,
 		Size: func(q *pluginv1.AccessQuestion) int {
 			return 512 + len(q.GetPath()) + len(q.GetLabelSelector()) + len(q.GetFieldSelector())
 		},
-		Cancel: cancel,
+		Context: stream.Context(), Cancel: cancel,
 	})
 	return &remoteAuthorizer{Client: c, calls: line}, &Line{Gone: line.Done(), Close: line.Close}, nil
 }

@@ -100,6 +100,7 @@ func openReviews(ctx context.Context, client pluginv1.AdmissionClient) (*reviewC
 		},
 		id:     (*pluginv1.ReviewResult).GetId,
 		size:   func(r *pluginv1.Review) int { return requestSize(r.GetRequest()) },
+		ctx:    stream.Context(),
 		cancel: cancel,
 	}), nil
 }

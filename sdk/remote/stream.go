@@ -23,7 +23,8 @@ type readingStream[C, R any] struct {
 	send   func(made []*C, reads []*pluginv1.ReadResult) error
 	recv   func() (results []*R, reads []*pluginv1.Read, err error)
 	id     func(*R) uint64
-	size   func(*C) int // about the bytes that a call takes
+	size   func(*C) int    // about the bytes that a call takes
+	ctx    context.Context //nolint:containedctx // the stream's
 	cancel context.CancelFunc
 }
 
@@ -32,18 +33,17 @@ func openReading[C, R any](ctx context.Context, s readingStream[C, R]) *readingC
 	opened := make(chan struct{})
 	c = calls.Open[callItem[C], *R, resource.Reader](calls.Stream[callItem[C], *R]{
 		Send: func(items []callItem[C]) error { return s.send(calls.Split(items)) },
-		Recv: func() ([]*R, error) {
+		Recv: func() ([]*R, func(), error) {
 			results, reads, err := s.recv()
-			if err != nil {
-				return nil, err
+			if err != nil || len(reads) == 0 {
+				return results, nil, err
 			}
-			if len(reads) > 0 {
+			return results, func() {
 				<-opened
 				answerReads(ctx, reads, c.Kept, func(call uint64, res *pluginv1.ReadResult) {
 					c.Put(call, callItem[C]{Read: res})
 				})
-			}
-			return results, nil
+			}, nil
 		},
 		ID: s.id,
 		Size: func(i callItem[C]) int {
@@ -52,7 +52,7 @@ func openReading[C, R any](ctx context.Context, s readingStream[C, R]) *readingC
 			}
 			return readSize(i.Read)
 		},
-		Cancel: s.cancel,
+		Context: s.ctx, Cancel: s.cancel,
 	})
 	close(opened)
 	return c
@@ -82,7 +82,7 @@ func openHooks(ctx context.Context, client pluginv1.ResourceClient) (*hookCalls,
 		size: func(c *pluginv1.HookCall) int {
 			return requestSize(c.GetRequest()) + len(c.GetParent())
 		},
-		cancel: cancel,
+		ctx: stream.Context(), cancel: cancel,
 	}), nil
 }
 

@@ -64,9 +64,9 @@ func (p *pipe) recv(from chan []message) ([]message, error) {
 func (p *pipe) client() *calls.Client[message, message, string] {
 	return calls.Open[message, message, string](calls.Stream[message, message]{
 		Send: func(m []message) error { return p.send(p.calls, m) },
-		Recv: func() ([]message, error) { return p.recv(p.results) },
+		Recv: func() ([]message, func(), error) { m, err := p.recv(p.results); return m, nil, err },
 		ID:   func(m message) uint64 { return m.id },
-		Size: func(m message) int { return m.size + len(m.text) }, Cancel: p.cancel,
+		Size: func(m message) int { return m.size + len(m.text) }, Context: p.ctx, Cancel: p.cancel,
 	})
 }
 

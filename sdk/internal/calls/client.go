@@ -25,13 +25,15 @@ type Stream[S, R any] struct {
 	// Send sends one message. It is called by one goroutine at a time, and must not keep the
 	// slice.
 	Send func([]S) error
-	// Recv returns the results in the next message, none where it had none. It is called by
-	// one goroutine.
-	Recv func() ([]R, error)
+	// Recv returns the results in the next message, none where it had none, and what is to be done
+	// with the rest of it, which may block; nil for nothing. One goroutine at a time receives.
+	Recv func() (results []R, then func(), err error)
 	// ID of the call that a result answers.
 	ID func(R) uint64
 	// Size is about the number of bytes that an item takes in a message.
 	Size func(S) int
+	// Context is the stream's, and tells whether it is a line.
+	Context context.Context //nolint:containedctx // it says something about the stream
 	// Cancel ends the stream: Send and Recv return errors then.
 	Cancel context.CancelFunc
 }
@@ -42,6 +44,7 @@ type Client[S, R, C any] struct {
 	stream Stream[S, R]
 	out    sender[S]
 	done   chan struct{}
+	turns  turns
 
 	mu         sync.Mutex
 	lastID     uint64
@@ -72,7 +75,11 @@ type answer[R any] struct {
 func Open[S, R, C any](s Stream[S, R]) *Client[S, R, C] {
 	c := &Client[S, R, C]{stream: s, done: make(chan struct{}), pending: map[uint64]*pending[R, C]{}}
 	c.out.send, c.out.size, c.out.failed = s.Send, s.Size, s.Cancel
-	go c.receive()
+	if line := lineOf(s.Context); line != nil {
+		c.takeTurns(line)
+	} else {
+		go c.receiveAll()
+	}
 	return c
 }
 
@@ -109,26 +116,36 @@ func (c *Client[S, R, C]) Call(ctx context.Context, timeout time.Duration, keep 
 		c.forget(id)
 		return none, ErrGone
 	}
-	select {
-	case a := <-p.result:
-		if a.late {
-			return none, context.DeadlineExceeded
-		}
-		return a.result, nil
-	case <-ctx.Done():
-		c.leave(id)
-		return none, ctx.Err()
-	case <-c.done:
+	for {
 		select {
-		case a := <-p.result: // it came last
-			if a.late {
-				return none, context.DeadlineExceeded
-			}
-			return a.result, nil
+		case a := <-p.result: // rather than anything else
+			return a.get()
 		default:
-			return none, ErrGone
+		}
+		select {
+		case a := <-p.result:
+			return a.get()
+		case <-ctx.Done():
+			c.leave(id)
+			return none, ctx.Err()
+		case <-c.turns.free:
+			c.receiveFor(ctx, p)
+		case <-c.done:
+			select {
+			case a := <-p.result: // it came last
+				return a.get()
+			default:
+				return none, ErrGone
+			}
 		}
 	}
+}
+
+func (a answer[R]) get() (R, error) {
+	if a.late {
+		return a.result, context.DeadlineExceeded
+	}
+	return a.result, nil
 }
 
 // Put sends something for a call that is under way, such as the answer to a read.
@@ -160,11 +177,12 @@ func (c *Client[S, R, C]) Kept(id uint64) (keep C, ok bool) {
 
 func (c *Client[S, R, C]) leave(id uint64) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if p, ok := c.pending[id]; ok {
 		var none C
 		p.left, p.keep = true, none
 	}
+	c.mu.Unlock()
+	c.attend()
 }
 
 func (c *Client[S, R, C]) forget(id uint64) *pending[R, C] {
@@ -180,22 +198,35 @@ func (c *Client[S, R, C]) forget(id uint64) *pending[R, C] {
 	return p
 }
 
-func (c *Client[S, R, C]) receive() {
-	defer close(c.done)
-	defer c.unbound()
-	defer c.out.close()
-	defer c.stream.Cancel()
+// receiveAll receives until the stream ends.
+func (c *Client[S, R, C]) receiveAll() {
 	for {
-		results, err := c.stream.Recv()
-		if err != nil {
+		then, ok := c.receive()
+		if !ok {
 			return
 		}
-		for _, r := range results {
-			if p := c.forget(c.stream.ID(r)); p != nil && !p.left {
-				p.result <- answer[R]{result: r} // has room: an id is forgotten once
-			}
+		if then != nil {
+			then()
 		}
 	}
+}
+
+// receive takes a message in. It reports false where the stream has ended.
+func (c *Client[S, R, C]) receive() (then func(), ok bool) {
+	results, then, err := c.stream.Recv()
+	if err != nil {
+		c.stream.Cancel()
+		c.out.close()
+		c.unbound()
+		close(c.done) // nobody receives after the last one has
+		return nil, false
+	}
+	for _, r := range results {
+		if p := c.forget(c.stream.ID(r)); p != nil && !p.left {
+			p.result <- answer[R]{result: r} // has room: an id is forgotten once
+		}
+	}
+	return then, true
 }
 
 // Waiting is the number of calls that have no answer yet.

@@ -39,6 +39,9 @@ type Lines struct {
 	mu      sync.Mutex
 	control *net.UnixConn
 	theirs  *os.File
+	passed  sync.Once
+	far     context.Context //nolint:containedctx // it is the process's
+	gone    context.CancelFunc
 }
 
 // NewLines makes the socket that a process is to inherit.
@@ -53,7 +56,9 @@ func NewLines() (*Lines, error) {
 		_ = theirs.Close()
 		return nil, err
 	}
-	return &Lines{control: ours, theirs: theirs}, nil
+	l := &Lines{control: ours, theirs: theirs}
+	l.far, l.gone = context.WithCancel(context.Background())
+	return l, nil
 }
 
 func fileOf(fd int) *os.File { return os.NewFile(uintptr(fd), "line") } //nolint:gosec // the kernel's numbers are not negative
@@ -87,7 +92,16 @@ func (l *Lines) Pass(cmd *exec.Cmd) error {
 }
 
 // Passed gives up the end that the process has inherited, so that the end of the process is seen.
-func (l *Lines) Passed() { _ = l.theirs.Close() }
+func (l *Lines) Passed() {
+	l.passed.Do(func() {
+		_ = l.theirs.Close()
+		go func() {
+			// A process has nothing to say here; what comes is its end.
+			_, _ = l.control.Read(make([]byte, 1))
+			l.gone()
+		}()
+	})
+}
 
 // Close ends the opening of lines. Those that are open stay.
 func (l *Lines) Close() {
@@ -113,7 +127,7 @@ func (l *Lines) Dial(ctx context.Context, method string) (grpc.ClientStream, err
 		_ = ours.Close()
 		return nil, status.Errorf(codes.Unavailable, "open a line: %v", err)
 	}
-	return newClientLine(ctx, ours), nil
+	return newClientLine(ctx, l.far, ours), nil
 }
 
 // duplex makes a connection: one end, and the files to read from and to write to at the other.

@@ -30,6 +30,7 @@ func (c *Client[S, R, C]) bound(p *pending[R, C], timeout time.Duration) {
 
 // expire tells those who have waited for as long as they wanted to.
 func (c *Client[S, R, C]) expire() {
+	defer c.attend() // to what comes later than it was waited for
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()

@@ -13,7 +13,7 @@ func OpenRaw(ctx context.Context) (grpc.ClientStream, io.ReadWriteCloser) {
 	if err != nil {
 		panic(err)
 	}
-	return newClientLine(ctx, a), b
+	return newClientLine(ctx, context.Background(), a), b
 }
 
 // Unserved returns a line at whose other end nobody reads.

@@ -19,6 +19,7 @@ func (c *Client[S, R, C]) Finish(ctx context.Context) {
 	}
 	idle := c.finishing
 	c.mu.Unlock()
+	c.attend()
 	select {
 	case <-idle:
 	case <-c.done:

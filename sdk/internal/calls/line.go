@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 // LineConn carries a line. Its end is seen at the other end, whoever closes it.
 type LineConn interface {
 	io.ReadWriteCloser
+	SetReadDeadline(t time.Time) error
 	SetWriteDeadline(t time.Time) error
 	// CloseWrite says that nothing more will be written.
 	CloseWrite() error
@@ -89,15 +91,39 @@ func (l *line) recv(into any) (end *status.Status, err error) {
 type clientLine struct {
 	*line
 	ctx context.Context //nolint:containedctx // a stream has one
+	far context.Context //nolint:containedctx // the other end's
 }
+
+var _ receiver = (*clientLine)(nil)
 
 var _ grpc.ClientStream = (*clientLine)(nil)
 
 // newClientLine makes a stream of a connection. The end of ctx ends it, as it does a stream of gRPC.
-func newClientLine(ctx context.Context, conn LineConn) *clientLine {
+// far is over when the process at the other end has gone.
+func newClientLine(ctx, far context.Context, conn LineConn) *clientLine {
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
-	return &clientLine{newLine(conn), ctx}
+	l := &clientLine{line: newLine(conn), far: far}
+	l.ctx = context.WithValue(ctx, lineKey{}, l)
+	return l
 }
+
+// lineKey is where the context of a caller's line has the line.
+type lineKey struct{}
+
+func lineOf(ctx context.Context) receiver {
+	l, ok := ctx.Value(lineKey{}).(receiver)
+	if !ok {
+		return nil
+	}
+	return l
+}
+
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
+
+func (l *clientLine) interrupt() { _ = l.conn.SetReadDeadline(past) }
+
+func (l *clientLine) gone() context.Context { return l.far }
 
 // SendMsg implements grpc.ClientStream.
 func (l *clientLine) SendMsg(m any) error {
@@ -108,12 +134,14 @@ func (l *clientLine) SendMsg(m any) error {
 	return io.EOF // RecvMsg says why
 }
 
-// RecvMsg implements grpc.ClientStream.
+// RecvMsg implements grpc.ClientStream. Where it is interrupted, the message is empty.
 func (l *clientLine) RecvMsg(m any) error {
 	end, err := l.recv(m)
 	switch {
 	case err == nil && end == nil:
 		return nil
+	case l.ctx.Err() == nil && errors.Is(err, os.ErrDeadlineExceeded):
+		return l.conn.SetReadDeadline(time.Time{}) //nolint:wrapcheck // fails where it is closed
 	case l.ctx.Err() != nil:
 		err = status.FromContextError(l.ctx.Err()).Err()
 	case end != nil && end.Code() == codes.OK:

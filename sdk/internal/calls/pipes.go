@@ -22,6 +22,9 @@ func (p *pipes) Read(b []byte) (int, error) { return p.in.Read(b) } //nolint:wra
 // Write implements io.Writer.
 func (p *pipes) Write(b []byte) (int, error) { return p.out.Write(b) } //nolint:wrapcheck // for the line
 
+// SetReadDeadline implements LineConn.
+func (p *pipes) SetReadDeadline(t time.Time) error { return p.in.SetReadDeadline(t) } //nolint:wrapcheck // for the line
+
 // SetWriteDeadline implements LineConn.
 func (p *pipes) SetWriteDeadline(t time.Time) error { return p.out.SetWriteDeadline(t) } //nolint:wrapcheck // for the line
 
@@ -39,8 +42,12 @@ func (s *LineServer) Local(ctx context.Context) Dial {
 			return nil, err
 		}
 		context.AfterFunc(ctx, func() { _ = b.Close() })
-		go s.stream(ctx, method, b)
-		return newClientLine(stream, a), nil
+		far, gone := context.WithCancel(ctx)
+		go func() {
+			s.stream(ctx, method, b)
+			gone()
+		}()
+		return newClientLine(stream, far, a), nil
 	}
 }
 
