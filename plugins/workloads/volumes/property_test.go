@@ -1,14 +1,21 @@
 package volumes_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 	"pgregory.net/rapid"
 
 	"github.com/pintle-dev/pintle/plugins/workloads/control"
@@ -47,11 +54,12 @@ var steps = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 func TestWhateverHappensOneVolumeHasOneClaim(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		happens := steps.Draw(rt, "steps")
-		m, problem := newMemory(), error(nil)
+		lag := rapid.SampledFrom([]time.Duration{0, time.Millisecond, 20 * time.Millisecond}).Draw(rt, "lag")
+		m, problem, gone := newMemory(), error(nil), map[string]bool{}
 		m.keys = []string{v1.LabelHostname}
 		two := controltest.All(
 			controltest.One(func(k control.Kit) (*volumes.Binder, error) { return volumes.NewBinder(k, m) }),
-			controltest.One(func(k control.Kit) (*volumes.Binder, error) { return volumes.NewBinder(k, m) }),
+			controltest.One(func(k control.Kit) (*behind, error) { return newBehind(k, m, lag) }),
 			controltest.One(func(k control.Kit) (*volumes.Expander, error) { return volumes.NewExpander(k, m) }),
 		)
 		controltest.Run(t, nil, two, func(e *controltest.Env) {
@@ -63,9 +71,12 @@ func TestWhateverHappensOneVolumeHasOneClaim(t *testing.T) {
 			e.SettleLate()
 			for i, s := range happens {
 				s.happen(e, m, types.UID(fmt.Sprint("uid-", i)))
+				if s.what == "delete volume" {
+					gone[fmt.Sprint("v", s.name)] = true
+				}
 				if s.wait > 0 {
 					e.Pass(s.wait)
-					if problem = consistent(e, m, false); problem != nil {
+					if problem = consistent(e, m, gone, false); problem != nil {
 						problem = fmt.Errorf("after %q: %w", happens[:i+1], problem)
 						return
 					}
@@ -73,12 +84,74 @@ func TestWhateverHappensOneVolumeHasOneClaim(t *testing.T) {
 			}
 			m.set(func() { m.away, m.fail = false, nil })
 			e.Pass(time.Hour)
-			problem = consistent(e, m, true)
+			problem = consistent(e, m, gone, true)
 		})
 		if problem != nil {
 			rt.Fatal(problem)
 		}
 	})
+}
+
+// behind is a binder whose caches lag behind.
+type behind struct {
+	*volumes.Binder
+	kit control.Kit
+}
+
+func newBehind(k control.Kit, m *memory, lag time.Duration) (*behind, error) {
+	client, ok := k.Client.(*fake.Clientset)
+	if !ok {
+		return nil, fmt.Errorf("lag of a %T", k.Client)
+	}
+	var mu sync.Mutex
+	seen := map[schema.GroupVersionResource]bool{}
+	client.PrependWatchReactor("*", func(a clienttesting.Action) (bool, watch.Interface, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		second := seen[a.GetResource()] // the second of two that watch the same
+		seen[a.GetResource()] = true
+		w, err := client.Tracker().Watch(a.GetResource(), a.GetNamespace())
+		if err != nil || !second || lag == 0 {
+			return true, w, err
+		}
+		return true, late(w, lag), nil
+	})
+	k.Informers = informers.NewSharedInformerFactoryWithOptions(k.Client, 0, informers.WithTransform(control.Trim))
+	b, err := volumes.NewBinder(k, m)
+	return &behind{b, k}, err
+}
+
+// late hands on what a watch says some time after it.
+func late(from watch.Interface, lag time.Duration) watch.Interface {
+	out := make(chan watch.Event)
+	to := watch.NewProxyWatcher(out)
+	go func() {
+		defer from.Stop()
+		for {
+			select {
+			case event, ok := <-from.ResultChan():
+				if !ok {
+					return
+				}
+				time.Sleep(lag)
+				select {
+				case out <- event:
+				case <-to.StopChan():
+					return
+				}
+			case <-to.StopChan():
+				return
+			}
+		}
+	}()
+	return to
+}
+
+// Run implements controltest.Runner.
+func (b *behind) Run(ctx context.Context) {
+	b.kit.Informers.StartWithContext(ctx)
+	b.Binder.Run(ctx)
+	b.kit.Informers.Shutdown()
 }
 
 // happen does one step; what is there already, or is not there, is passed over.
@@ -130,8 +203,8 @@ func (s step) happen(e *controltest.Env, m *memory, uid types.UID) {
 }
 
 // consistent says what must never be; at the end, after which nothing happens, also what was
-// left undone.
-func consistent(e *controltest.Env, m *memory, end bool) error {
+// left undone. gone are volumes that were deleted at some time: only of these may claims be lost.
+func consistent(e *controltest.Env, m *memory, gone map[string]bool, end bool) error {
 	claims := controltest.List(e, e.Client.CoreV1().PersistentVolumeClaims("default")).Items
 	pvs := map[string]*v1.PersistentVolume{}
 	for _, pv := range controltest.List(e, e.Client.CoreV1().PersistentVolumes()).Items {
@@ -141,6 +214,9 @@ func consistent(e *controltest.Env, m *memory, end bool) error {
 	for i := range claims {
 		c := &claims[i]
 		byUID[c.UID] = c
+		if c.Status.Phase == v1.ClaimLost && !gone[c.Spec.VolumeName] {
+			return fmt.Errorf("claim %s has lost volume %s, which nobody has deleted", c.Name, c.Spec.VolumeName)
+		}
 		if c.Status.Phase != v1.ClaimBound {
 			if err := shouldBeBound(c, pvs, end); err != nil {
 				return err
