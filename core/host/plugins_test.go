@@ -68,6 +68,10 @@ func play(kind, name string) {
 	case "types":
 		serveAll(&testTypes{base: base})
 	case "upgradable":
+		if f, err := os.OpenFile("pids", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err == nil {
+			_, _ = fmt.Fprintln(f, os.Getpid())
+			_ = f.Close()
+		}
 		version := os.Getenv("TEST_VERSION")
 		if _, file, ok := strings.Cut(filepath.Base(os.Args[0]), "@"); ok { // see tag
 			version = file

@@ -54,6 +54,13 @@ func (u *upgradable) Run(ctx context.Context, env plugin.Env) error {
 		_, err = fmt.Fprintf(f, "%s %s\n", what, u.version)
 		return err
 	}
+	done, err := atWork(env.Dir)
+	if err != nil {
+		return err
+	}
+	if done != nil {
+		defer done()
+	}
 	if err := note("begin"); err != nil {
 		return err
 	}
