@@ -134,12 +134,16 @@ func (s *server) RemoveSandbox(ctx context.Context, r *pluginv1.RemoveSandboxReq
 // ListSandboxes implements pluginv1.RuntimeDriverServer.
 func (s *server) ListSandboxes(_ *pluginv1.ListSandboxesRequest, stream grpc.ServerStreamingServer[pluginv1.RuntimeSandboxes]) error {
 	return list(s, func(d Driver) ([]Sandbox, error) { return d.ListSandboxes(stream.Context()) }, sandboxToWire,
-		func(some []*pluginv1.RuntimeSandbox) error { return stream.Send(&pluginv1.RuntimeSandboxes{Items: some}) })
+		func(some []*pluginv1.RuntimeSandbox) error {
+			return stream.Send(&pluginv1.RuntimeSandboxes{Items: some})
+		})
 }
 
 // CreateContainer implements pluginv1.RuntimeDriverServer.
 func (s *server) CreateContainer(ctx context.Context, r *pluginv1.CreateContainerRequest) (*pluginv1.CreateContainerResponse, error) {
-	return ask(s, func(d Driver) (string, error) { return d.CreateContainer(ctx, r.GetSandboxId(), containerConfigFromWire(r)) },
+	return ask(s, func(d Driver) (string, error) {
+		return d.CreateContainer(ctx, r.GetSandboxId(), containerConfigFromWire(r))
+	},
 		func(id string) *pluginv1.CreateContainerResponse { return &pluginv1.CreateContainerResponse{Id: id} })
 }
 

@@ -59,8 +59,8 @@ func (s *server) join(stream joining, call func(context.Context, Driver, *plugin
 	}
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
-	in, feed := io.Pipe()
-	context.AfterFunc(ctx, func() { _ = feed.CloseWithError(ctx.Err()) })
+	in := newInbox()
+	context.AfterFunc(ctx, func() { in.end(ctx.Err()) })
 	out := &outputs{send: stream.Send}
 	std := Stdio{TTY: start.GetTty()}
 	if start.GetStdin() {
@@ -80,9 +80,9 @@ func (s *server) join(stream joining, call func(context.Context, Driver, *plugin
 	if std.TTY {
 		std.Resize = resize
 	}
-	go receiveInput(stream, feed, resize)
+	go receiveInput(stream, in, resize)
 	exit, err := call(ctx, d, start, std)
-	_ = in.Close() // what still comes is for nobody
+	in.leave()
 	out.close()
 	if err != nil || exit == nil {
 		return err
@@ -92,22 +92,18 @@ func (s *server) join(stream joining, call func(context.Context, Driver, *plugin
 
 // receiveInput passes what comes on, at the speed at which it is taken, until the stream ends, as
 // it does with its call. Of sizes of the terminal only the last one counts.
-func receiveInput(stream joining, feed *io.PipeWriter, resize chan TerminalSize) {
+func receiveInput(stream joining, stdin *inbox, resize chan TerminalSize) {
 	for {
 		m, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			_ = feed.Close()
-			return
-		}
 		if err != nil {
-			_ = feed.CloseWithError(err)
+			stdin.end(err) // io.EOF where all was sent
 			return
 		}
 		switch in := m.GetInput().(type) {
 		case *pluginv1.RuntimeInput_Stdin:
-			_, _ = feed.Write(in.Stdin) // nobody reads it any more where it fails
+			stdin.put(in.Stdin)
 		case *pluginv1.RuntimeInput_StdinEnd:
-			_ = feed.Close()
+			stdin.end(io.EOF)
 		case *pluginv1.RuntimeInput_Resize:
 			select {
 			case <-resize:

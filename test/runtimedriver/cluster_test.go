@@ -117,7 +117,7 @@ func (c *cluster) join(node, driver string, more func(*agent) string) *agent {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	a := &agent{name: node, dir: dir, ended: make(chan struct{})}
+	a := &agent{name: node, dir: dir}
 	config := filepath.Join(dir, "c.yaml")
 	err = os.CopyFS(filepath.Join(a.data(), "pki"), os.DirFS(filepath.Join(c.Data(), "pki")))
 	if err == nil {
@@ -127,20 +127,9 @@ func (c *cluster) join(node, driver string, more func(*agent) string) *agent {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	a.cmd = exec.CommandContext(context.WithoutCancel(c.t.Context()), process.Pintle(), "agent", "--data-dir", a.data(), "--config", config)
-	a.cmd.Stdout, a.cmd.Stderr = a, a
-	if err := a.cmd.Start(); err != nil {
-		c.t.Fatal(err)
-	}
-	go func() { _ = a.cmd.Wait(); close(a.ended) }()
+	c.run(a)
 	c.t.Cleanup(func() {
-		_ = a.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-a.ended:
-		case <-time.After(30 * time.Second):
-			_ = a.cmd.Process.Kill()
-			c.t.Errorf("the agent of %s did not end within 30 seconds", node)
-		}
+		c.end(a, syscall.SIGTERM)
 		if c.t.Failed() {
 			a.mu.Lock()
 			c.t.Logf("the log of %s:\n%s", node, a.log.String())
@@ -154,6 +143,33 @@ func (c *cluster) join(node, driver string, more func(*agent) string) *agent {
 		}
 	})
 	return a
+}
+
+// run starts an agent's process.
+func (c *cluster) run(a *agent) {
+	c.t.Helper()
+	cmd := exec.CommandContext(context.WithoutCancel(c.t.Context()), process.Pintle(), "agent", "--data-dir", a.data(), "--config", filepath.Join(a.dir, "c.yaml"))
+	cmd.Stdout, cmd.Stderr = a, a
+	if err := cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	a.cmd, a.ended = cmd, ended
+	go func() { _ = cmd.Wait(); close(ended) }()
+}
+
+// end ends it by a signal.
+func (c *cluster) end(a *agent, sig syscall.Signal) {
+	c.t.Helper()
+	if err := a.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		c.t.Error(err)
+	}
+	select {
+	case <-a.ended:
+	case <-time.After(30 * time.Second):
+		_ = a.cmd.Process.Kill()
+		c.t.Errorf("the agent of %s did not end within 30 seconds", a.name)
+	}
 }
 
 // node waits until a node's readiness is as wanted, with a message that contains some words.

@@ -70,7 +70,7 @@ func TestPodsOutliveTheirDriver(t *testing.T) {
 	c := start(t)
 	dir := c.build("0.1.0")
 	program := filepath.Join(dir, "simdriver")
-	c.join("node-a", "simdriver", func(a *agent) string {
+	a := c.join("node-a", "simdriver", func(a *agent) string {
 		return fmt.Sprintf("plugins: [{name: simdriver, nodeScoped: true, path: %q, sha256: %s, files: [{path: %q, readOnly: false}]}]\n",
 			program, sum(t, program), a.logs())
 	})
@@ -101,6 +101,18 @@ func TestPodsOutliveTheirDriver(t *testing.T) {
 		return nil
 	})
 	c.use("p")
+	c.same(before)
+
+	// The agent's end is the driver's, too.
+	c.end(a, syscall.SIGKILL)
+	process.Eventually(t, 30*time.Second, "no process of the driver", func() error {
+		if left := processes(program); len(left) > 0 {
+			return fmt.Errorf("%v", left)
+		}
+		return nil
+	})
+	c.run(a)
+	c.says("some words", "exec", "p", "--", "some", "words")
 	c.same(before)
 	c.remove("p")
 	c.pod("q", "node-a") // is removed by `pintle down`

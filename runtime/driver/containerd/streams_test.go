@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/pintle-dev/pintle/runtime/driver/containerd/daemon"
 	"github.com/pintle-dev/pintle/runtime/internal/testimage"
+	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/plugintest"
 	driver "github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
@@ -172,11 +174,32 @@ func contract(h *host) {
 	if err := remote.Write(r, testimage.Busybox(h.T)); err != nil {
 		h.Fatal(err)
 	}
-	plugintest.ExploreRuntimeDriver(h.T, h.d, plugintest.Containers{
+	commands := plugintest.Containers{
 		Image: ref, Sleep: []string{"sleep", "1000"}, Print: []string{"sh", "-c", "echo some words; exit 3"}, Printed: "some words",
 		Copy: []string{"cat"}, Fail: []string{"sh", "-c", "exit 7"}, Cgroup: h.cgroup,
-	})
+	}
+	h.Run("direct", func(t *testing.T) { plugintest.ExploreRuntimeDriver(t, h.d, commands) })
+	p, ok := plugintest.Start(h.T, asPlugin{h.d}).Client.RuntimeDriver()
+	if !ok {
+		h.Fatal("a plugin with a runtime driver does not offer one")
+	}
+	far, err := p.Open(h.Context(), plugin.Env{})
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.Run("grpc", func(t *testing.T) { plugintest.ExploreRuntimeDriver(t, far, commands) })
 }
+
+// asPlugin is the driver as a plugin is one.
+type asPlugin struct{ d driver.Driver }
+
+func (asPlugin) Info() plugin.Info { return plugin.Info{Name: "containerd", Version: "1.0.0"} }
+
+func (asPlugin) ConfigSchema() []byte { return nil }
+
+func (asPlugin) Configure(context.Context, []byte) error { return nil }
+
+func (p asPlugin) Open(context.Context, plugin.Env) (driver.Driver, error) { return p.d, nil }
 
 func errorsOfCreation(h *host) {
 	ctx := context.Background()
