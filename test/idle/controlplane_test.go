@@ -12,7 +12,7 @@ import (
 
 // maxControlPlaneKiB is what the API server with its store, the scheduler and the controllers may
 // take together. The design allows 90 MiB.
-const maxControlPlaneKiB = 85 << 10
+const maxControlPlaneKiB = 80 << 10
 
 func TestMemoryOfTheControlPlane(t *testing.T) {
 	if runtime.GOOS != "linux" {
