@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/component-helpers/auth/rbac/validation"
 )
 
@@ -29,5 +30,6 @@ func (i *instance) mayRead(list bool, group, resource, _, name string) error {
 	if ok, _ := validation.Covers(i.snapshot().Granted, []rbacv1.PolicyRule{rule}); ok {
 		return nil
 	}
+	i.tallies.refused.note(verb + " " + schema.GroupResource{Group: group, Resource: resource}.String())
 	return fmt.Errorf("plugin %s was not granted to %s %s in API group %q", i.spec.Name, verb, resource, group)
 }

@@ -44,6 +44,9 @@ type supervisor struct {
 	troubled  string
 	dropped   int64
 	droppedAt time.Time
+	busy      busy
+	// tallies are of what its calls do that they should not.
+	tallies tallies
 
 	stopped chan struct{} // closed when supervise has returned
 

@@ -26,6 +26,9 @@ const (
 	eventUnanswered = "CallsUnanswered"
 	eventProcesses  = "ProcessLimit"
 	eventDropped    = "OutputDropped"
+	eventCPU        = "CPULimit"
+	eventGarbage    = "AnswersUnusable"
+	eventReads      = "ReadsRefused"
 )
 
 // lookForTrouble says of a plugin what is wrong with it, in its status and by an event at
@@ -35,12 +38,11 @@ func (s *supervisor) lookForTrouble() {
 	if t, ok := s.unanswered(); ok {
 		now = append(now, t)
 	}
-	if t, ok := s.atProcessLimit(); ok {
-		now = append(now, t)
-	}
+	now = append(now, s.atLimits()...)
 	if t, ok := s.flooding(); ok {
 		now = append(now, t)
 	}
+	now = append(now, s.tallies.troubles()...)
 	if len(now) == 0 && s.troubled == "" {
 		return
 	}
@@ -86,21 +88,28 @@ func (s *supervisor) unanswered() (trouble, bool) {
 	return trouble{eventUnanswered, text, true}, true
 }
 
-// atProcessLimit looks whether the plugin has as many processes as it may.
-func (s *supervisor) atProcessLimit() (trouble, bool) {
+// atLimits looks whether the plugin has as many processes, or uses as much of the CPU, as it may.
+func (s *supervisor) atLimits() (out []trouble) {
 	i := s.serving.Load()
 	if i == nil {
-		return trouble{}, false
+		return nil
 	}
 	cell := i.where()
 	if cell == nil {
-		return trouble{}, false
+		return nil
 	}
 	u, ok := cell.Usage()
-	if limit := cell.Limits().Processes; ok && limit > 0 && u.Processes >= limit {
-		return trouble{eventProcesses, fmt.Sprintf("it is at its limit of %d processes and threads", limit), false}, true
+	if !ok {
+		return nil
 	}
-	return trouble{}, false
+	limits := cell.Limits()
+	if limits.Processes > 0 && u.Processes >= limits.Processes {
+		out = append(out, trouble{eventProcesses, fmt.Sprintf("it is at its limit of %d processes and threads", limits.Processes), false})
+	}
+	if limits.MilliCPU > 0 && s.busy.look(cell, u.CPU, limits.MilliCPU) {
+		out = append(out, trouble{eventCPU, fmt.Sprintf("it uses all of the CPU that it may, %d thousandths of a core", limits.MilliCPU), false})
+	}
+	return out
 }
 
 // flooding looks whether output was dropped lately.

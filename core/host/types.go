@@ -23,7 +23,9 @@ type typesHolder struct {
 }
 
 func newTypesHolder(s *supervisor) *typesHolder {
-	return &typesHolder{supervisor: s, bundle: remote.NewBundle(s.spec.Name, s.host.config.HookTimeout)}
+	t := &typesHolder{supervisor: s, bundle: remote.NewBundle(s.spec.Name, s.host.config.HookTimeout)}
+	t.bundle.OnUnusable(func(err error) { s.tallies.garbage.note(err.Error()) })
+	return t
 }
 
 func (t *typesHolder) attach(ctx context.Context, g *guest, failed chan<- error) error {

@@ -28,6 +28,7 @@ type Bundle struct {
 	timeout time.Duration
 	stream  atomic.Pointer[hookCalls]
 	changes atomic.Bool // the process sends what it has changed in place of the whole
+	unusable atomic.Pointer[func(error)]
 	// retiring are the connections to processes that another has taken over from.
 	retiring sync.WaitGroup
 
@@ -43,6 +44,10 @@ var _ resource.Bundle = (*Bundle)(nil)
 func NewBundle(name string, timeout time.Duration) *Bundle {
 	return &Bundle{name: name, timeout: timeout}
 }
+
+// OnUnusable has f called for each answer of the process that can't be used, with the reason. The
+// caller of the hook gets an error in any case.
+func (b *Bundle) OnUnusable(f func(error)) { b.unusable.Store(&f) }
 
 // Attach connects the bundle to a process that offers extension point "resource". It
 // reports whether the definitions differ from those known before. The returned channel is
@@ -149,6 +154,9 @@ func (b *Bundle) call(ctx context.Context, d *crd.Definition, hook pluginv1.Hook
 	r.Warnings = append(r.Warnings, res.GetWarnings()...)
 	tree, err := changedObject(r.Object, res)
 	if err != nil {
+		if tell := b.unusable.Load(); tell != nil {
+			(*tell)(err)
+		}
 		return nil, fmt.Errorf("plugin %s: %w", b.name, err)
 	}
 	if tree != nil {

@@ -28,6 +28,8 @@ type misdeed struct {
 	// info is what an operator reads in pintle plugin info, and event the reason of an event,
 	// which says the same, or what says.
 	info, event, says string
+	// later is the reason of an event that there is after check.
+	later string
 	// needsRoot: it rests on limits and namespaces.
 	needsRoot bool
 	// stays: the guest goes on as if nothing were.
@@ -44,7 +46,7 @@ var misdeeds = []misdeed{
 	{mode: "hang-review", calls: true, info: "calls were not answered within 10s", event: "CallsUnanswered", stays: true},
 	{mode: "leak", info: "killed by its memory limit of 512 MiB", event: "OOMKilled", needsRoot: true},
 	{mode: "fork", info: "at its limit of 64 processes", event: "ProcessLimit", stays: true, needsRoot: true},
-	{mode: "spin", stays: true, needsRoot: true},
+	{mode: "spin", info: "uses all of the CPU that it may", event: "CPULimit", stays: true, needsRoot: true},
 	{mode: "hoard", info: "more than its limit of 64 MiB", event: "DiskLimit"},
 	{mode: "hoard-nameless", info: "more than its limit of 64 MiB", event: "DiskLimit", needsRoot: true},
 	{mode: "flood", info: "some was dropped", event: "OutputDropped", stays: true, check: checkFlood},
@@ -57,14 +59,14 @@ var misdeeds = []misdeed{
 	{mode: "noise", info: "connect", event: "Failed"},
 	{mode: "half", info: "did not answer in time", event: "Failed"},
 	{mode: "schema", info: "schema", event: "Refused"},
-	{mode: "hooks", calls: true, stays: true},
+	{mode: "hooks", calls: true, info: "of its answers could not be used", event: "AnswersUnusable", stays: true},
 	{mode: "bulk", calls: true, info: "a message of more than the 16 MiB", event: "Failed"},
 	{mode: "claim", info: "configmaps", event: "Refused"},
 	{mode: "claim-neighbour", info: "trials.panic.guests.example", event: "Refused"},
 	{mode: "greedy", info: "secrets", event: "PermissionsPending", says: "permissions that nobody has granted", stays: true, check: checkGreedy},
-	{mode: "peek", calls: true, stays: true, check: checkPeek},
+	{mode: "peek", calls: true, info: "its calls wanted to read what it was not granted", event: "ReadsRefused", says: "get secrets", stays: true, check: checkPeek},
 	{mode: "spy", stays: true, needsRoot: true, check: checkSpy},
-	{mode: "deaf", stays: true, check: checkDeaf},
+	{mode: "deaf", stays: true, check: checkDeaf, later: "StopTimeout"},
 	{mode: "daemon", info: "exit status 4", event: "Died", needsRoot: true, check: checkDaemon},
 }
 
@@ -104,6 +106,13 @@ func (c *cluster) suffer(t *testing.T, m *misdeed) *felt {
 		words = c.explained(t, m)
 		if m.check != nil {
 			m.check(t, c)
+		}
+		if m.later != "" {
+			text, err := c.event(t.Context(), m.mode, m.later, "")
+			if err != nil {
+				t.Error(err)
+			}
+			words = m.later + ": " + text
 		}
 	})
 	f.words = words
