@@ -295,4 +295,3 @@ func (c StorageCase) mount(t *testing.T, s storage.Services, v *storage.Volume, 
 		t.Errorf("unmount a volume that is not there: %v", err)
 	}
 }
-
