@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -20,18 +21,19 @@ import (
 	"github.com/pintle-dev/pintle/sdk/resource"
 	"github.com/pintle-dev/pintle/sdk/serve"
 	"github.com/pintle-dev/pintle/test/process"
-
-	rbacv1 "k8s.io/api/rbac/v1"
 )
 
 // readingPlugin writes down in each config map what it reads while that is admitted: how many
 // there are in its namespace, and what another one holds.
-type readingPlugin struct{}
+type readingPlugin struct{ version string }
 
-func playReader() { serve.Serve(readingPlugin{}, points.Of(readingPlugin{})...) }
+func playReader(version string) {
+	p := readingPlugin{version}
+	serve.Serve(p, points.Of(p)...)
+}
 
-func (readingPlugin) Info() plugin.Info {
-	return plugin.Info{Name: "reader", Version: "1.0.0", Permissions: []rbacv1.PolicyRule{
+func (p readingPlugin) Info() plugin.Info {
+	return plugin.Info{Name: "reader", Version: p.version, Permissions: []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "list"}},
 	}}
 }
@@ -46,7 +48,7 @@ func (readingPlugin) Declare() admission.Declaration {
 	}}}
 }
 
-func (readingPlugin) Mutate(ctx context.Context, r *admission.Request) (bool, error) {
+func (p readingPlugin) Mutate(ctx context.Context, r *admission.Request) (bool, error) {
 	maps := schema.GroupResource{Resource: "configmaps"}
 	list, err := r.Reader.List(ctx, maps, r.Namespace)
 	if err != nil {
@@ -58,12 +60,12 @@ func (readingPlugin) Mutate(ctx context.Context, r *admission.Request) (bool, er
 	}
 	data, _ := one["data"].(map[string]any)
 	newest, _ := data["is"].(string)
-	r.Object["data"] = map[string]any{"count": strconv.Itoa(len(list)), "newest": newest}
+	r.Object["data"] = map[string]any{"count": strconv.Itoa(len(list)), "newest": newest, "version": p.version}
 	return true, nil
 }
 
 // packReader makes a directory of the plugin.
-func packReader(t *testing.T) string {
+func packReader(t *testing.T, version string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "reader")
 	if err != nil {
@@ -92,7 +94,7 @@ func packReader(t *testing.T) string {
 	manifest := `apiVersion: core.pintle.dev/v1
 kind: PluginManifest
 name: reader
-version: 1.0.0
+version: ` + version + `
 protocol: 1
 points: [admission]
 permissions:
@@ -112,7 +114,7 @@ permissions:
 func TestAdmissionPluginsReadOnEveryServer(t *testing.T) {
 	all := three(t)
 	leading := leader(t, all, all[0])
-	if out, err := process.Run(t.Context(), nil, process.Pintle(), "plugin", "install", packReader(t), "--allow-unsigned", "--grant", "--arg", "reader", "--kubeconfig", leading.Kubeconfig()); err != nil {
+	if out, err := process.Run(t.Context(), nil, process.Pintle(), "plugin", "install", packReader(t, "1.0.0"), "--allow-unsigned", "--grant", "--arg", "reader", "--arg", "1.0.0", "--kubeconfig", leading.Kubeconfig()); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	api := leading.client(t).CoreV1()
