@@ -148,10 +148,21 @@ type Node struct {
 	// Driver runs the containers: "containerd", also where empty, or the name of a plugin that
 	// runs on this node and is a container runtime. "sim" is one of Pintle's own, whose
 	// containers are hollow.
-	Driver     string     `json:"driver"`
+	Driver string `json:"driver"`
+	// Network is the name of the plugin that connects the pods, "network" where empty. It runs on
+	// this node; where there is no such plugin pods can only be in the node's own network.
+	Network    string     `json:"network"`
 	Containerd Containerd `json:"containerd"`
 	// PlainHTTPRegistries are registries reached without TLS, beside those on loopback.
 	PlainHTTPRegistries []string `json:"plainHTTPRegistries"`
+}
+
+// NetworkPlugin is the name of the plugin that connects the pods.
+func (n Node) NetworkPlugin() string {
+	if n.Network == "" {
+		return "network"
+	}
+	return n.Network
 }
 
 // PluginDriver is the plugin that runs the containers, false where containerd does.
@@ -268,6 +279,9 @@ func (c *Config) Validate() error {
 		if msgs := validation.IsDNS1123Label(c.Node.Driver); len(msgs) > 0 {
 			return fmt.Errorf("node.driver: %q is neither containerd nor the name of a plugin: %s", c.Node.Driver, msgs[0])
 		}
+	}
+	if msgs := validation.IsDNS1123Label(c.Node.NetworkPlugin()); len(msgs) > 0 {
+		return fmt.Errorf("node.network: %q is not the name of a plugin: %s", c.Node.Network, msgs[0])
 	}
 	if err := c.validateAdmission(); err != nil {
 		return err

@@ -91,8 +91,8 @@ func run(ctx context.Context, cfg config.Config, dir layout.Dir, authority *pki.
 	if err := pluginDriver(cfg, h, &conf); err != nil {
 		return err
 	}
-	if hasNetwork(cfg.Plugins) {
-		if conf.Network, err = h.Network(network.Name); err != nil {
+	if name := cfg.Node.NetworkPlugin(); hasNetwork(cfg.Plugins, name) {
+		if conf.Network, err = h.Network(name); err != nil {
 			return err
 		}
 	}
@@ -162,8 +162,8 @@ func daemonConfig(cfg config.Config, dir layout.Dir, log *slog.Logger) daemon.Co
 	return daemon.Config{Dir: dir.Containerd(), Binary: cfg.Node.Containerd.Binary, Logger: log}
 }
 
-func hasNetwork(plugins []config.Plugin) bool {
-	return slices.ContainsFunc(plugins, func(p config.Plugin) bool { return p.Name == network.Name && !p.Disabled })
+func hasNetwork(plugins []config.Plugin, name string) bool {
+	return slices.ContainsFunc(plugins, func(p config.Plugin) bool { return p.Name == name && !p.Disabled })
 }
 
 // pluginHost runs the node's plugins. The permissions of each are the server's to grant.
