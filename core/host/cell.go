@@ -92,7 +92,7 @@ func (i *instance) starter(cmd *exec.Cmd, env protocol.Environment, sockets stri
 		return nil, nil, refuse("the plugin runs as user %d, which may not run %s: make its mode 0755", r.UserID, program)
 	}
 	if slices.Contains(r.Measures, confine.OwnView) {
-		cmd.Env = append(cmd.Env, "TMPDIR="+os.TempDir()) // it has that for itself
+		cmd.Env = append(cmd.Env, "TMPDIR=/tmp") // it has that for itself
 	}
 	i.setCell(cell)
 	disk := watchDisk(cell, g.Limits.DiskBytes, i.log)

@@ -3,6 +3,12 @@
 // network, IPC), with a read-only view of the file system in which it sees of its host's files
 // only what it was given.
 //
+// A guest may be given files of the machine: they are mounted into its view with its user in
+// the place of their owner, so that nobody else can read more than before. Few privileges can
+// be given, too. What it may write is bounded: temporary directories are memory of its own,
+// and what it keeps on the disk is measured (Cell.Disk), as not every file system has quotas. A
+// filter refuses system calls that no plugin has a use for.
+//
 // Each guest is started by an OS thread of its own, a Cell, that takes the confinement upon
 // itself first: a process inherits it from the thread that forks it. So nothing of this needs
 // a second program between the host and the plugin, and the parent-death signal stays tied
