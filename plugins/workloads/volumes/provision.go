@@ -62,14 +62,30 @@ func (b *Binder) provision(ctx context.Context, claim *v1.PersistentVolumeClaim)
 	case services.Provisioner == nil:
 		failed(fmt.Sprintf("storage %s does not make volumes", driver))
 		return nil
-	case claim.Spec.Selector != nil:
-		failed("claim.Spec.Selector is not supported for dynamic provisioning")
+	}
+	if refusal := beyond(claim); refusal != "" {
+		failed(fmt.Sprintf("failed to provision volume with StorageClass %q: %s", class.Name, refusal))
 		return nil
 	}
 	if claim, err = b.setProvisioner(ctx, claim, driver); err != nil {
 		return err
 	}
 	return b.make(ctx, claim, class, services)
+}
+
+// beyond says what a claim asks for that a storage can't be told of: an empty volume would not be
+// what is meant.
+func beyond(claim *v1.PersistentVolumeClaim) string {
+	const unknown = " can't be asked of the plugin that makes the volumes of this class"
+	switch s := &claim.Spec; {
+	case s.Selector != nil:
+		return "claim Selector is not supported"
+	case s.DataSource != nil || s.DataSourceRef != nil:
+		return "spec.dataSource:" + unknown
+	case s.VolumeAttributesClassName != nil && *s.VolumeAttributesClassName != "":
+		return "spec.volumeAttributesClassName:" + unknown
+	}
+	return ""
 }
 
 // make has the storage make a volume, and writes it down bound to its claim.

@@ -75,6 +75,25 @@ func TestAFailedCreationIsTriedAgain(t *testing.T) {
 	}
 }
 
+func TestWhatNoStorageIsToldOfIsRefused(t *testing.T) {
+	m := newMemory()
+	attributes := "gold"
+	for event, change := range map[string]func(*v1.PersistentVolumeClaim){
+		"claim Selector is not supported": func(c *v1.PersistentVolumeClaim) { c.Spec.Selector = &metav1.LabelSelector{} },
+		"spec.dataSource:": func(c *v1.PersistentVolumeClaim) {
+			c.Spec.DataSource = &v1.TypedLocalObjectReference{Kind: "PersistentVolumeClaim", Name: "other"}
+		},
+		"spec.volumeAttributesClassName:": func(c *v1.PersistentVolumeClaim) { c.Spec.VolumeAttributesClassName = &attributes },
+	} {
+		run(t, m, []runtime.Object{class("mem", driver), claim("c", 2, "mem", change)}, func(e *controltest.Env) {
+			all := strings.Join(e.Events(), "\n")
+			if !strings.Contains(all, `Warning ProvisioningFailed failed to provision volume with StorageClass "mem": `+event) || len(m.asks) > 0 {
+				e.Errorf("%s: %d volumes asked for, events %s", event, len(m.asks), all)
+			}
+		})
+	}
+}
+
 func TestAClaimThatWaitsForItsFirstConsumer(t *testing.T) {
 	m := newMemory()
 	m.keys = []string{v1.LabelHostname}

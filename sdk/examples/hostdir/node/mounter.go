@@ -140,7 +140,7 @@ func bind(dir *os.File, target string, readOnly bool) error {
 	if err != nil {
 		return fmt.Errorf("mount at %s: %w", target, err)
 	}
-	defer unix.Close(tree)
+	defer func() { _ = unix.Close(tree) }()
 	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
 	if readOnly {
 		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
