@@ -14,6 +14,7 @@ import (
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/firstparty"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/process"
+	"github.com/pintle-dev/pintle/core/host"
 	"github.com/pintle-dev/pintle/sdk/manifest"
 	"github.com/pintle-dev/pintle/sdk/points"
 	"github.com/pintle-dev/pintle/sdk/serve"
@@ -30,6 +31,7 @@ type pluginView struct {
 
 type pluginSpec struct {
 	Placement string `json:"placement"`
+	Disabled  bool   `json:"disabled"`
 	Source    struct {
 		Path      string `json:"path"`
 		Directory string `json:"directory"`
@@ -40,6 +42,8 @@ type pluginSpec struct {
 	Node    string         `json:"node"`
 	Network bool           `json:"network"`
 	Limits  map[string]any `json:"limits"`
+	// SettingsFrom is read by people only.
+	SettingsFrom []host.SettingsSource `json:"settingsFrom"`
 }
 
 // PluginStatus is the status of a Plugin object.
@@ -52,6 +56,11 @@ type PluginStatus struct {
 	Health      string   `json:"health"`
 	Reason      string   `json:"reason"`
 	Restarts    int64    `json:"restarts"`
+	Circuit     string   `json:"circuit"`
+	NextStart   string   `json:"nextStart"`
+	LastExit    struct {
+		At string `json:"at"`
+	} `json:"lastExit"`
 	StartedAt   string   `json:"startedAt"`
 	LogFile     string   `json:"logFile"`
 	LastOutput  []string `json:"lastOutput"`
@@ -130,9 +139,10 @@ func newPluginList() *cobra.Command {
 				return err
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tVERSION\tPLACEMENT\tPID\tHEALTH\tRESTARTS\tREASON")
+			at := time.Now()
+			fmt.Fprintln(w, "NAME\tVERSION\tPLACEMENT\tHEALTH\tSINCE\tRESTARTS\tNOTE")
 			for _, p := range plugins {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%d\t%s\n", p.Name, p.Version, p.Spec.Placement, p.PID, p.Health, p.Restarts, p.Reason)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", p.Name, orDash(p.Version), p.Spec.Placement, p.Health, p.since(at), p.Restarts, line(p.note(at), maxNote))
 			}
 			return w.Flush()
 		},

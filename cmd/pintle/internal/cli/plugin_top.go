@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -14,17 +16,22 @@ import (
 func newPluginTop() *cobra.Command {
 	var c pluginCluster
 	cmd := &cobra.Command{
-		Use: "top", Short: "Show what plugins take and do", Args: cobra.NoArgs,
+		Use: "top", Short: "Show what plugins take and do, those with the most memory first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			plugins, err := c.list(cmd.Context())
 			if err != nil {
 				return err
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tHEALTH\tMEMORY\tCPU\tCALLS\tERRORS\tRESTARTS")
+			slices.SortStableFunc(plugins, func(a, b pluginView) int { return cmp.Compare(b.MemoryBytes, a.MemoryBytes) })
+			fmt.Fprintln(w, "NAME\tHEALTH\tMEMORY\tLIMIT\tCPU\tCALLS\tERRORS\tRESTARTS")
 			for _, p := range plugins {
-				fmt.Fprintf(w, "%s\t%s\t%dMi\t%s\t%d\t%d\t%d\n", p.Name, p.Health, p.MemoryBytes>>20,
-					(time.Duration(p.CPUMilliseconds) * time.Millisecond).Round(10*time.Millisecond), p.Calls, p.Errors, p.Restarts)
+				limit := "-"
+				if l, ok := p.Spec.Limits["memory"]; ok {
+					limit = fmt.Sprint(l)
+				}
+				fmt.Fprintf(w, "%s\t%s\t%dMi\t%s\t%s\t%d\t%s\t%d\n", p.Name, p.Health, p.MemoryBytes>>20, limit,
+					(time.Duration(p.CPUMilliseconds) * time.Millisecond).Round(10*time.Millisecond), p.Calls, p.failures(), p.Restarts)
 			}
 			return w.Flush()
 		},
