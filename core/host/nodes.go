@@ -106,7 +106,7 @@ func (n *nodePlugins) begin() {
 		}},
 		func(o *metav1.ListOptions) { o.LabelSelector = labelHost + "," + labelHost + "!=" + ownerOf("") }).Informer()
 	_ = mirrors.SetTransform(keep([]string{"spec"}, []string{"status", "health"}, []string{"status", "reason"}, []string{"status", "version"},
-		[]string{"status", "observedGeneration"}, []string{"status", "conditions"}, []string{"status", "extensionPoints"})) // it has not been started
+		[]string{"status", "observedGeneration"}, []string{"status", "conditions"}, []string{"status", "extensionPoints"}, []string{"status", "requestedPermissions"})) // it has not been started
 	_, _ = mirrors.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: again, UpdateFunc: func(_, o any) { again(o) }, DeleteFunc: again})
 	nodes := dynamicinformer.NewFilteredDynamicInformer(w.all, schema.GroupVersionResource{Version: "v1", Resource: "nodes"}, "", 0, cache.Indexers{}, nil).Informer()
 	_ = nodes.SetTransform(keep([]string{"status", "conditions"})) // as above
@@ -244,6 +244,7 @@ func (w *wishes) prepareNodes(ctx context.Context, u *unstructured.Unstructured)
 	st := p.status
 	st.ObservedGeneration, st.History, st.Conditions = u.GetGeneration(), historyOf(u.Object), conditionsOf(u.Object)
 	states, away := w.nodes.on(name)
+	st.askedFor(p.entry, states)
 	settled := st.sumUp(p.entry, states, away)
 	st.setGranted(name, st.PendingPermissions)
 	if w.host.config.ManagePermissions {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ type nodeState struct {
 	object, node, version, reason string
 	health                        Health
 	points                        []protocol.Point
+	requested                     []policyRule
 	generation                    int64
 	// upgrade is the reason of the condition Upgraded where that is false.
 	upgrade, upgradeMessage string
@@ -39,7 +41,23 @@ func nodeStateOf(u *unstructured.Unstructured) nodeState {
 			s.points = append(s.points, protocol.Point(text))
 		}
 	}
+	if rules := lookup(u.Object, "status", "requestedPermissions"); rules != nil {
+		_ = json.Unmarshal([]byte(mustJSON(rules)), &s.requested) // it has the type's schema
+	}
 	return s
+}
+
+// askedFor says which permissions a plugin asks for of which no manifest tells: those that nodes
+// report. Nodes are not believed further than that: what is granted is in the entry, rule by rule.
+func (st *Status) askedFor(e Spec, states []nodeState) {
+	if e.FirstParty() || e.Source.Path == "" {
+		return
+	}
+	for _, s := range states {
+		st.Requested = union(st.Requested, s.requested)
+	}
+	e.Grant = false
+	st.Granted, st.PendingPermissions = e.granted(st.Requested)
 }
 
 // severity orders what is said of a plugin that is not the same on all nodes.

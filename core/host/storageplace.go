@@ -20,7 +20,7 @@ var ErrNoStorage = errors.New("no plugin is that storage")
 type noStorage struct{ error }
 
 // Is implements the interface of errors.Is.
-func (noStorage) Is(target error) bool { return target == ErrNoStorage } //nolint:errorlint // what it is compared with is given
+func (noStorage) Is(target error) bool { return target == ErrNoStorage }
 
 // NodeStorage is Storage for the agent of a node: it also returns the plugin's private directory,
 // in which a guest can be given places to mount at, as it sees no other. Its error is ErrNoStorage

@@ -66,7 +66,7 @@ func (m *Manager) Setup(ctx context.Context, pod *corev1.Pod, f downward.Facts) 
 
 // Failures are the errors of the volumes that Setup could not make, each for itself.
 func Failures(err error) []error {
-	if all, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // as Setup returned it
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
 		return all.Unwrap()
 	}
 	return []error{err}

@@ -91,7 +91,7 @@ func (*sentry) Run(ctx context.Context, env plugin.Env) error {
 	if err != nil {
 		return err
 	}
-	child := exec.Command("/bin/sleep", daemonTime) //nolint:noctx // it is to outlive its parent
+	child := exec.Command("/bin/sleep", daemonTime)
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := child.Start(); err != nil {
 		return err

@@ -164,3 +164,23 @@ func TestConfiguredOnNodes(t *testing.T) {
 		return nil
 	})
 }
+
+// A binary on the nodes' own disks has no manifest: what it asks for is what nodes report, and
+// granted rule by rule.
+func TestBinaryOfNodes(t *testing.T) {
+	c := start(t, "plugins: []\n")
+	c.join(t, "node-a", "plugins: []\n")
+	c.ready(t, "node-a")
+	binary := filepath.Join(bundle(t, c.Dir, "sentry", "1.0.0", "controller"), "guest")
+	c.pintle(t, "plugin", "install", binary, "--name", "sentry", "--node-scoped", "--grant", "--arg", "guest", "--arg", "sentry")
+	c.runs(t, "1.0.0", "sentry.node-a", "sentry")
+	process.Eventually(t, time.Minute, "what it asks for is shown", func() error {
+		if out := c.pintle(t, "plugin", "info", "sentry"); !strings.Contains(out, "Pending:") {
+			return errors.New(out)
+		}
+		return nil
+	})
+	c.pintle(t, "plugin", "grant", "sentry")
+	c.report(t, "node-a", "1.0.0")
+	c.pintle(t, "plugin", "remove", "sentry")
+}

@@ -24,4 +24,4 @@ func (s storages) Storage(driver string) (storage.Services, string, error) {
 type noStorage struct{ error }
 
 // Is implements the interface of errors.Is.
-func (noStorage) Is(target error) bool { return target == volume.ErrNoStorage } //nolint:errorlint // what it is compared with is given
+func (noStorage) Is(target error) bool { return target == volume.ErrNoStorage }
