@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -47,7 +48,7 @@ type Harness struct {
 func Start(t testing.TB, impl plugin.Plugin) *Harness {
 	t.Helper()
 	lines := &calls.LineServer{}
-	h := startBeside(t, impl, lines)
+	h := startWith(t, impl, points.Of(impl), lines)
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	h.cut = cancel
@@ -59,13 +60,21 @@ func Start(t testing.TB, impl plugin.Plugin) *Harness {
 func placements() map[string]func(testing.TB, plugin.Plugin) *Harness {
 	return map[string]func(testing.TB, plugin.Plugin) *Harness{
 		"process": Start,
-		// A plugin of another language, or of an older SDK.
-		"process over gRPC alone": func(t testing.TB, impl plugin.Plugin) *Harness { return startBeside(t, impl, nil) },
+		// As those of other languages and of older SDKs.
+		"process with gRPC alone": func(t testing.TB, impl plugin.Plugin) *Harness {
+			offered := points.Of(impl)
+			for i := range offered {
+				offered[i].Capabilities = slices.DeleteFunc(slices.Clone(offered[i].Capabilities), func(c string) bool {
+					return c == protocol.CapabilityChanges
+				})
+			}
+			return startWith(t, impl, offered, nil)
+		},
 	}
 }
 
-// startBeside serves impl over gRPC, and registers its streams where lines are served.
-func startBeside(t testing.TB, impl plugin.Plugin, lines *calls.LineServer) *Harness {
+// startWith serves points of impl over gRPC, and registers their streams where lines are served.
+func startWith(t testing.TB, impl plugin.Plugin, offered []plugin.Point, lines *calls.LineServer) *Harness {
 	t.Helper()
 	h := &Harness{listener: bufconn.Listen(1 << 20), server: grpc.NewServer(serve.ServerOptions()...)}
 	log := slog.New(slog.NewTextHandler(testWriter{t}, nil))
@@ -73,7 +82,7 @@ func startBeside(t testing.TB, impl plugin.Plugin, lines *calls.LineServer) *Har
 	if lines != nil {
 		registrar = calls.Beside{ServiceRegistrar: h.server, Lines: lines}
 	}
-	serve.Register(registrar, impl, points.Of(impl), log)
+	serve.Register(registrar, impl, offered, log)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

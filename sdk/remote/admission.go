@@ -126,7 +126,7 @@ func (a *remoteAdmission) review(ctx context.Context, step pluginv1.ReviewStep, 
 	res, err := ask(ctx, a.calls, r.Reader, func(id uint64, ms int64) reviewItem {
 		return reviewItem{Work: &pluginv1.Review{
 			Id: id, Step: step, TimeoutMs: ms, Request: wire, Options: options, Round: int32(r.Round), //nolint:gosec // 0 or 1
-			AcceptsChanges: true, // who does not know of it sends the whole
+			AcceptsChanges: slices.Contains(a.powers[protocol.PointAdmission], protocol.CapabilityChanges),
 		}}
 	})
 	if err != nil {

@@ -24,10 +24,10 @@ import (
 // Bundle is the resource types of a plugin process. It outlives the process: between
 // Detach and the next Attach its hooks refuse writes with 503, which clients retry.
 type Bundle struct {
-	name    string
-	timeout time.Duration
-	stream  atomic.Pointer[hookCalls]
-	changes atomic.Bool // the process sends what it has changed in place of the whole
+	name     string
+	timeout  time.Duration
+	stream   atomic.Pointer[hookCalls]
+	changes  atomic.Bool // the process sends what it has changed in place of the whole
 	unusable atomic.Pointer[func(error)]
 	// retiring are the connections to processes that another has taken over from.
 	retiring sync.WaitGroup
