@@ -90,6 +90,14 @@ func startCluster(t *testing.T, modes ...string) *cluster {
 			// Processes of a program with the race detector reach the limit of memory first.
 			entry["limits"] = map[string]any{"memory": "4Gi", "processes": 64}
 		}
+		if mode == "spy" { // of what it must not have, one file is given to it
+			given := filepath.Join(s.Dir, "given")
+			if err := os.WriteFile(given, []byte("for you"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			entry["files"] = []map[string]any{{"path": given}}
+			entry["env"].(map[string]string)["GIVEN"] = given
+		}
 		if strings.HasPrefix(mode, "hoard") {
 			entry["limits"] = map[string]any{"disk": "64Mi"}
 		}

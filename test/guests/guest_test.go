@@ -320,6 +320,10 @@ func spy(env plugin.Env) map[string]string {
 	for _, p := range []string{data, filepath.Dir(env.Dir), "/etc", "/usr", "/run", "/var/lib", "/root", "/"} {
 		try("write "+p, os.WriteFile(filepath.Join(p, "guest-was-here"), nil, 0o600))
 	}
+	given := os.Getenv("GIVEN")
+	_, err := os.ReadFile(given)
+	try("may read what it was given", err)
+	try("write what it was given", os.WriteFile(given, nil, 0o600))
 	for _, address := range strings.Fields(os.Getenv("ADDRESSES")) {
 		c, err := net.DialTimeout("tcp", address, time.Second)
 		if err == nil {
