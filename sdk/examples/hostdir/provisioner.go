@@ -52,7 +52,7 @@ func (p *provisioner) Open(_ context.Context, env plugin.Env) (storage.Services,
 		}
 		p.volumes = client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumes"})
 	}
-	return storage.Services{Driver: handle.Driver, TopologyKeys: []string{handle.TopologyKey}, Provisioner: p}, nil
+	return storage.Services{Driver: handle.Driver, TopologyKeys: []string{handle.TopologyKey}, Provisioner: p, Expander: p}, nil
 }
 
 // CreateVolume implements storage.Provisioner. The name of the volume is all that has to be
@@ -66,6 +66,14 @@ func (*provisioner) CreateVolume(_ context.Context, r storage.CreateVolumeReques
 		Handle: handle.Of(node, r.Name), CapacityBytes: r.CapacityBytes,
 		Topologies: []storage.Topology{{handle.TopologyKey: node}},
 	}, nil
+}
+
+// ExpandVolume implements storage.Expander: nobody holds a directory to its size.
+func (*provisioner) ExpandVolume(_ context.Context, volume string, _ map[string]string, bytes int64) (int64, error) {
+	if _, _, err := handle.Parse(volume); err != nil {
+		return 0, fmt.Errorf("%w: %w", storage.ErrNotFound, err)
+	}
+	return bytes, nil
 }
 
 // DeleteVolume implements storage.Provisioner. It asks the node by an annotation of the
