@@ -30,7 +30,7 @@ type Bundle struct {
 	changes  atomic.Bool // the process sends what it has changed in place of the whole
 	unusable atomic.Pointer[func(error)]
 	// retiring are the connections to processes that another has taken over from.
-	retiring sync.WaitGroup
+	retiring retirees
 
 	mu    sync.RWMutex
 	wire  *pluginv1.DefinitionsResponse
@@ -78,11 +78,7 @@ func (b *Bundle) Attach(ctx context.Context, c *Client) (changed bool, gone <-ch
 	b.mu.Unlock()
 	b.changes.Store(slices.Contains(c.powers[protocol.PointResource], protocol.CapabilityChanges))
 	if old := b.stream.Swap(stream); old != nil {
-		b.retiring.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), b.timeout)
-			defer cancel()
-			old.Finish(ctx)
-		})
+		b.retire(old)
 	}
 	return changed, stream.Done(), nil
 }
@@ -195,17 +191,7 @@ func changedObject(object map[string]any, res interface {
 
 // Drain returns when all calls have ended that are under way with processes that another has
 // taken over from, or with ctx.
-func (b *Bundle) Drain(ctx context.Context) {
-	ended := make(chan struct{})
-	go func() {
-		b.retiring.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-	case <-ctx.Done():
-	}
-}
+func (b *Bundle) Drain(ctx context.Context) { b.retiring.wait(ctx) }
 
 // replace gives into the content of tree, in place where there is an into.
 func replace(into, tree map[string]any) map[string]any {
