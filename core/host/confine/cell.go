@@ -302,7 +302,7 @@ func (c *Cell) settle(pid int, attr *syscall.SysProcAttr) error {
 	if slices.Contains(c.report.Measures, FileLimits) {
 		limit(unix.RLIMIT_NOFILE, openFiles)
 	}
-	if n := c.guest.Limits.DiskBytes; n > 0 {
+	if n := c.guest.Limits.DiskBytes; n > 0 && !c.guest.writes() {
 		limit(unix.RLIMIT_FSIZE, uint64(n))
 	}
 	if n := c.guest.Limits.Processes; n > 0 && c.group == nil && attr.Credential != nil {

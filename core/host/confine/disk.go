@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -24,10 +25,15 @@ const (
 // enough.
 func (c *Cell) Disk(enough int64) (int64, error) {
 	n, err := DiskUsage(c.guest.Write, enough)
-	if err != nil || n > enough {
+	if err != nil || n > enough || c.guest.writes() {
 		return n, err
 	}
 	return n + c.nameless(), nil
+}
+
+// writes reports whether the guest has files of the machine to write to, which don't count.
+func (g *Guest) writes() bool {
+	return slices.ContainsFunc(g.Given, func(f Given) bool { return f.Write })
 }
 
 // DiskUsage is the room that directories take, with all that is in them. Their contents may be
