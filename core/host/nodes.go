@@ -68,6 +68,13 @@ func (n *nodePlugins) forget(name string) {
 	delete(n.prepared, name)
 }
 
+// has reports whether a plugin on nodes is there because of a wish, and not of configurations.
+func (n *nodePlugins) has(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.prepared[name] != nil
+}
+
 func (n *nodePlugins) names() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -96,7 +103,7 @@ func (n *nodePlugins) follow(ctx context.Context) error {
 func (n *nodePlugins) begin() {
 	w := n.wishes
 	again := func(o any) {
-		if u := objectOf(o); u != nil {
+		if u := objectOf(o); u != nil && n.has(u.GetLabels()[labelPlugin]) {
 			w.queue.Add(u.GetLabels()[labelPlugin])
 		}
 	}

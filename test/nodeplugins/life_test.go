@@ -156,6 +156,20 @@ func TestConfiguredOnNodes(t *testing.T) {
 	if _, err := c.try(t, "plugin", "install", c.Dir+"/sentry-1.0.0", "--node-scoped"); err == nil || !strings.Contains(err.Error(), "configuration") {
 		t.Errorf("installed beside the configuration: %v", err)
 	}
+	// Others that somebody wishes for do not touch it.
+	c.pintle(t, "plugin", "install", c.push(t, "shelf", "1.0.0", "storage"), "--node-scoped", "--arg", "guest", "--arg", "shelf")
+	before := c.pid(t, "sentry.node-a")
+	c.pintle(t, "plugin", "restart", "sentry.node-a")
+	process.Eventually(t, time.Minute, "the sentry is restarted", func() error {
+		if now := c.pid(t, "sentry.node-a"); now == 0 || now == before {
+			return fmt.Errorf("process %d", now)
+		}
+		return nil
+	})
+	c.pintle(t, "plugin", "remove", "shelf")
+	if _, err := c.client.RbacV1().ClusterRoles().Get(t.Context(), "pintle:plugin:sentry", metav1.GetOptions{}); err != nil {
+		t.Error(err)
+	}
 	a.end(9)
 	process.Eventually(t, time.Second, "no guest is left", func() error {
 		if pids := append(running(filepath.Join(a.data(), "catalogue")), running(daemonTime)...); len(pids) > 0 {
