@@ -108,7 +108,7 @@ func TestOursVerifiesCosigns(t *testing.T) {
 				t.Fatal(err)
 			}
 			privateFile, _ := keyFiles(t, private, public)
-			mustCosign(t, append([]string{"sign", "--yes", "--key", privateFile, "--tlog-upload=false", "--use-signing-config=false", "--allow-http-registry", s.ref("")+"@"+digest}, format...)...)
+			mustCosign(t, append([]string{"sign", "--yes", "--key", privateFile, "--tlog-upload=false", "--use-signing-config=false", "--allow-http-registry", s.ref("") + "@" + digest}, format...)...)
 			source := host.Source{OCI: s.ref("1.0.0")}
 			got, err := newCatalogue(t, catalogue.Config{Keys: []catalogue.Key{{Name: "acme", PEM: public}}}).Fetch(t.Context(), source)
 			if err != nil {

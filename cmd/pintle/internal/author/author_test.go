@@ -261,7 +261,7 @@ func TestOnThisMachine(t *testing.T) {
 		"https://192.0.2.7:6443": false, "https://[2001:db8::7]:6443": false,
 		"https://name.invalid:6443": true, "://": true, "": true,
 	} {
-		if err := author.OnThisMachine(server); (err == nil) != here {
+		if err := author.OnThisMachine(t.Context(), server); (err == nil) != here {
 			t.Errorf("%q: %v", server, err)
 		}
 	}
@@ -274,7 +274,7 @@ func TestOnThisMachine(t *testing.T) {
 		if !ok {
 			continue
 		}
-		if err := author.OnThisMachine("https://" + net.JoinHostPort(n.IP.String(), "6443")); err != nil {
+		if err := author.OnThisMachine(t.Context(), "https://"+net.JoinHostPort(n.IP.String(), "6443")); err != nil {
 			t.Error(err)
 		}
 	}

@@ -53,7 +53,7 @@ func newPluginDev() *cobra.Command {
 			if kubeconfig == "" {
 				kubeconfig = layout.Dir(o.dataDir).Kubeconfig()
 			}
-			if err := d.connect(kubeconfig, settings); err != nil {
+			if err := d.connect(cmd.Context(), kubeconfig, settings); err != nil {
 				return err
 			}
 			d.out, d.err = cmd.OutOrStdout(), cmd.ErrOrStderr()
@@ -95,7 +95,7 @@ type devLoop struct {
 	debugged int64 // its process
 }
 
-func (d *devLoop) connect(kubeconfig, settings string) error {
+func (d *devLoop) connect(ctx context.Context, kubeconfig, settings string) error {
 	if settings != "" {
 		text, err := os.ReadFile(settings)
 		if err != nil {
@@ -109,7 +109,7 @@ func (d *devLoop) connect(kubeconfig, settings string) error {
 	if err != nil {
 		return fmt.Errorf("there is no cluster to run the plugin in: %w (`pintle up` starts one)", err)
 	}
-	if err := author.OnThisMachine(config.Host); err != nil {
+	if err := author.OnThisMachine(ctx, config.Host); err != nil {
 		return fmt.Errorf("%w: what is developed is run from its directory, where the server reads it. Use a cluster on this machine (`pintle up`), or give that one a release of the plugin (`pintle plugin push`, then `pintle plugin install`)", err)
 	}
 	config.Timeout = callTimeout

@@ -62,7 +62,7 @@ func look(f FileSystem) (*Gizmo, error) {
 	if err := syscall.Statfs(f.Path, &st); err != nil {
 		return nil, fmt.Errorf("file system %s: %s: %w", f.Name, f.Path, err)
 	}
-	block := int64(st.Bsize)
+	block := st.Bsize
 	return &Gizmo{
 		ObjectMeta: metav1.ObjectMeta{Name: f.Name}, Path: f.Path,
 		Size: int64(st.Blocks) * block, Free: int64(st.Bavail) * block,

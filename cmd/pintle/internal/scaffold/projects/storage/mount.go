@@ -46,7 +46,7 @@ func bind(dir *os.File, target string, readOnly bool) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(tree)
+	defer func() { _ = unix.Close(tree) }()
 	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
 	if readOnly {
 		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
@@ -79,7 +79,7 @@ func (v *volumes) VolumeStats(_ context.Context, handle, target string) (storage
 	if err := unix.Statfs(target, &st); err != nil {
 		return storage.Stats{}, fmt.Errorf("volume %s: %w", handle, err)
 	}
-	block := int64(st.Bsize)
+	block := st.Bsize
 	return storage.Stats{
 		CapacityBytes: capacity, UsedBytes: int64(st.Blocks-st.Bfree) * block, AvailableBytes: int64(st.Bavail) * block,
 		Inodes: int64(st.Files), InodesUsed: int64(st.Files - st.Ffree), InodesFree: int64(st.Ffree),
