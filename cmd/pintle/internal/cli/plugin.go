@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"text/tabwriter"
@@ -142,7 +143,7 @@ func newPluginList() *cobra.Command {
 			at := time.Now()
 			fmt.Fprintln(w, "NAME\tVERSION\tPLACEMENT\tHEALTH\tSINCE\tRESTARTS\tNOTE")
 			for _, p := range plugins {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", p.Name, orDash(p.Version), p.Spec.Placement, p.Health, p.since(at), p.Restarts, line(p.note(at), maxNote))
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", p.Name, orDash(p.Version), cmp.Or(p.Spec.Placement, string(host.Process)), p.Health, p.since(at), p.Restarts, line(p.note(at), maxNote))
 			}
 			return w.Flush()
 		},

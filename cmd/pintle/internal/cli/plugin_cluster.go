@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -52,6 +53,7 @@ func (c *pluginCluster) plugins() (dynamic.ResourceInterface, error) {
 	if err != nil {
 		return nil, err
 	}
+	config.QPS = -1 // the server decides
 	d, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
@@ -163,11 +165,14 @@ func (c *pluginCluster) settled(ctx context.Context, name string, generation int
 	defer tick.Stop()
 	var v pluginView
 	for {
-		var err error
-		if v, err = c.get(ctx, name); err != nil && ctx.Err() == nil {
+		now, err := c.get(ctx, name)
+		switch {
+		case err == nil:
+			v = now
+		case ctx.Err() == nil:
 			return v, err
 		}
-		if v.ObservedGeneration >= generation {
+		if err == nil && v.ObservedGeneration >= generation {
 			if done, err := v.outcome(); done {
 				return v, err
 			}
@@ -175,7 +180,7 @@ func (c *pluginCluster) settled(ctx context.Context, name string, generation int
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return v, fmt.Errorf("plugin %s is %s: %s (it goes on; `pintle plugin info %s` shows how it is)", name, v.Health, v.Reason, name)
+			return v, fmt.Errorf("plugin %s is %s: %s (it goes on; `pintle plugin info %s` shows how it is)", name, v.Health, cmp.Or(v.Reason, v.LastReason, "it has not got further"), name)
 		}
 	}
 }
@@ -193,6 +198,8 @@ func (v *pluginView) outcome() (done bool, err error) {
 		return false, nil
 	case v.Health == string(host.HealthRefused):
 		return true, fmt.Errorf("plugin %s is refused: %s", v.Name, v.Reason)
+	case v.Health == string(host.HealthBackOff) && v.Circuit == string(host.CircuitOpen):
+		return true, fmt.Errorf("plugin %s fails each time that it is started: %s", v.Name, v.note(time.Now()))
 	case v.Health == string(host.HealthHealthy), v.Health == string(host.HealthStandby), v.Health == string(host.HealthDisabled):
 		return true, nil
 	}

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,8 +58,15 @@ func (v *pluginView) since(now time.Time) string {
 // well.
 func (v *pluginView) note(now time.Time) string {
 	var out []string
-	if v.Reason != "" {
-		out = append(out, v.Reason)
+	reason := v.Reason
+	if v.Restarts > 0 && v.Health == string(host.HealthStarting) {
+		reason = cmp.Or(reason, v.LastReason)
+	}
+	if said := v.lastLine(); reason != "" && said != "" && v.PID == 0 && v.Panic == "" {
+		reason += ", and last said: " + said
+	}
+	if reason != "" {
+		out = append(out, reason)
 	}
 	for _, kind := range []string{host.ConditionSettings, host.ConditionUpgraded} {
 		c := v.condition(kind)
@@ -82,6 +91,16 @@ func (v *pluginView) note(now time.Time) string {
 	return strings.Join(out, "; ")
 }
 
+// lastLine is the last that a plugin wrote itself before it ended.
+func (v *pluginView) lastLine() string {
+	for _, l := range slices.Backward(v.LastOutput) {
+		if strings.TrimSpace(l) != "" && !strings.Contains(l, " source=host ") {
+			return l
+		}
+	}
+	return ""
+}
+
 // failures are the calls that failed, with their share where that is noticeable.
 func (v *pluginView) failures() string {
 	if v.Calls == 0 || v.Errors*100 < v.Calls {
@@ -92,7 +111,11 @@ func (v *pluginView) failures() string {
 
 // printLastLines shows what a plugin wrote before it last ended.
 func (v *pluginView) printLastLines(out io.Writer, all bool) {
-	lines := v.LastOutput
+	lines := slices.Clone(v.LastOutput)
+	if v.Panic != "" { // that is shown already
+		shown := strings.Split(v.Panic, "\n")
+		lines = slices.DeleteFunc(lines, func(l string) bool { return slices.Contains(shown, l) })
+	}
 	if len(lines) == 0 {
 		return
 	}

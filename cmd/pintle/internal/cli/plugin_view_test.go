@@ -19,6 +19,10 @@ func TestNotesOnPlugins(t *testing.T) {
 	}{
 		"well":    {map[string]any{"health": "Healthy", "version": "1.0.0"}, ""},
 		"refused": {map[string]any{"health": "Refused", "reason": "settings.mode: Unsupported value"}, "settings.mode: Unsupported value"},
+		"one that dies at its start": {
+			map[string]any{"health": "BackOff", "reason": "process 7 ended: exit status 3", "lastOutput": []any{"can't find my keys", `time=x level=INFO source=host msg="process 7 ended"`}},
+			"process 7 ended: exit status 3, and last said: can't find my keys",
+		},
 		"an upgrade that was refused": {
 			map[string]any{"health": "Healthy", "version": "1.0.0", "conditions": []any{condition("Upgraded", "False", "Refused", "no such artifact")}},
 			"stays at version 1.0.0: no such artifact",
