@@ -79,7 +79,7 @@ func (h *driverHolder) take(d *heldDriver) {
 		close(h.current.over)
 	}
 	h.current = d
-	drained := (<-chan struct{})(nil)
+	var drained <-chan struct{}
 	if d == nil {
 		drained = h.place.Leave()
 	} else {

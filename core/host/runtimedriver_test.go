@@ -133,7 +133,7 @@ func TestRuntimeDriverOfAProcessThatDies(t *testing.T) {
 	if err := <-cut; !errors.Is(err, runtimedriver.ErrUnavailable) {
 		t.Errorf("an exec that was cut off: %v", err)
 	}
-	for range events { //nolint:revive // there are none; it ends
+	for range events { // there are none; it ends
 	}
 	r.wait(t, "far", func(st host.Status) bool { return st.Restarts == 1 })
 	if list, err := d.ListContainers(r.ctx); err != nil || len(list) != 3 {
@@ -183,7 +183,7 @@ func TestRuntimeDriverIsHandedOver(t *testing.T) {
 	if err := r.Change(next); err != nil {
 		t.Fatal(err)
 	}
-	for range events { //nolint:revive // there are none; it ends with the hand-over
+	for range events { // there are none; it ends with the hand-over
 	}
 	if v, err := d.Version(r.ctx); err != nil || v != "test://2.0.0" {
 		t.Errorf("new calls go to %s, %v", v, err)

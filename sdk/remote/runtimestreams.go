@@ -165,7 +165,7 @@ func (d remoteDriver) PortForward(ctx context.Context, sandboxID string, port in
 			return driverError(ctx, err)
 		}
 		if _, err := conn.Write(m.GetData()); err != nil {
-			return nil //nolint:nilerr // who asked is gone, as it may
+			return nil // who asked is gone, as it may
 		}
 	}
 }

@@ -75,6 +75,10 @@ func teardownByPlugin(ctx context.Context, cfg config.Config, dir layout.Dir, au
 	if err := pluginDriver(cfg, h, &conf); err != nil {
 		return err
 	}
+	if _, err := h.Status(name); err != nil {
+		log.Warn("node.driver: what the plugin runs can't be removed, as it is not there any more", "plugin", name, "err", err)
+		return nil
+	}
 	a, err := agent.New(conf)
 	if err != nil {
 		return err
