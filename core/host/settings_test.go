@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic/fake"
 	clienttesting "k8s.io/client-go/testing"
@@ -112,7 +113,9 @@ func TestSettingsComeFromSecrets(t *testing.T) {
 		t.Errorf("process %d, before %d: %s", refused.PID, st.PID, c.Message)
 	}
 	// So does a Secret that goes, or says nothing.
-	w.secret(t, "5", `- no object`)
+	w.secret(t, "5", `{"mode": "safe", "workers": 4}`)
+	w.wait(t, "w", upgraded("Serving"))
+	w.secret(t, "6", `- no object`)
 	gone := func(want string) {
 		t.Helper()
 		now := w.wait(t, "w", func(st host.Status) bool {
@@ -127,6 +130,12 @@ func TestSettingsComeFromSecrets(t *testing.T) {
 	if err := w.client.Resource(secretsResource).Namespace("vault").Delete(w.ctx, "db", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	gone("which is not there")
+	grant := `{"metadata":{"generation":2},"spec":{"permissions":{"grant":"Requested"}}}`
+	if _, err := w.client.Resource(host.Resource()).Patch(w.ctx, "w", types.MergePatchType, []byte(grant), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.wait(t, "w", func(st host.Status) bool { return len(st.PendingPermissions) == 0 })
 	gone("which is not there")
 	object, err := w.client.Resource(host.Resource()).Get(w.ctx, "w", metav1.GetOptions{})
 	if err != nil {

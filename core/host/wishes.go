@@ -350,12 +350,16 @@ func (h *Host) wish(u *unstructured.Unstructured, again bool) error {
 }
 
 // changeWish gives a plugin the entry of its object as it is now. Where its settings can't be
-// had, what runs goes on as it is.
+// had, what runs goes on with those that it has, and takes on what changes without another
+// process, such as a grant.
 func (h *Host) changeWish(s *supervisor, e Spec, u *unstructured.Unstructured) error {
 	before := s.plan.current()
 	awaited := before.Origin.Awaits != ""
 	if e.Origin.Awaits != "" && !awaited && !e.Disabled && !before.Disabled {
-		return nil
+		e.Settings, e.Origin = before.Settings, before.Origin
+		if !alike(&before.Spec, &e) {
+			return nil
+		}
 	}
 	if err := h.Change(e); err != nil {
 		return err
