@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,6 +23,8 @@ import (
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/author"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
 	"github.com/pintle-dev/pintle/core/host"
+	"github.com/pintle-dev/pintle/sdk/manifest"
+	"github.com/pintle-dev/pintle/sdk/protocol"
 )
 
 const pluginDevHelp = `Build the Go plugin in a directory, install it into a running cluster on this machine, print its
@@ -237,9 +240,20 @@ func (d *devLoop) install(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("plugin %s: %w", name, err)
 	}
+	first := d.built == nil
 	d.built = b
 	d.printf("%s %s built in %s", name, b.Manifest.Version, b.Took.Round(10*time.Millisecond))
+	if first && forNodes(b.Manifest) {
+		d.printf("%s is for nodes. Here it runs beside the server, where nobody asks it: name it in a node's configuration, with nodeScoped: true", name)
+	}
 	return nil
+}
+
+// forNodes reports whether all that a plugin offers is asked for on nodes only.
+func forNodes(m *manifest.Manifest) bool {
+	return !slices.ContainsFunc(m.Points, func(p string) bool {
+		return p != string(protocol.PointNetwork) && p != string(protocol.PointRuntimeDriver)
+	})
 }
 
 // object is the wish for the plugin as it was built.
