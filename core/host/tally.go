@@ -64,27 +64,43 @@ func (t *tallies) troubles() (out []trouble) {
 }
 
 const (
-	// fullShare of the CPU that it may have is all of it, for one who looks from outside.
-	fullShare = 0.8
+	// fullShare of the CPU that it may have is all of it, for one who looks from outside, and
+	// busyShare enough to look whether it would take more where others left it that.
+	fullShare, busyShare = 0.8, 0.2
 	// fullLooks in a row, and a plugin is at its limit: at its start it may well be for a while.
 	fullLooks = 2
 )
 
-// busy is what was seen of a plugin's use of the CPU.
-type busy struct {
-	cell *confine.Cell
-	cpu  time.Duration
-	at   time.Time
-	full int // looks in a row at which it had used all
+// demand is how much of the CPU a plugin has had, and has waited for, since its start.
+type demand struct {
+	cpu    time.Duration
+	waited func() time.Duration
 }
 
-// look reports whether all the CPU was used that could be, in this look and those before.
-func (b *busy) look(cell *confine.Cell, cpu time.Duration, limit int64) bool {
+// busy is what was seen of a plugin's use of the CPU.
+type busy struct {
+	cell   *confine.Cell
+	cpu    time.Duration
+	waited time.Duration // 0 where that was not looked at
+	at     time.Time
+	full   int // looks in a row at which it had used all
+}
+
+// look reports whether all the CPU was wanted that could be had, in this look and those before.
+func (b *busy) look(cell *confine.Cell, d demand, limit int64) bool {
 	before, at := *b, now()
-	*b = busy{cell: cell, cpu: cpu, at: at}
-	may := at.Sub(before.at) * time.Duration(limit) / 1000
-	if before.cell == cell && float64(cpu-before.cpu) >= fullShare*float64(may) {
-		b.full = before.full + 1
+	*b = busy{cell: cell, cpu: d.cpu, at: at}
+	may := float64(at.Sub(before.at)) * float64(limit) / 1000
+	had := float64(d.cpu - before.cpu)
+	if before.cell != cell || had < busyShare*may {
+		return false
 	}
+	if had < fullShare*may {
+		b.waited = d.waited()
+		if before.waited == 0 || had+float64(b.waited-before.waited) < fullShare*may {
+			return false
+		}
+	}
+	b.full = before.full + 1
 	return b.full >= fullLooks
 }

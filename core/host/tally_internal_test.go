@@ -33,24 +33,27 @@ func TestTallies(t *testing.T) {
 
 func TestBusy(t *testing.T) {
 	one, other := &confine.Cell{}, &confine.Cell{}
+	second, half, third := time.Second, time.Second/2, time.Second/3
 	for name, c := range map[string]struct {
-		looks []busy // cell and CPU time at each, a second after the one before
+		looks []busy // cell, CPU time and waiting time at each, a second after the one before
 		want  bool
 	}{
-		"idle":              {[]busy{{cell: one}, {cell: one}, {cell: one}}, false},
-		"once":              {[]busy{{cell: one}, {cell: one, cpu: time.Second}, {cell: one, cpu: time.Second}}, false},
-		"all of it":         {[]busy{{cell: one}, {cell: one, cpu: 500 * time.Millisecond}, {cell: one, cpu: time.Second}}, true},
-		"another's":         {[]busy{{cell: one}, {cell: one, cpu: time.Second}, {cell: other, cpu: 2 * time.Second}}, false},
-		"all, then nothing": {[]busy{{cell: one}, {cell: one, cpu: time.Second}, {cell: one, cpu: 2 * time.Second}, {cell: one, cpu: 2 * time.Second}}, false},
+		"idle":                {[]busy{{cell: one}, {cell: one}, {cell: one}}, false},
+		"once":                {[]busy{{cell: one}, {cell: one, cpu: second}, {cell: one, cpu: second}}, false},
+		"all of it":           {[]busy{{cell: one}, {cell: one, cpu: half}, {cell: one, cpu: second}}, true},
+		"another's":           {[]busy{{cell: one}, {cell: one, cpu: second}, {cell: other, cpu: 2 * second}}, false},
+		"all, then nothing":   {[]busy{{cell: one}, {cell: one, cpu: second}, {cell: one, cpu: 2 * second}, {cell: one, cpu: 2 * second}}, false},
+		"some, and no more":   {[]busy{{cell: one}, {cell: one, cpu: third / 2}, {cell: one, cpu: third, waited: 1}, {cell: one, cpu: third * 3 / 2, waited: 1}}, false},
+		"what others leave":   {[]busy{{cell: one}, {cell: one, cpu: third / 2, waited: second}, {cell: one, cpu: third, waited: 2 * second}, {cell: one, cpu: third * 3 / 2, waited: 3 * second}}, true},
+		"waiting, and no CPU": {[]busy{{cell: one}, {cell: one, waited: second}, {cell: one, waited: 2 * second}, {cell: one, waited: 3 * second}}, false},
 	} {
 		var b busy
 		got := false
 		for _, l := range c.looks {
-			b.at = b.at.Add(-time.Second)
 			if b.cell != nil {
 				b.at = now().Add(-time.Second)
 			}
-			got = b.look(l.cell, l.cpu, 500)
+			got = b.look(l.cell, demand{l.cpu, func() time.Duration { return l.waited }}, 500)
 		}
 		if got != c.want {
 			t.Errorf("%s: %v", name, got)

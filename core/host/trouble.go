@@ -106,8 +106,8 @@ func (s *supervisor) atLimits() (out []trouble) {
 	if limits.Processes > 0 && u.Processes >= limits.Processes {
 		out = append(out, trouble{eventProcesses, fmt.Sprintf("it is at its limit of %d processes and threads", limits.Processes), false})
 	}
-	if limits.MilliCPU > 0 && s.busy.look(cell, u.CPU, limits.MilliCPU) {
-		out = append(out, trouble{eventCPU, fmt.Sprintf("it uses all of the CPU that it may, %d thousandths of a core", limits.MilliCPU), false})
+	if limits.MilliCPU > 0 && s.busy.look(cell, demand{u.CPU, cell.Waited}, limits.MilliCPU) {
+		out = append(out, trouble{eventCPU, fmt.Sprintf("it uses all of the CPU that it may, %d thousandths of a core, or that others leave it", limits.MilliCPU), false})
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -134,6 +135,22 @@ func (c *Cell) nameless() (bytes int64) {
 		}
 	}
 	return bytes
+}
+
+// Waited is for how long the guest's threads that there are now have waited for a core to run on,
+// all together; 0 where the kernel does not count that.
+func (c *Cell) Waited() (sum time.Duration) {
+	for _, pid := range c.processes() {
+		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid)) // no bad pattern
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			var ran, waited int64
+			if _, e := fmt.Sscan(string(b), &ran, &waited); err == nil && e == nil {
+				sum += time.Duration(waited)
+			}
+		}
+	}
+	return sum
 }
 
 // processes are the guest's, as far as they are known.
