@@ -21,6 +21,7 @@ import (
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
 	"github.com/pintle-dev/pintle/core/auth/pki"
 	"github.com/pintle-dev/pintle/core/host"
+	"github.com/pintle-dev/pintle/core/host/confine"
 	"github.com/pintle-dev/pintle/plugins/network"
 	"github.com/pintle-dev/pintle/plugins/serviceproxy"
 	"github.com/pintle-dev/pintle/runtime/agent"
@@ -242,11 +243,20 @@ func Teardown(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.
 			errs = append(errs, serviceproxy.Clean(ctx, p.Settings))
 		}
 	}
-	errs = append(errs, volume.UnmountBelow(dir.Host("node")))
+	errs = append(errs, volume.UnmountBelow(dir.Host("node")), removeGuests(dir))
 	if ownContainerd(cfg.Node) {
 		errs = append(errs, daemon.Stop(ctx, daemonConfig(cfg, dir, log)))
 	}
 	return errors.Join(errs...)
+}
+
+// removeGuests removes what a host that was killed has left of its guests' limits.
+func removeGuests(dir layout.Dir) error {
+	k, err := confine.New(confine.Config{Dir: dir.Host("node")})
+	if err != nil {
+		return err
+	}
+	return k.Close()
 }
 
 func teardownPods(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) error {
