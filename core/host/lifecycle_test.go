@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"os"
@@ -100,12 +101,10 @@ func TestLifeCycle(t *testing.T) {
 			"hang":          func(*rapid.T) { l.signal(syscall.SIGSTOP) },
 			"lose the lead": func(*rapid.T) { l.SetLeading(false) },
 			"lead":          func(*rapid.T) { l.SetLeading(true) },
-			"time":          func(r *rapid.T) { time.Sleep(time.Duration(rapid.IntRange(1, 80).Draw(r, "ms")) * time.Millisecond) },
-			"": func(r *rapid.T) {
-				if _, err := os.Stat(filepath.Join(l.dir, "plugins", "up", "two-at-work")); err == nil {
-					r.Fatal("two were at work")
-				}
-			},
+			"time":          pass,
+			"more time":     pass,
+			"a while":       l.settle,
+			"":              l.alone,
 		})
 		// In the end there is a wish that can be carried out, and a host that leads.
 		l.SetLeading(true)
@@ -113,7 +112,8 @@ func TestLifeCycle(t *testing.T) {
 		last.Replacement.WatchPeriod = 10 * time.Millisecond
 		l.change(r, last)
 		st, err := l.WaitFor(l.ctx, "up", func(st host.Status) bool {
-			return serves("4.0.0")(st) && (upgraded("Proven")(st) || len(st.Conditions) == 0)
+			c, _ := st.Condition(host.ConditionUpgraded)
+			return serves("4.0.0")(st) && c.Reason == "Proven" && strings.Contains(c.Message, "4.0.0")
 		})
 		if err != nil {
 			lines, _ := l.Logs("up", 30)
@@ -126,7 +126,29 @@ func TestLifeCycle(t *testing.T) {
 			r.Fatalf("remove: %v", err)
 		}
 		l.gone(r)
+		l.alone(r)
 	})
+}
+
+// pass lets some time go, in which what was asked for gets somewhere.
+func pass(r *rapid.T) {
+	time.Sleep(time.Duration(rapid.IntRange(1, 100).Draw(r, "ms")) * time.Millisecond)
+}
+
+// settle lets the plugin come to rest, where it does so soon.
+func (l *life) settle(*rapid.T) {
+	ctx, cancel := context.WithTimeout(l.ctx, time.Second)
+	defer cancel()
+	_, _ = l.WaitFor(ctx, "up", func(st host.Status) bool {
+		return st.Health == host.HealthDisabled || healthy(st) && !upgraded("InProgress")(st)
+	})
+}
+
+// alone checks that no two instances have ever been at work at a time.
+func (l *life) alone(r *rapid.T) {
+	if _, err := os.Stat(filepath.Join(l.dir, "plugins", "up", "two-at-work")); err == nil {
+		r.Fatal("two were at work")
+	}
 }
 
 // gone checks that no process of the plugin is left.

@@ -234,7 +234,8 @@ func TestStreamsDeadlinesAndCancellingPassThrough(t *testing.T) {
 	ctx, cancel := context.WithTimeout(r.ctx, 30*time.Millisecond)
 	defer cancel()
 	_, err = pluginv1.NewKeyManagerClient(p.Conn("keys")).Wrap(ctx, &pluginv1.WrapRequest{Key: []byte("slow")})
-	if status.Code(err) != codes.DeadlineExceeded {
+	// The plugin learns of the deadline, too, and its answer may be the first to be back.
+	if code := status.Code(err); code != codes.DeadlineExceeded && (code != codes.Aborted || !strings.Contains(err.Error(), "deadline exceeded")) {
 		t.Errorf("a slow call: %v", err)
 	}
 	if err := validate("die"); err == nil {
