@@ -64,8 +64,11 @@ func (h *storageHolder) is() (now storage.Services, last string) {
 // that is it runs now. It is to be asked for before each call: what was returned before a restart
 // of the plugin is of no use after it. Its error says why there is none.
 func (h *Host) Storage(driver string) (storage.Services, error) {
+	h.mu.Lock()
+	plugins := h.sorted()
+	h.mu.Unlock()
 	var have []string
-	for _, s := range h.sorted() {
+	for _, s := range plugins {
 		holder, ok := s.holders[protocol.PointStorage].(*storageHolder)
 		if !ok {
 			continue

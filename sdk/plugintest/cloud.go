@@ -60,28 +60,9 @@ func RunCloud(t *testing.T, c CloudCase) {
 		if !ok {
 			t.Fatal("the host is not told that the plugin is a cloud")
 		}
-		if s, err := remote.CloudServices(t.Context(), h.Client.Conn()); err == nil {
-			t.Errorf("it has services before it was opened: %+v", s)
-		}
-		life, end := context.WithCancel(t.Context())
-		s, gone, err := p.Open(life)
-		if err != nil {
-			t.Fatalf("open: %v", err)
-		}
-		if _, _, err := p.Open(life); err == nil {
-			t.Error("it can be opened twice at the same time")
-		}
-		again, err := remote.CloudServices(t.Context(), h.Client.Conn())
-		if err != nil || !reflect.DeepEqual(again, s) {
-			t.Errorf("asked again it offers %+v, %v; Open said %+v", again, err, s)
-		}
-		c.explore(t, s)
-		end()
-		<-gone
-		soon(t, "open again", func() error {
-			_, _, err := p.Open(t.Context())
-			return err
-		})
+		opened(t, p.Open, func(ctx context.Context) (cloud.Services, error) {
+			return remote.CloudServices(ctx, h.Client.Conn())
+		}, c.explore)
 	})
 }
 

@@ -122,9 +122,14 @@ type AttachVolumeRequest struct {
 // Mounter brings volumes to the pods of the node that the plugin runs on.
 type Mounter interface {
 	// MountVolume mounts a volume at r.TargetPath, a directory that is there, as the node's other
-	// processes see it. One that is mounted there already stays.
+	// processes see it (a plugin with limits needs the privileges SYS_ADMIN and MountPropagation).
+	// Or, needing none, it puts in the directory's place a symbolic link to a directory of the
+	// plugin's own (Env.Dir). The path lies in that too; from there the node's agent brings the
+	// volume into the pod, and sees to r.ReadOnly, and to the group of its files. One that is
+	// mounted there already stays.
 	MountVolume(ctx context.Context, r MountVolumeRequest) error
-	// UnmountVolume undoes that and leaves the directory. What is not mounted is no error.
+	// UnmountVolume undoes that: it leaves the directory, and removes a link. What is not mounted
+	// is no error.
 	UnmountVolume(ctx context.Context, handle, targetPath string) error
 }
 
