@@ -11,10 +11,12 @@ import (
 	"github.com/pintle-dev/pintle/core/host/confine"
 )
 
-// Times between two looks at the room that a plugin takes on the disk. Who has many files is
-// looked at less often: looking shall take a twentieth of a core at most.
+// Times between two looks at the room that a plugin takes on the disk: after diskLookIdle where
+// nothing was written, else as soon as diskLookMin. Who has many files is looked at less often:
+// looking shall take a twentieth of a core at most.
 const (
-	diskLookMin   = time.Second
+	diskLookMin   = 100 * time.Millisecond
+	diskLookIdle  = time.Second
 	diskLookMax   = 10 * time.Second
 	diskLookShare = 20
 )
@@ -39,6 +41,8 @@ func watchDisk(cell *confine.Cell, limit int64, log *slog.Logger) *diskWatch {
 		defer close(w.done)
 		wait := time.NewTimer(diskLookMin)
 		defer wait.Stop()
+		var looked time.Time
+		var before int64
 		for {
 			select {
 			case <-w.end:
@@ -46,6 +50,13 @@ func watchDisk(cell *confine.Cell, limit int64, log *slog.Logger) *diskWatch {
 			case <-wait.C:
 			}
 			began := time.Now()
+			// What a process wrote that has ended is seen by the look that comes in any case.
+			written, known := cell.Written()
+			if began.Sub(looked) < diskLookIdle && (!known || written == before) {
+				wait.Reset(diskLookMin)
+				continue
+			}
+			looked, before = began, written
 			used, err := cell.Disk(limit)
 			switch {
 			case err != nil:

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -151,6 +152,22 @@ func (c *Cell) Waited() (sum time.Duration) {
 		}
 	}
 	return sum
+}
+
+// Written is what the processes that the guest has now have written to disks in their lives; false
+// where the kernel does not tell.
+func (c *Cell) Written() (sum int64, ok bool) {
+	for _, pid := range c.processes() {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+		_, after, found := strings.Cut(string(b), "\nwrite_bytes: ")
+		line, _, _ := strings.Cut(after, "\n")
+		n, e := strconv.ParseInt(line, 10, 64)
+		if err != nil || !found || e != nil {
+			return 0, false
+		}
+		sum += n
+	}
+	return sum, true
 }
 
 // processes are the guest's, as far as they are known.
