@@ -289,6 +289,9 @@ func (c *Cell) settle(pid int, attr *syscall.SysProcAttr) error {
 		if err := awaitStop(pid); err != nil {
 			return err
 		}
+		// On an old kernel without a mount(8) it finds itself by /proc/self alone; it is no less
+		// confined.
+		_ = c.ownProc(pid)
 	}
 	if c.mover != nil {
 		if err := c.mover(pid); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -149,6 +150,9 @@ func look(args []string) {
 	try("socket", dial("unix", socket))
 	try("tcp", dial("tcp", tcp))
 	try("null", os.WriteFile("/dev/null", nil, 0))
+	runtime.LockOSThread()
+	_, err = os.Stat(fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), syscall.Gettid()))
+	try("its own thread", err)
 	b, _ := os.ReadFile("/proc/self/status")
 	for line := range strings.Lines(string(b)) {
 		k, v, _ := strings.Cut(line, ":")
@@ -262,7 +266,7 @@ func TestGuestSeesAndReachesOnlyWhatItWasGiven(t *testing.T) {
 		t.Error("it could gain privileges")
 	}
 	for what, works := range map[string]bool{
-		"own": true, "tmp": true, "socket": true, "null": true,
+		"own": true, "tmp": true, "socket": true, "null": true, "its own thread": true,
 		"read secret": false, "etc": false, "usr": false, "run": false, "host": false, "remount": false, "tcp": false,
 	} {
 		if (s.Tried[what] == "") != works {

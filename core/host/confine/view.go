@@ -83,8 +83,8 @@ func newView(g Guest, user uint32, hide []string) error {
 	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, all); err != nil {
 		return fmt.Errorf("make the file system read-only: %w", err)
 	}
-	// Of other processes it sees nothing. The mount stays that of the host's processes,
-	// where the guest finds itself.
+	// Of other processes it sees nothing. The mount is that of the host's processes, until
+	// the guest is there and has its own (ownProc).
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "hidepid=2"); err != nil {
 		return fmt.Errorf("proc: %w", err)
 	}
