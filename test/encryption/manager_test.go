@@ -48,38 +48,20 @@ func ready(c kubernetes.Interface) error {
 	return nil
 }
 
-// keyDir is a directory that a third party's plugin can read: it is a user of its own, and has
-// a /tmp of its own.
-func keyDir(t *testing.T) string {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		return t.TempDir()
-	}
-	dir, err := os.MkdirTemp("/run", "pintle-keys")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 func TestAKeyManager(t *testing.T) {
-	keys := keyDir(t)
+	keys := t.TempDir()
 	addKey := func(name string) {
 		t.Helper()
-		if err := os.WriteFile(filepath.Join(keys, name+".key"), []byte(strings.Repeat(hex.EncodeToString([]byte{byte(len(name))}), 32)), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(keys, name+".key"), []byte(strings.Repeat(hex.EncodeToString([]byte{byte(len(name))}), 32)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	addKey("a")
 	path, sum := keyManager(t)
 	s := process.Start(t, process.Pintle(), fmt.Sprintf(`plugins:
-- {name: keyfile, path: %s, sha256: %s, settings: {directory: %s}}
+- {name: keyfile, path: %s, sha256: %s, files: [{path: %s}], settings: {directory: %s}}
 store: {encryption: {resources: [secrets], keys: {plugin: keyfile}}}
-`, path, sum, keys))
+`, path, sum, keys, keys))
 	c := client(t, s)
 	createSecret(t, c, "s", "hidden")
 	settled(t, s, "the key manager's key wraps", func(st status) bool {
@@ -102,8 +84,8 @@ store: {encryption: {resources: [secrets], keys: {plugin: keyfile}}}
 	process.Eventually(t, 20*time.Second, "the key manager is back", func() error { return ready(c) })
 
 	// Without its keys it is no use: the server that runs goes on, another start is refused.
-	away := keys + "-away"
-	if err := os.Rename(keys, away); err != nil {
+	key := filepath.Join(keys, "a.key")
+	if err := os.Rename(key, key+".away"); err != nil {
 		t.Fatal(err)
 	}
 	st, err := statusOf(t, s)
@@ -112,7 +94,7 @@ store: {encryption: {resources: [secrets], keys: {plugin: keyfile}}}
 	}
 	wantSecret(t, c, "s", "hidden")
 	createSecret(t, c, "s3", "hidden")
-	if err := os.Rename(away, keys); err != nil {
+	if err := os.Rename(key+".away", key); err != nil {
 		t.Fatal(err)
 	}
 	s.End(syscall.SIGKILL)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	_ "embed"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,9 @@ import (
 	"github.com/pintle-dev/pintle/sdk/plugin"
 )
 
+//go:embed plugin.yaml
+var manifest []byte
+
 // keyfile wraps with the keys in a directory: each file "NAME.key" holds 32 bytes in
 // hexadecimal. The last name in alphabetical order wraps, all unwrap. Files are read at each
 // call, so that a key that is put there is used at once.
@@ -25,10 +29,8 @@ type keyfile struct {
 
 var _ kms.KeyManager = (*keyfile)(nil)
 
-// Info implements plugin.Plugin.
-func (*keyfile) Info() plugin.Info {
-	return plugin.Info{Name: "keyfile", Version: "0.1.0", Description: "A key manager whose keys are files"}
-}
+// Info implements plugin.Plugin: what plugin.yaml says.
+func (*keyfile) Info() plugin.Info { return plugin.MustInfoFrom(manifest) }
 
 // ConfigSchema implements plugin.Plugin.
 func (*keyfile) ConfigSchema() []byte {

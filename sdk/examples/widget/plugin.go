@@ -2,15 +2,18 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 
-	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/pintle-dev/pintle/sdk/controller"
 	"github.com/pintle-dev/pintle/sdk/plugin"
 	"github.com/pintle-dev/pintle/sdk/resource"
 )
+
+//go:embed plugin.yaml
+var manifest []byte
 
 // widgetPlugin offers a resource type and a controller.
 type widgetPlugin struct {
@@ -30,19 +33,8 @@ type settings struct {
 	Greeting string `json:"greeting"`
 }
 
-// Info implements plugin.Plugin.
-func (*widgetPlugin) Info() plugin.Info {
-	return plugin.Info{
-		Name:        "widget",
-		Version:     "0.1.0",
-		Description: "Widgets, each with a ConfigMap that says hello",
-		Permissions: []rbacv1.PolicyRule{
-			{APIGroups: []string{group}, Resources: []string{"widgets"}, Verbs: []string{"get", "list", "watch"}},
-			{APIGroups: []string{group}, Resources: []string{"widgets/status"}, Verbs: []string{"get", "patch", "update"}},
-			{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "create", "patch", "update"}},
-		},
-	}
-}
+// Info implements plugin.Plugin: what plugin.yaml says, the permissions too.
+func (*widgetPlugin) Info() plugin.Info { return plugin.MustInfoFrom(manifest) }
 
 // ConfigSchema implements plugin.Plugin. The host checks settings against it, and sets
 // the defaults, before Configure.
