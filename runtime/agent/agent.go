@@ -243,13 +243,34 @@ func (a *Agent) collectImages(ctx context.Context) {
 }
 
 // Teardown removes from the machine all that the agent made of pods: containers,
-// sandboxes, networks, volumes, control groups, logs. The agent must not be running. The
+// sandboxes, volumes, control groups, logs, and the node's network where it has one. The agent must not be running. The
 // Pod objects stay.
 func (a *Agent) Teardown(ctx context.Context) error {
 	if err := a.runtime.refresh(ctx); err != nil {
 		return fmt.Errorf("tear down: %w", err)
 	}
 	var errs []error
+	err := a.teardownNetwork(ctx, func() { errs = a.teardownSandboxes(ctx) })
+	errs = append(errs, err)
+	if uids, err := a.volumes.Pods(); err == nil {
+		for _, uid := range uids {
+			errs = append(errs, a.volumes.Abandon(uid))
+		}
+	}
+	if !a.cfg.NoCgroups {
+		errs = append(errs, cgroup.Remove(a.cfg.CgroupRoot))
+	}
+	for _, d := range []string{"pods", "logs", "network", "seccomp"} {
+		errs = append(errs, os.RemoveAll(filepath.Join(a.cfg.Dir, d)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("tear down: %w", err)
+	}
+	return nil
+}
+
+// teardownSandboxes removes all sandboxes and what pods have of volumes.
+func (a *Agent) teardownSandboxes(ctx context.Context) (errs []error) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for uid, sandboxes := range a.runtime.all() {
@@ -266,21 +287,7 @@ func (a *Agent) Teardown(ctx context.Context) error {
 		}
 	}
 	wg.Wait()
-	if uids, err := a.volumes.Pods(); err == nil {
-		for _, uid := range uids {
-			errs = append(errs, a.volumes.Abandon(uid))
-		}
-	}
-	if !a.cfg.NoCgroups {
-		errs = append(errs, cgroup.Remove(a.cfg.CgroupRoot))
-	}
-	for _, d := range []string{"pods", "logs", "network", "seccomp"} {
-		errs = append(errs, os.RemoveAll(filepath.Join(a.cfg.Dir, d)))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("tear down: %w", err)
-	}
-	return nil
+	return errs
 }
 
 // teardownSandbox gives a network back that may be torn down as a whole already.

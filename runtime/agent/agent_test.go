@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -44,6 +45,27 @@ func TestPodRunsAndGoes(t *testing.T) {
 		logs, _ := os.ReadDir(filepath.Join(r.dir, "logs"))
 		return len(s) == 0 && r.net.count() == 0 && len(left) == 0 && len(logs) == 0
 	})
+}
+
+func TestNetworkIsTornDownAsItWasSetUp(t *testing.T) {
+	r := newRig(t, sim.Options{})
+	r.create(testPod(corev1.RestartPolicyAlways, nil, "a"))
+	r.status("ready", isReady)
+	before := r.net.setups
+	r.stop()
+	r.net.setups = nil // another process knows nothing of them
+	if err := r.agent.Teardown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(r.net.setups, before[len(before)-1:]) {
+		t.Errorf("it was set up as %+v, before that as %+v", r.net.setups, before)
+	}
+	if r.net.tornDown != 0 {
+		t.Errorf("it was torn down with %d pods attached", r.net.tornDown)
+	}
+	if left, _ := os.ReadDir(filepath.Join(r.dir, "network")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
 }
 
 func TestRestartAndBackOff(t *testing.T) {

@@ -27,6 +27,8 @@ type Network interface {
 	Attach(ctx context.Context, pod network.Pod) (network.Result, error)
 	Detach(ctx context.Context, pod network.Pod) error
 	Check(ctx context.Context, pod network.Pod) error
+	// Teardown is called by the agent's own Teardown alone.
+	Teardown(ctx context.Context) error
 }
 
 // Config is what an agent needs.

@@ -2,8 +2,11 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -96,7 +99,10 @@ func (n *nodeNetwork) run(ctx context.Context) {
 		n.mu.Lock()
 		node := network.Node{Name: n.a.cfg.NodeName, PodCIDRs: n.cidrs, Addresses: []string{n.a.cfg.NodeIP}}
 		n.mu.Unlock()
-		err := n.a.cfg.Network.Setup(ctx, n.a.cfg.NetworkEnv, node)
+		err := recordNetwork(n.a.networkFile(), node)
+		if err == nil {
+			err = n.a.cfg.Network.Setup(ctx, n.a.cfg.NetworkEnv, node)
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -120,4 +126,32 @@ func (n *nodeNetwork) run(ctx context.Context) {
 		}
 		n.a.node.poke()
 	}
+}
+
+// networkFile has how the network was set up last.
+func (a *Agent) networkFile() string { return filepath.Join(a.cfg.Dir, "network", "node") }
+
+// teardownNetwork sets the network up as it was, so that a process of it that has just been
+// started knows what there is to be undone, has f detach the pods, and tears it down.
+func (a *Agent) teardownNetwork(ctx context.Context, f func()) error {
+	b, err := os.ReadFile(a.networkFile())
+	if a.cfg.Network == nil || errors.Is(err, os.ErrNotExist) {
+		f()
+		return nil
+	}
+	var node network.Node
+	if err == nil {
+		err = json.Unmarshal(b, &node)
+	}
+	if err == nil {
+		err = a.cfg.Network.Setup(ctx, a.cfg.NetworkEnv, node)
+	}
+	f()
+	if err == nil {
+		err = a.cfg.Network.Teardown(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("network of the node: %w", err)
+	}
+	return nil
 }

@@ -30,6 +30,7 @@ type fakeNet struct {
 	attached map[string]bool
 	fail     int // attaches that fail before one works
 	setups   []network.Node
+	tornDown int // how many were attached then
 }
 
 func (f *fakeNet) Setup(_ context.Context, _ plugin.Env, n network.Node) error {
@@ -60,6 +61,13 @@ func (f *fakeNet) Detach(_ context.Context, p network.Pod) error {
 
 func (f *fakeNet) Check(context.Context, network.Pod) error { return nil }
 
+func (f *fakeNet) Teardown(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tornDown = len(f.attached)
+	return nil
+}
+
 func (f *fakeNet) count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -79,7 +87,7 @@ type rig struct {
 
 func newRig(t *testing.T, o sim.Options, objects ...runtime.Object) *rig {
 	t.Helper()
-	r := &rig{t: t, client: fake.NewClientset(objects...), drv: sim.New(o), net: &fakeNet{attached: map[string]bool{}}, dir: t.TempDir()}
+	r := &rig{t: t, client: fake.NewClientset(objects...), drv: sim.New(o), net: &fakeNet{attached: map[string]bool{}, tornDown: -1}, dir: t.TempDir()}
 	r.start()
 	t.Cleanup(func() { r.stop() })
 	return r

@@ -65,15 +65,19 @@ func (a *Agent) loadAttachment(sandboxID string) (attachment, error) {
 }
 
 func (a *Agent) saveAttachment(at attachment) error {
-	b, err := json.Marshal(at)
+	return recordNetwork(a.attachmentFile(at.Pod.SandboxID), at)
+}
+
+// recordNetwork writes what is to be known of the network after a restart, wholly or not at all.
+func recordNetwork(file string, v any) error {
+	b, err := json.Marshal(v)
+	if err == nil {
+		err = os.WriteFile(file+".tmp", b, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(file+".tmp", file)
+	}
 	if err != nil {
-		return fmt.Errorf("record network: %w", err)
-	}
-	file := a.attachmentFile(at.Pod.SandboxID)
-	if err := os.WriteFile(file+".tmp", b, 0o600); err != nil {
-		return fmt.Errorf("record network: %w", err)
-	}
-	if err := os.Rename(file+".tmp", file); err != nil {
 		return fmt.Errorf("record network: %w", err)
 	}
 	return nil

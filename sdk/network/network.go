@@ -22,7 +22,8 @@ type Network interface {
 	Detach(ctx context.Context, pod Pod) error
 	// Check reports whether an attached pod is still connected as it should be.
 	Check(ctx context.Context, pod Pod) error
-	// Teardown removes from the node all that Setup and Attach made.
+	// Teardown removes from the node all that Setup and Attach made, also in a process before
+	// this one. Setup has been called before it, as the node was then.
 	Teardown(ctx context.Context) error
 }
 

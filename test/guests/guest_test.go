@@ -86,6 +86,7 @@ func exists(p string) bool {
 type guest struct {
 	mode    string
 	hostile bool
+	bulky   atomic.Bool
 }
 
 func groupOf(mode string) string { return mode + ".guests.example" }
@@ -165,7 +166,7 @@ func (g *guest) Validate(ctx context.Context, r *resource.Request) field.ErrorLi
 		panic("I was asked to validate")
 	case g.is("hang"):
 		select {}
-	case g.is("bulk"):
+	case g.is("bulk") && !g.bulky.Swap(true): // many at once would meet the memory limit first
 		return field.ErrorList{field.Invalid(field.NewPath("spec"), strings.Repeat("x", protocol.MaxMessageBytes), "is too small")}
 	case g.is("peek"):
 		s, err := r.Reader.Get(ctx, schema.GroupResource{Resource: "secrets"}, metav1.NamespaceDefault, "treasure")

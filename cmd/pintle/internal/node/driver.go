@@ -1,28 +1,16 @@
 package node
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/config"
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/firstparty"
-	"github.com/pintle-dev/pintle/cmd/pintle/internal/layout"
-	"github.com/pintle-dev/pintle/core/auth/pki"
 	"github.com/pintle-dev/pintle/core/host"
 	"github.com/pintle-dev/pintle/runtime/agent"
-	"github.com/pintle-dev/pintle/runtime/apisocket"
 )
-
-// teardownPatience is how long a driver's plugin may take to start, to remove what it runs.
-const teardownPatience = time.Minute
 
 // ownContainerd reports whether the agent runs a containerd of its own.
 func ownContainerd(n config.Node) bool {
@@ -52,51 +40,5 @@ func pluginDriver(cfg config.Config, h *host.Host, conf *agent.Config) error {
 		return fmt.Errorf("directory of logs: %w", err)
 	}
 	conf.Driver = h.RuntimeDriver(name, logs)
-	return nil
-}
-
-// teardownByPlugin removes the pods of a node through the plugin that runs them, which is started
-// for it.
-func teardownByPlugin(ctx context.Context, cfg config.Config, dir layout.Dir, authority *pki.Authority, conf agent.Config, log *slog.Logger) error {
-	name, _ := cfg.Node.PluginDriver()
-	cfg.Plugins = slices.DeleteFunc(slices.Clone(withPluginDriver(cfg)), func(p config.Plugin) bool { return p.Name != name })
-	api, err := newAccess(cfg, dir, log)
-	if err != nil {
-		return err
-	}
-	socket, err := apisocket.Listen(dir.NodeAPISocket(), api.url, log)
-	if err != nil {
-		return err
-	}
-	h, err := pluginHost(cfg, dir, conf.NodeName, &identities{authority: authority, api: api, socket: socket}, log)
-	if err != nil {
-		return err
-	}
-	if err := pluginDriver(cfg, h, &conf); err != nil {
-		return err
-	}
-	if _, err := h.Status(name); err != nil {
-		log.Warn("node.driver: what the plugin runs can't be removed, as it is not there any more", "plugin", name, "err", err)
-		return nil
-	}
-	a, err := agent.New(conf)
-	if err != nil {
-		return err
-	}
-	life, stop := context.WithCancel(ctx)
-	defer stop()
-	group, life := errgroup.WithContext(life)
-	group.Go(func() error { return socket.Serve(life) })
-	group.Go(func() error { return h.Run(life) })
-	patience, cancel := context.WithTimeout(life, teardownPatience)
-	defer cancel()
-	err = h.WaitHealthy(patience, name)
-	if err == nil {
-		err = a.Teardown(life)
-	}
-	stop()
-	if err := errors.Join(err, group.Wait()); err != nil {
-		return fmt.Errorf("remove what plugin %s runs: %w", name, err)
-	}
 	return nil
 }

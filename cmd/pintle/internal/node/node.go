@@ -21,14 +21,10 @@ import (
 	"github.com/pintle-dev/pintle/cmd/pintle/internal/release"
 	"github.com/pintle-dev/pintle/core/auth/pki"
 	"github.com/pintle-dev/pintle/core/host"
-	"github.com/pintle-dev/pintle/core/host/confine"
-	"github.com/pintle-dev/pintle/plugins/network"
-	"github.com/pintle-dev/pintle/plugins/serviceproxy"
 	"github.com/pintle-dev/pintle/runtime/agent"
 	"github.com/pintle-dev/pintle/runtime/apisocket"
 	"github.com/pintle-dev/pintle/runtime/driver/containerd"
 	"github.com/pintle-dev/pintle/runtime/driver/containerd/daemon"
-	"github.com/pintle-dev/pintle/runtime/volume"
 	"github.com/pintle-dev/pintle/sdk/runtimedriver"
 )
 
@@ -85,7 +81,12 @@ func run(ctx context.Context, cfg config.Config, dir layout.Dir, authority *pki.
 		return err
 	}
 	group.Go(func() error { return socket.Serve(ctx) })
-	h, err := pluginHost(cfg, dir, conf.NodeName, &identities{authority: authority, api: api, socket: socket}, log)
+	ids := &identities{authority: authority, api: api, socket: socket}
+	client, err := hostClient(cfg, conf.NodeName, ids)
+	if err != nil {
+		return err
+	}
+	h, err := pluginHost(cfg, dir, conf.NodeName, client, ids, log)
 	if err != nil {
 		return err
 	}
@@ -167,14 +168,20 @@ func hasNetwork(plugins []config.Plugin, name string) bool {
 	return slices.ContainsFunc(plugins, func(p config.Plugin) bool { return p.Name == name && !p.Disabled })
 }
 
-// pluginHost runs the node's plugins. The permissions of each are the server's to grant.
-func pluginHost(cfg config.Config, dir layout.Dir, name string, ids *identities, log *slog.Logger) (*host.Host, error) {
+// hostClient is the way of the node's plugin host to the API.
+func hostClient(cfg config.Config, name string, ids *identities) (*rest.Config, error) {
 	own, err := ids.authority.Client("plugin-host-"+name, controlplane.PluginHostUser(name), controlplane.PluginHostsGroup)
 	if err != nil {
 		return nil, err
 	}
 	client := restConfig(cfg.API.URL(), ids.authority, own)
 	ids.api.apply(client)
+	return client, nil
+}
+
+// pluginHost runs the node's plugins. The permissions of each are the server's to grant. client is
+// nil where nobody is told of them.
+func pluginHost(cfg config.Config, dir layout.Dir, name string, client *rest.Config, ids *identities, log *slog.Logger) (*host.Host, error) {
 	var h *host.Host
 	fetcher, err := pluginsource.New(cfg.PluginTrust, dir, func() []string { return h.InUse() }, log)
 	if err != nil {
@@ -229,45 +236,4 @@ func address(n config.Node) string {
 		return n.IP
 	}
 	return config.OutboundIP()
-}
-
-// Teardown removes all pods of this node and what the node's plugins made. It works
-// whether or not an agent has been running.
-func Teardown(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) error {
-	errs := []error{teardownPods(ctx, cfg, dir, log)}
-	for _, p := range cfg.Plugins {
-		switch p.Name {
-		case network.Name:
-			errs = append(errs, network.Clean(ctx, p.Settings, dir.Plugin("node", network.Name)))
-		case serviceproxy.Name:
-			errs = append(errs, serviceproxy.Clean(ctx, p.Settings))
-		}
-	}
-	errs = append(errs, volume.UnmountBelow(dir.Host("node")), removeGuests(dir))
-	if ownContainerd(cfg.Node) {
-		errs = append(errs, daemon.Stop(ctx, daemonConfig(cfg, dir, log)))
-	}
-	return errors.Join(errs...)
-}
-
-// removeGuests removes what a host that was killed has left of its guests' limits.
-func removeGuests(dir layout.Dir) error {
-	k, err := confine.New(confine.Config{Dir: dir.Host("node")})
-	if err != nil {
-		return err
-	}
-	return k.Close()
-}
-
-func teardownPods(ctx context.Context, cfg config.Config, dir layout.Dir, log *slog.Logger) error {
-	return withDriver(ctx, cfg, dir, log, func(authority *pki.Authority, driver *containerd.Driver, conf agent.Config) error {
-		if driver == nil {
-			return teardownByPlugin(ctx, cfg, dir, authority, conf, log)
-		}
-		a, err := agent.New(conf)
-		if err != nil {
-			return err
-		}
-		return errors.Join(a.Teardown(ctx), driver.Teardown(ctx, false))
-	})
 }
