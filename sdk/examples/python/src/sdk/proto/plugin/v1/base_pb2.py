@@ -13,7 +13,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esdk/proto/plugin/v1/base.proto\x12\x10pintle.plugin.v1\"#\n\x0bInfoRequest\x12\x14\n\x0chost_version\x18\x01 \x01(\t\"\xa7\x01\n\x0cInfoResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x31\n\x0bpermissions\x18\x04 \x03(\x0b\x32\x1c.pintle.plugin.v1.PolicyRule\x12\x30\n\x06points\x18\x05 \x03(\x0b\x32 .pintle.plugin.v1.ExtensionPoint\"u\n\nPolicyRule\x12\r\n\x05verbs\x18\x01 \x03(\t\x12\x12\n\napi_groups\x18\x02 \x03(\t\x12\x11\n\tresources\x18\x03 \x03(\t\x12\x16\n\x0eresource_names\x18\x04 \x03(\t\x12\x19\n\x11non_resource_urls\x18\x05 \x03(\t\"F\n\x0e\x45xtensionPoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08versions\x18\x02 \x03(\x05\x12\x14\n\x0c\x63\x61pabilities\x18\x03 \x03(\t\"\x15\n\x13\x43onfigSchemaRequest\"&\n\x14\x43onfigSchemaResponse\x12\x0e\n\x06schema\x18\x01 \x01(\x0c\"$\n\x10\x43onfigureRequest\x12\x10\n\x08settings\x18\x01 \x01(\x0c\"\x13\n\x11\x43onfigureResponse\"\x82\x01\n\x0b\x45nvironment\x12)\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x1c.pintle.plugin.v1.Connection\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0b\n\x03\x64ir\x18\x03 \x01(\t\x12-\n\x05peers\x18\x04 \x01(\x0b\x32\x1e.pintle.plugin.v1.PeersAddress\"-\n\x0cPeersAddress\x12\x0e\n\x06socket\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\"\x9c\x01\n\nConnection\x12\x0e\n\x06socket\x18\x01 \x01(\t\x12\x0e\n\x06server\x18\x02 \x01(\t\x12\x14\n\x0c\x62\x65\x61rer_token\x18\x03 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x04 \x01(\x0c\x12\x17\n\x0f\x63lient_cert_pem\x18\x05 \x01(\x0c\x12\x16\n\x0e\x63lient_key_pem\x18\x06 \x01(\x0c\x12\x17\n\x0ftls_server_name\x18\x07 \x01(\t\"o\n\nRunRequest\x12.\n\x05start\x18\x01 \x01(\x0b\x32\x1d.pintle.plugin.v1.EnvironmentH\x00\x12&\n\x04stop\x18\x02 \x01(\x0b\x32\x16.pintle.plugin.v1.StopH\x00\x42\t\n\x07message\"\x06\n\x04Stop\"F\n\x0bRunResponse\x12,\n\x07running\x18\x01 \x01(\x0b\x32\x19.pintle.plugin.v1.RunningH\x00\x42\t\n\x07message\"\t\n\x07Running2\x82\x02\n\x04\x42\x61se\x12\x45\n\x04Info\x12\x1d.pintle.plugin.v1.InfoRequest\x1a\x1e.pintle.plugin.v1.InfoResponse\x12]\n\x0c\x43onfigSchema\x12%.pintle.plugin.v1.ConfigSchemaRequest\x1a&.pintle.plugin.v1.ConfigSchemaResponse\x12T\n\tConfigure\x12\".pintle.plugin.v1.ConfigureRequest\x1a#.pintle.plugin.v1.ConfigureResponseB;Z9github.com/pintle-dev/pintle/sdk/proto/plugin/v1;pluginv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esdk/proto/plugin/v1/base.proto\x12\x10pintle.plugin.v1\"#\n\x0bInfoRequest\x12\x14\n\x0chost_version\x18\x01 \x01(\t\"\xa7\x01\n\x0cInfoResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x31\n\x0bpermissions\x18\x04 \x03(\x0b\x32\x1c.pintle.plugin.v1.PolicyRule\x12\x30\n\x06points\x18\x05 \x03(\x0b\x32 .pintle.plugin.v1.ExtensionPoint\"u\n\nPolicyRule\x12\r\n\x05verbs\x18\x01 \x03(\t\x12\x12\n\napi_groups\x18\x02 \x03(\t\x12\x11\n\tresources\x18\x03 \x03(\t\x12\x16\n\x0eresource_names\x18\x04 \x03(\t\x12\x19\n\x11non_resource_urls\x18\x05 \x03(\t\"F\n\x0e\x45xtensionPoint\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08versions\x18\x02 \x03(\x05\x12\x14\n\x0c\x63\x61pabilities\x18\x03 \x03(\t\"\x15\n\x13\x43onfigSchemaRequest\"&\n\x14\x43onfigSchemaResponse\x12\x0e\n\x06schema\x18\x01 \x01(\x0c\"X\n\x10\x43onfigureRequest\x12\x10\n\x08settings\x18\x01 \x01(\x0c\x12\x32\n\x0b\x65nvironment\x18\x02 \x01(\x0b\x32\x1d.pintle.plugin.v1.Environment\"\x13\n\x11\x43onfigureResponse\"\x82\x01\n\x0b\x45nvironment\x12)\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x1c.pintle.plugin.v1.Connection\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0b\n\x03\x64ir\x18\x03 \x01(\t\x12-\n\x05peers\x18\x04 \x01(\x0b\x32\x1e.pintle.plugin.v1.PeersAddress\"-\n\x0cPeersAddress\x12\x0e\n\x06socket\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\"\x9c\x01\n\nConnection\x12\x0e\n\x06socket\x18\x01 \x01(\t\x12\x0e\n\x06server\x18\x02 \x01(\t\x12\x14\n\x0c\x62\x65\x61rer_token\x18\x03 \x01(\t\x12\x0e\n\x06\x63\x61_pem\x18\x04 \x01(\x0c\x12\x17\n\x0f\x63lient_cert_pem\x18\x05 \x01(\x0c\x12\x16\n\x0e\x63lient_key_pem\x18\x06 \x01(\x0c\x12\x17\n\x0ftls_server_name\x18\x07 \x01(\t\"o\n\nRunRequest\x12.\n\x05start\x18\x01 \x01(\x0b\x32\x1d.pintle.plugin.v1.EnvironmentH\x00\x12&\n\x04stop\x18\x02 \x01(\x0b\x32\x16.pintle.plugin.v1.StopH\x00\x42\t\n\x07message\"\x06\n\x04Stop\"F\n\x0bRunResponse\x12,\n\x07running\x18\x01 \x01(\x0b\x32\x19.pintle.plugin.v1.RunningH\x00\x42\t\n\x07message\"\t\n\x07Running2\x82\x02\n\x04\x42\x61se\x12\x45\n\x04Info\x12\x1d.pintle.plugin.v1.InfoRequest\x1a\x1e.pintle.plugin.v1.InfoResponse\x12]\n\x0c\x43onfigSchema\x12%.pintle.plugin.v1.ConfigSchemaRequest\x1a&.pintle.plugin.v1.ConfigSchemaResponse\x12T\n\tConfigure\x12\".pintle.plugin.v1.ConfigureRequest\x1a#.pintle.plugin.v1.ConfigureResponseB;Z9github.com/pintle-dev/pintle/sdk/proto/plugin/v1;pluginv1b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sdk.proto.plugin.v1.base_pb2', globals())
@@ -34,23 +34,23 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _CONFIGSCHEMARESPONSE._serialized_start=473
   _CONFIGSCHEMARESPONSE._serialized_end=511
   _CONFIGUREREQUEST._serialized_start=513
-  _CONFIGUREREQUEST._serialized_end=549
-  _CONFIGURERESPONSE._serialized_start=551
-  _CONFIGURERESPONSE._serialized_end=570
-  _ENVIRONMENT._serialized_start=573
-  _ENVIRONMENT._serialized_end=703
-  _PEERSADDRESS._serialized_start=705
-  _PEERSADDRESS._serialized_end=750
-  _CONNECTION._serialized_start=753
-  _CONNECTION._serialized_end=909
-  _RUNREQUEST._serialized_start=911
-  _RUNREQUEST._serialized_end=1022
-  _STOP._serialized_start=1024
-  _STOP._serialized_end=1030
-  _RUNRESPONSE._serialized_start=1032
-  _RUNRESPONSE._serialized_end=1102
-  _RUNNING._serialized_start=1104
-  _RUNNING._serialized_end=1113
-  _BASE._serialized_start=1116
-  _BASE._serialized_end=1374
+  _CONFIGUREREQUEST._serialized_end=601
+  _CONFIGURERESPONSE._serialized_start=603
+  _CONFIGURERESPONSE._serialized_end=622
+  _ENVIRONMENT._serialized_start=625
+  _ENVIRONMENT._serialized_end=755
+  _PEERSADDRESS._serialized_start=757
+  _PEERSADDRESS._serialized_end=802
+  _CONNECTION._serialized_start=805
+  _CONNECTION._serialized_end=961
+  _RUNREQUEST._serialized_start=963
+  _RUNREQUEST._serialized_end=1074
+  _STOP._serialized_start=1076
+  _STOP._serialized_end=1082
+  _RUNRESPONSE._serialized_start=1084
+  _RUNRESPONSE._serialized_end=1154
+  _RUNNING._serialized_start=1156
+  _RUNNING._serialized_end=1165
+  _BASE._serialized_start=1168
+  _BASE._serialized_end=1426
 # @@protoc_insertion_point(module_scope)
