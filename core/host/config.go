@@ -243,7 +243,7 @@ type Config struct {
 	// Users is the range that third parties' plugins have their user ids from.
 	Users confine.Range
 	// Limits of a third party's plugin whose own say nothing. Where zero, 512 MiB of memory,
-	// half of the machine's cores, 256 processes and threads, and 1 GiB on the disk. Where all want the CPU,
+	// a quarter of the machine's cores, 256 processes and threads, and 1 GiB on the disk. Where all want the CPU,
 	// guests come last.
 	Limits Limits
 }
@@ -291,7 +291,7 @@ func (c *Config) complete() error {
 		c.Limits.MemoryBytes = 512 << 20
 	}
 	if c.Limits.MilliCPU <= 0 {
-		c.Limits.MilliCPU = int64(runtime.NumCPU()) * 1000 / 2
+		c.Limits.MilliCPU = int64(runtime.NumCPU()) * 1000 / 4
 	}
 	if c.Limits.Processes <= 0 {
 		c.Limits.Processes = 256

@@ -249,8 +249,8 @@ func TestKilledServerLeavesNoGuest(t *testing.T) {
 	c.become(t, &misdeed{mode: "fork"}, true)
 	self := c.Dir + "/guest"
 	process.Eventually(t, 20*time.Second, "the bomb has gone off", func() error {
-		if n := running("bomb"); n < 20 {
-			return &unsaid{"20 processes", strconv.Itoa(n)}
+		if n := running("bomb"); n < 8 {
+			return &unsaid{"8 processes", strconv.Itoa(n)}
 		}
 		return nil
 	})

@@ -26,9 +26,8 @@ const (
 	shortPeriod, longPeriod = 10_000, 100_000
 	leastQuota              = 1000
 	// cpuShares of a guest: what a process of the host's has is 1024, so that where all
-	// want the CPU the host comes first. With 128 the requests of others took up to three times
-	// as long beside guests that calculate on all cores, as these keep a core longer each time.
-	cpuShares = 32
+	// want the CPU the host comes first.
+	cpuShares = 128
 	// removalPatience is how long killed processes may take to leave their group.
 	removalPatience = 2 * time.Second
 )

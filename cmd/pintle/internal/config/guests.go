@@ -14,7 +14,7 @@ type Guests struct {
 	// Users is how many ids there are; 0 is 1,000,000.
 	Users uint32 `json:"users"`
 	// Memory, MilliCPU (thousandths of a core) and Processes (threads counting) are the
-	// limits of a plugin whose own say nothing; 0 is 512 MiB, half of the machine's cores,
+	// limits of a plugin whose own say nothing; 0 is 512 MiB, a quarter of the machine's cores,
 	// and 256.
 	Memory    Bytes `json:"memory"`
 	MilliCPU  int64 `json:"milliCPU"`
